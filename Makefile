@@ -1,0 +1,31 @@
+# make demo   set up, then train, score and export on real data
+# make test   set up, then run the tests
+# make venv   set up only; PYTHON=... chooses the interpreter (3.9 to 3.11)
+PYTHON ?= $(firstword $(foreach v,3.11 3.10 3.9,$(shell command -v python$(v))) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint venv clean
+
+demo: venv
+	$(BIN)/python trainers/demo.py
+
+test: venv
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+venv: $(VENV)/.done
+
+# the stamp is written last, so an interrupted set-up is done again
+$(VENV)/.done: setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 9) <= v <= (3, 11) else "Python 3.9 to 3.11 is needed, $(PYTHON) is %d.%d; give another: make PYTHON=python3.11" % v)'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) outputs build *.egg-info

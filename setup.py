@@ -1,0 +1,32 @@
+"""Package of tf_radogaga. tensorflow-compression is frozen on TensorFlow 2.14, hence the narrow pins."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TRAINERS = ["matplotlib>=3.7", "tqdm>=4.60"]
+DEVELOP = ["pytest>=7", "ruff>=0.4"]
+
+setup(
+    name="tf_radogaga",
+    version="0.1.0",
+    description="Isometric autoencoders with absolute densities (RaDOGAGA) for TensorFlow and Keras",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9,<3.12",
+    packages=find_packages(include=["tf_radogaga", "tf_radogaga.*"]),
+    package_data={"tf_radogaga.datasets": ["data/*"]},
+    install_requires=[
+        "tensorflow==2.14.*",
+        "keras==2.14.*",
+        "tensorflow-compression==2.14.*",
+        "tensorflow-probability==0.22.*",
+        "numpy<2",
+        "pandas>=2",
+        "scikit-learn>=1.3",
+        "scipy>=1.10",
+        "setuptools<81",  # tensorboard 2.14 imports pkg_resources
+    ],
+    extras_require={"trainers": TRAINERS, "dev": TRAINERS + DEVELOP},
+)

@@ -1,0 +1,56 @@
+"""tf_radogaga: autoencoders whose latent space is an isometric copy of the data, and the densities this gives."""
+
+from importlib import metadata as _metadata
+
+_REQUIRED = {
+    "tensorflow": "2.14.",
+    "tensorflow-compression": "2.14.",
+    "keras": "2.14.",
+    "tensorflow-probability": "0.22.",
+}
+
+
+def _check_stack() -> None:
+    """tensorflow-compression works with TensorFlow and Keras 2.14 only, so anything else fails here, not later."""
+    wrong = []
+    for package, prefix in _REQUIRED.items():
+        try:
+            found = _metadata.version(package)
+        except _metadata.PackageNotFoundError:
+            found = "none"
+        if not found.startswith(prefix):
+            wrong.append(f"{package} {prefix}* (found: {found})")
+    if wrong:
+        pins = " ".join(f"'{package}=={prefix}*'" for package, prefix in _REQUIRED.items())
+        raise ImportError(f"tf_radogaga needs {', '.join(wrong)}. On Python 3.9-3.11 run: pip install {pins} 'numpy<2'")
+
+
+_check_stack()
+
+from tf_radogaga.checkpoints import load_model, save_model  # noqa: E402
+from tf_radogaga.dagmm import DAGMM  # noqa: E402
+from tf_radogaga.distortions import Distortion, MeanSquaredError, SumSquaredError  # noqa: E402
+from tf_radogaga.networks import DenseNetwork  # noqa: E402
+from tf_radogaga.preprocessing import MinMaxScaling, PassThrough, TableEncoding  # noqa: E402
+from tf_radogaga.priors import MixturePrior, Prior  # noqa: E402
+from tf_radogaga.radogaga import RaDOGAGA  # noqa: E402
+from tf_radogaga.serving import export_saved_model  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DAGMM",
+    "DenseNetwork",
+    "Distortion",
+    "MeanSquaredError",
+    "MinMaxScaling",
+    "MixturePrior",
+    "PassThrough",
+    "Prior",
+    "RaDOGAGA",
+    "SumSquaredError",
+    "TableEncoding",
+    "export_saved_model",
+    "load_model",
+    "save_model",
+]

@@ -1,0 +1,38 @@
+"""Batches for training: from a table in memory, and from the user's own `tf.data` pipeline."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def resident(x: tf.Tensor, batch_size: int, seed: int, step: tf.Variable) -> tf.data.Dataset:
+    """An endless stream of whole shuffled batches of rows that stay in memory, gathered by index.
+
+    The order depends on the seed and the step alone and starts at the value of `step`, so a resumed training sees the
+    batches of the unbroken one.
+
+    Args:
+        x: (n, M).
+        batch_size: at most n.
+        seed: of the order.
+        step: the optimizer's iterations.
+    """
+    steps = len(x) // batch_size
+
+    def one_pass(index):
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(x)), [seed, tf.cast(index, tf.int32)])
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(order[: steps * batch_size], (steps, batch_size)))
+
+    def passes(_):
+        done = tf.cast(step.read_value(), tf.int64)
+        return tf.data.Dataset.range(done // steps, tf.int64.max).flat_map(one_pass).skip(done % steps)
+
+    order = tf.data.Dataset.from_tensors(0).flat_map(passes)
+    return order.map(lambda index: tf.ensure_shape(tf.gather(x, index), (batch_size, x.shape[1])))
+
+
+def rows_only(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Drops labels and weights from a dataset of (rows, label, ...)."""
+    if isinstance(dataset.element_spec, tuple):
+        return dataset.map(lambda rows, *_: rows, tf.data.AUTOTUNE)
+    return dataset

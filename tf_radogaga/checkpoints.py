@@ -1,0 +1,97 @@
+"""A model as a directory: `config.json`, which names registered classes only, and TensorFlow checkpoint files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_radogaga.autoencoder import Autoencoder
+
+keras = tf.keras
+
+CONFIG = "config.json"
+WEIGHTS = "weights"
+
+
+def save_model(model: Autoencoder, directory: str | Path) -> None:
+    """Writes a model, its preprocessing, prior statistics and threshold to a directory, whole or not at all.
+
+    A directory that already holds a model is replaced only after the new one is complete.
+
+    Raises:
+        FileExistsError: the directory holds something else than a model.
+    """
+    directory = Path(directory)
+    if directory.exists() and any(directory.iterdir()) and not (directory / CONFIG).exists():
+        raise FileExistsError(
+            f"{directory}: holds files but no {CONFIG}, so it is not a model; choose another directory."
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        new, old = staging / "new", staging / "old"
+        new.mkdir()
+        tf.train.Checkpoint(model=model).write(str(new / WEIGHTS))
+        (new / CONFIG).write_text(json.dumps(_encode(model), indent=1) + "\n")
+        if directory.exists():
+            directory.rename(old)
+        new.rename(directory)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def load_model(directory: str | Path) -> Autoencoder:
+    """Reads a model written by `save_model`.
+
+    Raises:
+        FileNotFoundError: no model there.
+        ValueError: `config.json` or the weights are damaged or do not belong together, naming the file.
+    """
+    directory = Path(directory)
+    path = directory / CONFIG
+    if not path.exists():
+        raise FileNotFoundError(f"{directory}: holds no {CONFIG}, so it is not a model directory.")
+    try:
+        model = _decode(json.loads(path.read_text()))
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged ({error}).") from error
+    if not isinstance(model, Autoencoder):
+        raise ValueError(f"{path}: describes a {type(model).__name__}, not a model.")
+    try:
+        status = tf.train.Checkpoint(model=model).read(str(directory / WEIGHTS))
+        status.assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, AssertionError, ValueError) as error:
+        raise ValueError(f"{directory / WEIGHTS}: damaged, or not of the model in {CONFIG} ({error}).") from error
+    return model
+
+
+def _encode(value: Any) -> Any:
+    if hasattr(value, "get_config"):
+        return {"class": keras.utils.get_registered_name(type(value)), "config": _encode(value.get_config())}
+    if isinstance(value, dict):
+        return {str(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {"class", "config"}:
+        return {key: _decode(item) for key, item in value.items()}
+    registered = keras.utils.get_registered_object(value["class"])
+    if registered is None:
+        raise ValueError(
+            f"{CONFIG}: class {value['class']!r} is not registered; import the module that registers it with"
+            " tf.keras.utils.register_keras_serializable before loading."
+        )
+    return registered(**_decode(value["config"]))

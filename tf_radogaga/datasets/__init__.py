@@ -1,0 +1,1 @@
+"""Data: the papers' sets and protocols, and the user's own tables."""

@@ -1,0 +1,239 @@
+"""Tables: the papers' four data sets with their protocol, and the user's own CSV and NumPy files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+import pandas as pd
+import scipy.io
+import tensorflow as tf
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
+from tf_radogaga.preprocessing import MinMaxScaling, Preprocessing, TableEncoding
+
+keras = tf.keras
+
+Rows = Union[np.ndarray, pd.DataFrame]
+
+ANOMALY_SHARE = {"thyroid": 0.025, "arrhythmia": 0.15, "kddcup99": 0.20, "kddcup-rev": 0.20}
+"""Share of test rows flagged, as the papers round it (Kato et al., ICML 2020, section 5.3)."""
+
+KDD_FILE = "kddcup99_10pct.csv.gz"
+KDD_URL = "https://ndownloader.figshare.com/files/5976042"
+KDD_SHA256 = "8045aca0d84e70e622d1148d7df782496f6333bf6eb979a1b0837c42a9fd9561"
+KDD_CATEGORICAL = ("protocol_type", "service", "flag", "land", "logged_in", "is_host_login", "is_guest_login")
+KDD_COLUMNS = tuple(
+    "duration protocol_type service flag src_bytes dst_bytes land wrong_fragment urgent hot num_failed_logins"
+    " logged_in num_compromised root_shell su_attempted num_root num_file_creations num_shells num_access_files"
+    " num_outbound_cmds is_host_login is_guest_login count srv_count serror_rate srv_serror_rate rerror_rate"
+    " srv_rerror_rate same_srv_rate diff_srv_rate srv_diff_host_rate dst_host_count dst_host_srv_count"
+    " dst_host_same_srv_rate dst_host_diff_srv_rate dst_host_same_src_port_rate dst_host_srv_diff_host_rate"
+    " dst_host_serror_rate dst_host_srv_serror_rate dst_host_rerror_rate dst_host_srv_rerror_rate".split()
+)
+
+
+class Table(NamedTuple):
+    """Rows with optional labels.
+
+    `rows`: (n, M) float array, or a DataFrame of named columns. `labels`: (n,) int, 1 = anomaly, or None.
+    `anomaly_share`: share of test rows to flag. `categorical`: columns that are categorical though they hold numbers.
+    """
+
+    name: str
+    rows: Rows
+    labels: np.ndarray | None
+    anomaly_share: float
+    categorical: tuple[str, ...] = ()
+
+    def preprocessing(self) -> Preprocessing:
+        """Min-max scaling and one-hot encoding, adapted on all rows of the table, as the papers do."""
+        if isinstance(self.rows, pd.DataFrame):
+            return TableEncoding.for_table(self.rows, self.categorical)
+        scaling = MinMaxScaling(self.rows.shape[1])
+        scaling.adapt(self.rows)
+        return scaling
+
+
+class Split(NamedTuple):
+    """Half of a table to train on, of which the normal rows are used, and the other half to test on."""
+
+    train: Rows
+    test: Rows
+    test_labels: np.ndarray | None
+
+
+def take(rows: Rows, index: np.ndarray) -> Rows:
+    """The rows at these positions."""
+    return rows.iloc[index] if isinstance(rows, pd.DataFrame) else rows[index]
+
+
+def load_table(name: str, data_dir: str | Path | None = None, seed: int = 0, **csv_options: Any) -> Table:
+    """One of the papers' sets by name, or a table from a file by path.
+
+    Args:
+        name: a key of `ANOMALY_SHARE`, or a path for `read_table`.
+        data_dir: folder of the KDD file, which is downloaded there when absent.
+        seed: draws the attacks of kddcup-rev.
+        **csv_options: of `read_table`.
+
+    Raises:
+        FileNotFoundError: neither a known name nor a file.
+        OSError: the KDD file is absent and cannot be downloaded.
+        ValueError: a KDD file with the wrong sha256.
+    """
+    if name in ("thyroid", "arrhythmia"):
+        data = scipy.io.loadmat(Path(__file__).parent / "data" / f"{name}.mat")
+        return Table(name, data["X"].astype(np.float64), data["y"].ravel().astype(int), ANOMALY_SHARE[name])
+    if name in ("kddcup99", "kddcup-rev"):
+        return _load_kdd(name, data_dir, seed)
+    if not Path(name).is_file():
+        raise FileNotFoundError(f"dataset: {name!r} is neither one of {list(ANOMALY_SHARE)} nor a file.")
+    return read_table(name, **csv_options)
+
+
+def _load_kdd(name: str, data_dir: str | Path | None, seed: int) -> Table:
+    folder = Path(data_dir or Path.home() / ".cache" / "tf_radogaga")
+    path = folder / KDD_FILE
+    if not path.exists():
+        try:
+            keras.utils.get_file(path.name, KDD_URL, file_hash=KDD_SHA256, cache_dir=folder, cache_subdir="")
+        except Exception as error:  # get_file raises plain Exception for network failures
+            raise OSError(
+                f"{path}: not there and not downloaded ({error}); put the file there, or name its folder by data_dir."
+            ) from error
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != KDD_SHA256:
+        raise ValueError(f"{path}: sha256 {digest}, expected {KDD_SHA256}; delete the file and let it download anew.")
+    frame = pd.read_csv(path, header=None, names=[*KDD_COLUMNS, "label"], dtype=dict.fromkeys(KDD_CATEGORICAL, str))
+    attack = (frame.pop("label") != "normal.").to_numpy()
+    if name == "kddcup99":  # the attacks are the majority and count as normal
+        return Table(name, frame, (~attack).astype(int), ANOMALY_SHARE[name], KDD_CATEGORICAL)
+    normal = np.flatnonzero(~attack)
+    kept = np.random.default_rng(seed).choice(np.flatnonzero(attack), len(normal) // 4, replace=False)
+    index = np.sort(np.concatenate([normal, kept]))
+    return Table(name, frame.iloc[index], attack[index].astype(int), ANOMALY_SHARE[name], KDD_CATEGORICAL)
+
+
+def read_table(
+    path: str | Path,
+    label_column: str | None = None,
+    normal_label: str | None = None,
+    header: str = "auto",
+    categorical: tuple[str, ...] = (),
+    anomaly_share: float | None = None,
+) -> Table:
+    """A table from .csv (also .csv.gz), .npy (a matrix) or .npz (`X` and optionally `y`, 1 = anomaly).
+
+    Args:
+        path: the file.
+        label_column: CSV column that marks anomalies; not a feature. Without it, all rows count as normal.
+        normal_label: its value for normal rows; without it, 0 is normal and 1 an anomaly.
+        header: "yes", "no" or "auto": the first line is a header when none of its cells is a number.
+        categorical: columns to treat as categorical although they hold numbers.
+        anomaly_share: share of test rows to flag; default: the labels' own share, or 0.01 without labels.
+
+    Raises:
+        ValueError: an empty table, an unknown label column or label value, naming it.
+    """
+    path = Path(path)
+    labels = None
+    if path.suffix in (".npy", ".npz"):
+        data = np.load(path, allow_pickle=False)
+        rows = data["X"] if path.suffix == ".npz" else data
+        labels = data["y"] if path.suffix == ".npz" and "y" in data else None
+    else:
+        rows = next(_read_csv(path, header, categorical, chunk_rows=None))
+        if label_column is not None:
+            if label_column not in rows.columns:
+                raise ValueError(f"label_column: {label_column!r} is not one of the columns {list(rows.columns)}.")
+            labels = rows.pop(label_column)
+            labels = labels.astype(str) != normal_label if normal_label is not None else labels
+    if not len(rows):
+        raise ValueError(f"{path}: the table is empty.")
+    if labels is not None:
+        labels = pd.to_numeric(pd.Series(labels), errors="coerce").to_numpy()
+        if not np.isin(labels, (0, 1)).all():
+            row = int(np.flatnonzero(~np.isin(labels, (0, 1)))[0])
+            raise ValueError(f"labels: row {row} is neither 0 nor 1; name the value of normal rows by normal_label.")
+        labels = labels.astype(int)
+    if anomaly_share is None:
+        anomaly_share = float(labels.mean()) if labels is not None and 0 < labels.mean() < 1 else 0.01
+    return Table(str(path), rows, labels, anomaly_share, tuple(categorical))
+
+
+def stream_csv(
+    path: str | Path, header: str = "auto", categorical: tuple[str, ...] = (), chunk_rows: int = 65536
+) -> Iterator[pd.DataFrame]:
+    """Blocks of rows of a CSV file too large for memory, for `TableEncoding.for_table` and `tf.data` generators."""
+    return _read_csv(Path(path), header, categorical, chunk_rows)
+
+
+def _read_csv(path: Path, header: str, categorical: tuple[str, ...], chunk_rows: int | None) -> Iterator[pd.DataFrame]:
+    if header not in ("auto", "yes", "no"):
+        raise ValueError(f"header: {header!r} is not one of ('auto', 'yes', 'no').")
+    try:
+        first = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path}: the table is empty.") from None
+    named = header == "yes" or (header == "auto" and pd.to_numeric(first, errors="coerce").isna().all())
+    names = None if named else [f"column_{i}" for i in range(len(first))]
+    # only an empty cell is a missing value: "NA" and "None" are levels like any other
+    options = {"header": 0 if named else None, "names": names, "keep_default_na": False, "na_values": [""]}
+    options["dtype"] = dict.fromkeys(categorical, str)
+    if chunk_rows is None:
+        yield pd.read_csv(path, low_memory=False, **options)
+        return
+    with pd.read_csv(path, chunksize=chunk_rows, **options) as chunks:
+        yield from chunks
+
+
+def stratified_halves(table: Table, seed: int) -> Split:
+    """Splits a table in halves at random, each class in halves too, and keeps the normal rows of the first to train on.
+
+    Without labels the split is plain. An odd class leaves its extra anomaly to training and its extra normal row to
+    the test half, which gives the papers' counts (Thyroid: 1886 test rows, 46 anomalies).
+
+    Raises:
+        ValueError: labels of one class only, or fewer than 4 rows.
+    """
+    if len(table.rows) < 4:
+        raise ValueError(f"{table.name}: {len(table.rows)} rows cannot be split in halves; give at least 4.")
+    rng = np.random.default_rng(seed)
+    if table.labels is None:
+        order = rng.permutation(len(table.rows))
+        half = len(order) // 2
+        return Split(take(table.rows, np.sort(order[:half])), take(table.rows, np.sort(order[half:])), None)
+    normal, anomalies = (rng.permutation(np.flatnonzero(table.labels == label)) for label in (0, 1))
+    if not len(normal) or not len(anomalies):
+        raise ValueError(f"{table.name}: the labels hold one class only; leave the labels out to train without them.")
+    train = np.sort(normal[: len(normal) // 2])
+    test = np.sort(np.concatenate([normal[len(normal) // 2 :], anomalies[: len(anomalies) // 2]]))
+    return Split(take(table.rows, train), take(table.rows, test), table.labels[test])
+
+
+def protocol_metrics(labels: np.ndarray, energies: np.ndarray, anomaly_share: float) -> dict[str, float]:
+    """The papers' rule: rows above the (1 - anomaly_share) quantile of the test energies are flagged.
+
+    Returns:
+        precision, recall, f1 at that threshold; auroc and average_precision over all thresholds.
+
+    Raises:
+        ValueError: non-finite energies, or labels of one class only.
+    """
+    if not np.isfinite(energies).all():
+        raise ValueError(f"energies: {int((~np.isfinite(energies)).sum())} of {len(energies)} are not finite.")
+    if len(np.unique(labels)) != 2:
+        raise ValueError("labels: one class only; AUROC and F1 need normal rows and anomalies.")
+    flagged = energies > np.percentile(energies, 100 * (1 - anomaly_share))
+    precision, recall, f1, _ = precision_recall_fscore_support(labels, flagged, average="binary", zero_division=0)
+    return {
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "auroc": float(roc_auc_score(labels, energies)),
+        "average_precision": float(average_precision_score(labels, energies)),
+    }

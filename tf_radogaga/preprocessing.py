@@ -1,0 +1,321 @@
+"""From raw rows to x: Keras layers that are adapted on data, saved and served with the model. Core ops only.
+
+Every layer takes part in three places: `check` turns what a user holds into tensors or raises an error that names
+the column and the row; `call` is the map itself; `input_signature`, `valid` and `fill` let a served graph mark a bad
+row without touching its neighbours.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+keras = tf.keras
+register = keras.utils.register_keras_serializable(package="tf_radogaga")
+
+
+def _is_symbolic(value: Any) -> bool:
+    return tf.is_tensor(value) and not isinstance(value, tf.__internal__.EagerTensor)
+
+
+def _check_finite(values: np.ndarray, column: str, first_row: int = 0) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise ValueError(
+            f"column {column!r}, row {first_row + bad[0]}: {values[bad[0]]} is not a finite float32 number"
+            f" ({bad.size} such rows in this column); drop or impute these rows first."
+        )
+
+
+def _check_numeric(values: Any, column: str) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind in "fiub":
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32)
+    converted = pd.to_numeric(pd.Series(array.astype(object)), errors="coerce")
+    bad = np.flatnonzero(converted.isna() & ~pd.isna(pd.Series(array.astype(object))))
+    row = int(bad[0]) if bad.size else 0
+    raise TypeError(
+        f"column {column!r}, row {row}: {array[row]!r} (dtype {array.dtype}) where a number belongs; convert the column"
+        " to numbers, or train with it as a categorical column."
+    )
+
+
+class Preprocessing(keras.layers.Layer):
+    """Base class. `width` is the number of elements M of x."""
+
+    width: int
+
+    def check(self, rows: Any, first_row: int = 0) -> Any:
+        """Raw rows as tensors for `call`. Symbolic tensors pass unchecked: a graph marks bad rows by `valid`.
+
+        Args:
+            rows: what the user holds.
+            first_row: number of the first of these rows, for messages.
+
+        Raises:
+            TypeError: wrong kind of values, naming column and row.
+            ValueError: wrong width, no rows, or a non-finite number, naming column and row.
+        """
+        raise NotImplementedError
+
+    def input_signature(self) -> dict[str, tf.TensorSpec]:
+        """Name and type of every input of a served graph."""
+        raise NotImplementedError
+
+    def from_inputs(self, inputs: Mapping[str, tf.Tensor]) -> Any:
+        """The named inputs of `input_signature` as one argument for `call`."""
+        raise NotImplementedError
+
+    def valid(self, rows: Any) -> tf.Tensor:
+        """(B,) bool: every feature of the row is finite."""
+        raise NotImplementedError
+
+    def fill(self, rows: Any, valid: tf.Tensor) -> Any:
+        """The same rows with zeros in place of the invalid ones."""
+        raise NotImplementedError
+
+
+@register
+class PassThrough(Preprocessing):
+    """x is the raw matrix itself, (B, width) float32."""
+
+    def __init__(self, width: int, name: str | None = None):
+        super().__init__(name=name)
+        self.width = width
+
+    def check(self, rows: Any, first_row: int = 0) -> tf.Tensor:
+        if _is_symbolic(rows):
+            return tf.cast(rows, tf.float32)
+        names = [str(c) for c in rows.columns] if isinstance(rows, pd.DataFrame) else None
+        matrix = rows.to_numpy() if isinstance(rows, pd.DataFrame) else np.asarray(rows)
+        if matrix.ndim != 2 or matrix.shape[1] != self.width:
+            raise ValueError(f"rows: shape {matrix.shape} where (rows, {self.width}) is expected.")
+        if not len(matrix):
+            raise ValueError("rows: the table is empty; give at least one row.")
+        names = names or [str(i) for i in range(self.width)]
+        if matrix.dtype.kind not in "fiub":
+            matrix = np.stack([_check_numeric(column, name) for column, name in zip(matrix.T, names)], axis=1)
+        with np.errstate(over="ignore"):
+            matrix = matrix.astype(np.float32)
+        if not np.isfinite(matrix).all():
+            for column, name in zip(matrix.T, names):
+                _check_finite(column, name, first_row)
+        return tf.constant(matrix)
+
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
+        return rows
+
+    def input_signature(self) -> dict[str, tf.TensorSpec]:
+        return {"features": tf.TensorSpec((None, self.width), tf.float32, "features")}
+
+    def from_inputs(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return inputs["features"]
+
+    def valid(self, rows: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_all(tf.math.is_finite(rows), axis=1)
+
+    def fill(self, rows: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        return tf.where(valid[:, None], rows, tf.zeros_like(rows))
+
+    def get_config(self) -> dict:
+        return {"width": self.width}
+
+
+@register
+class MinMaxScaling(PassThrough):
+    """(x - min) / (max - min) of each column of a numeric matrix, (B, width) float32.
+
+    A column that is constant where the layer is adapted is shifted to 0 and not scaled, as in scikit-learn's
+    `MinMaxScaler`; a different value met later shows at its raw size.
+    """
+
+    def __init__(self, width: int, name: str | None = None):
+        super().__init__(width, name=name)
+        self.minimum = self.add_weight("minimum", (width,), initializer="zeros", trainable=False)
+        self.range = self.add_weight("range", (width,), initializer="ones", trainable=False)
+
+    def adapt(self, rows: Any) -> None:
+        """Takes minimum and range from raw rows: a matrix, or an iterable of matrices that is read once.
+
+        Raises:
+            TypeError, ValueError: as `check`.
+        """
+        nested_list = isinstance(rows, list) and not any(hasattr(block, "shape") for block in rows[:1])
+        blocks = [rows] if hasattr(rows, "shape") or nested_list else rows
+        low, high, seen = np.full(self.width, np.inf), np.full(self.width, -np.inf), 0
+        for block in blocks:
+            matrix = self.check(block, seen).numpy().astype(np.float64)
+            low, high = np.minimum(low, matrix.min(axis=0)), np.maximum(high, matrix.max(axis=0))
+            seen += len(matrix)
+        if not seen:
+            raise ValueError("rows: the table is empty; give at least one row.")
+        spread = high - low
+        coarse = np.flatnonzero((spread > 0) & (spread < 1e3 * np.spacing(np.abs([low, high]).max(0).astype("f"))))
+        if coarse.size:
+            warnings.warn(
+                f"columns {coarse.tolist()}: their values are so large beside their spread that float32 keeps fewer"
+                " than 1000 steps of it; subtract a constant from these columns first.",
+                stacklevel=2,
+            )
+        self.minimum.assign(low)
+        self.range.assign(np.where(spread > 0, spread, 1.0))
+
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
+        return (rows - self.minimum) / self.range
+
+
+@register
+class TableEncoding(Preprocessing):
+    """Named columns to one matrix: numeric ones min-max scaled, then categorical ones one-hot, in column order.
+
+    A level never seen in training becomes a block of zeros. Build it with `for_table`.
+
+    Args:
+        columns: name -> None for a numeric column, or the list of levels of a categorical one.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[str] | None], name: str | None = None):
+        super().__init__(name=name)
+        if not columns:
+            raise ValueError("columns: the table has no feature columns.")
+        self.columns = {column: None if levels is None else list(levels) for column, levels in columns.items()}
+        self.numeric = [column for column, levels in self.columns.items() if levels is None]
+        self.scaling = MinMaxScaling(len(self.numeric))
+        self.lookups = {
+            column: keras.layers.StringLookup(vocabulary=levels, num_oov_indices=1)
+            for column, levels in self.columns.items()
+            if levels is not None
+        }
+        self.width = len(self.numeric) + sum(len(levels or ()) for levels in self.columns.values())
+        self.serving_names = {column: _serving_name(column) for column in self.columns}
+        if len(set(self.serving_names.values())) < len(self.columns):
+            raise ValueError(f"columns: names {list(self.columns)} differ only in characters that serving cannot keep.")
+
+    @classmethod
+    def for_table(cls, table: pd.DataFrame | Iterable[pd.DataFrame], categorical: Iterable[str] = ()) -> TableEncoding:
+        """An adapted encoding of this table, or of blocks of one too large for memory (the iterable is read once).
+
+        Args:
+            table: the rows.
+            categorical: columns to treat as categorical although they hold numbers; text columns always are.
+
+        Raises:
+            TypeError, ValueError: as `check`; or a name in `categorical` that is no column.
+        """
+        blocks = [table] if isinstance(table, pd.DataFrame) else table
+        categorical, levels, numeric, seen = set(categorical), {}, [], 0
+        for block in blocks:
+            if missing := categorical - set(block.columns):
+                raise ValueError(f"categorical: {sorted(missing)} are not columns of the table {list(block.columns)}.")
+            if not levels:
+                levels = {c: set() if c in categorical or _is_text(block[c]) else None for c in block.columns}
+            for column in (c for c, found in levels.items() if found is not None):
+                levels[column].update(_check_text(block[column], column, seen))
+            names = [c for c, found in levels.items() if found is None]
+            values = [_check_numeric(block[c], c) for c in names]
+            for name, column in zip(names, values):
+                _check_finite(column, name, seen)
+            numeric.append((_stack_extremes(values), len(block)))
+            seen += len(block)
+        if not seen:
+            raise ValueError("rows: the table is empty; give at least one row.")
+        encoding = cls({c: None if found is None else sorted(found) for c, found in levels.items()})
+        if encoding.numeric:
+            encoding.scaling.adapt([extremes for extremes, rows in numeric if rows])
+        return encoding
+
+    def check(self, rows: Any, first_row: int = 0) -> dict[str, tf.Tensor]:
+        if not isinstance(rows, (pd.DataFrame, Mapping)):
+            raise TypeError(
+                f"rows: {type(rows).__name__} where named columns are expected; give a DataFrame or a mapping with the"
+                f" columns {list(self.columns)}."
+            )
+        names = set(rows.keys())
+        if names != set(self.columns):
+            missing, unknown = sorted(set(self.columns) - names), sorted(names - set(self.columns))
+            raise ValueError(
+                f"rows: columns missing {missing}, unknown {unknown}; the model takes {list(self.columns)}."
+            )
+        checked = {}
+        for column, levels in self.columns.items():
+            values = rows[column]
+            if _is_symbolic(values):
+                values = tf.reshape(values, [-1])  # Keras' predict makes columns of width 1
+                if levels is None:
+                    checked[column] = tf.cast(values, tf.float32)
+                else:
+                    checked[column] = values if values.dtype == tf.string else tf.strings.as_string(values)
+            elif levels is None:
+                numbers = _check_numeric(values, column)
+                _check_finite(numbers, column, first_row)
+                checked[column] = tf.constant(numbers)
+            else:
+                checked[column] = tf.constant(_check_text(values, column, first_row))
+        lengths = {column: values.shape[0] for column, values in checked.items() if not _is_symbolic(values)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"rows: columns of different lengths {lengths}.")
+        if 0 in lengths.values():
+            raise ValueError("rows: the table is empty; give at least one row.")
+        return checked
+
+    def call(self, rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        parts = []
+        if self.numeric:
+            parts.append(self.scaling(tf.stack([rows[c] for c in self.numeric], axis=1)))
+        for column, lookup in self.lookups.items():
+            # StringLookup keeps index 0 for unseen levels; one_hot of -1 is all zeros
+            parts.append(tf.one_hot(lookup(rows[column]) - 1, len(self.columns[column])))
+        return tf.concat(parts, axis=1)
+
+    def input_signature(self) -> dict[str, tf.TensorSpec]:
+        return {
+            name: tf.TensorSpec((None,), tf.float32 if self.columns[column] is None else tf.string, name)
+            for column, name in self.serving_names.items()
+        }
+
+    def from_inputs(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {column: inputs[name] for column, name in self.serving_names.items()}
+
+    def valid(self, rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        finite = [tf.math.is_finite(rows[c]) for c in self.numeric]
+        return tf.reduce_all(finite, axis=0) if finite else tf.ones_like(next(iter(rows.values())), tf.bool)
+
+    def fill(self, rows: Mapping[str, tf.Tensor], valid: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {c: tf.where(valid, v, tf.zeros_like(v)) if c in self.numeric else v for c, v in rows.items()}
+
+    def get_config(self) -> dict:
+        return {"columns": self.columns}
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
+
+
+def _check_text(values: Any, column: str, first_row: int) -> np.ndarray:
+    if tf.is_tensor(values):
+        values = values.numpy()
+    values = pd.Series(np.asarray(values, object)).map(lambda v: v.decode() if isinstance(v, bytes) else v)
+    missing = np.flatnonzero(values.isna())
+    if missing.size:
+        raise ValueError(
+            f"column {column!r}, row {first_row + missing[0]}: no value ({missing.size} such rows in this column); drop"
+            " these rows, or name the missing level, for example 'unknown'."
+        )
+    return values.astype(str).to_numpy(object)
+
+
+def _stack_extremes(columns: list[np.ndarray]) -> np.ndarray:
+    if not columns or not len(columns[0]):
+        return np.empty((0, len(columns)), np.float32)
+    return np.stack([np.array([c.min(), c.max()]) for c in columns], axis=1)
+
+
+def _serving_name(column: str) -> str:
+    name = "".join(ch if ch.isascii() and (ch.isalnum() or ch == "_") else "_" for ch in str(column))
+    return name if name[:1].isalpha() else f"column_{name}"

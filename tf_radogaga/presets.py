@@ -1,0 +1,106 @@
+"""The papers' hyperparameters for tables, one entry per (data set, model), and the models built from them.
+
+Network sizes and lambdas are those of Kato et al., arXiv v1: Table 2 ("paper") and Table 3 ("small"). Batch size,
+number of steps, the form of D, the noise in the rate and the covariance floor are not printed there; those below were
+chosen here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.dagmm import DAGMM
+from tf_radogaga.distortions import MeanSquaredError, SumSquaredError
+from tf_radogaga.networks import DenseNetwork
+from tf_radogaga.preprocessing import Preprocessing
+from tf_radogaga.priors import MixturePrior
+from tf_radogaga.radogaga import RaDOGAGA
+
+MODELS = ("radogaga-d", "radogaga-log", "dagmm")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One configuration: `units` of the encoder (the decoder mirrors them), N, the estimation network, the loss."""
+
+    model: str
+    units: tuple[int, ...]
+    latent_units: int
+    components: int
+    lambda1: float
+    lambda2: float
+    estimation_units: tuple[int, ...] = (10,)
+    distortion: str = "mean"
+    noisy_rate: bool = True
+    covariance_floor: float = 1e-6
+    em_iterations: int = 0
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    steps: int = 4000
+
+
+# data set -> (encoder widths, N, K, (lambda1, lambda2) of RaDOGAGA(d), of RaDOGAGA(log(d)))
+_PAPER = {
+    "kddcup99": ((60, 30), 8, 4, (100, 1000), (10, 100)),
+    "thyroid": ((30, 24), 6, 2, (100, 10000), (100, 1000)),
+    "arrhythmia": ((10,), 4, 2, (1000, 100), (1000, 100)),
+    "kddcup-rev": ((60, 30), 8, 2, (1000, 100), (100, 100)),
+}
+_SMALL = {
+    "kddcup99": ((60, 30), 1, 4, (100, 100), (100, 1000)),
+    "thyroid": ((12, 4), 1, 2, (1000, 10000), (100, 10000)),
+    "arrhythmia": ((10,), 2, 2, (1000, 100), (1000, 100)),
+    "kddcup-rev": ((60, 30), 1, 2, (100, 100), (100, 1000)),
+}
+_SIZES = {"paper": _PAPER, "small": _SMALL}
+
+
+def preset(dataset: str, model: str, size: str = "paper") -> Preset:
+    """The hyperparameters of one of the papers' models on one of their data sets.
+
+    Args:
+        dataset: "thyroid", "arrhythmia", "kddcup99" or "kddcup-rev"; any other table takes Thyroid's.
+        model: one of `MODELS`.
+        size: "paper" (arXiv v1 Table 2) or "small" (Table 3).
+
+    Raises:
+        ValueError: an unknown model or size.
+    """
+    if model not in MODELS:
+        raise ValueError(f"model: {model!r} is not one of {MODELS}.")
+    if size not in _SIZES:
+        raise ValueError(f"size: {size!r} is not one of {tuple(_SIZES)}.")
+    table = _SIZES[size]
+    units, latent_units, components, identity, log = table.get(dataset, table["thyroid"])
+    if model == "dagmm":  # lambdas as in Zong et al., 2018, and arXiv v1 appendix E
+        return Preset(model, units, latent_units, components, 0.1, 0.005, distortion="sum", noisy_rate=False)
+    lambda1, lambda2 = identity if model == "radogaga-d" else log
+    return Preset(model, units, latent_units, components, lambda1, lambda2)
+
+
+def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
+    """The untrained model of a preset; seed it by `tf.keras.utils.set_random_seed` first.
+
+    As in DAGMM, the prior sees [z, relative distance, cosine] (ICML 2020, section 5.3).
+    """
+    encoder = DenseNetwork(preprocess.width, preset.units, preset.latent_units)
+    decoder = DenseNetwork(preset.latent_units, preset.units[::-1], preprocess.width)
+    prior = MixturePrior(
+        preset.latent_units + 2,
+        preset.components,
+        preset.estimation_units,
+        covariance_floor=preset.covariance_floor,
+        em_iterations=preset.em_iterations,
+    )
+    shared = {
+        "preprocess": preprocess,
+        "distortion": {"mean": MeanSquaredError, "sum": SumSquaredError}[preset.distortion](),
+        "reconstruction_features": True,
+    }
+    if preset.model == "dagmm":
+        return DAGMM(encoder, decoder, prior, preset.lambda1, preset.lambda2, **shared)
+    h = "identity" if preset.model == "radogaga-d" else "log"
+    return RaDOGAGA(
+        encoder, decoder, prior, preset.lambda1, preset.lambda2, h=h, noisy_rate=preset.noisy_rate, **shared
+    )

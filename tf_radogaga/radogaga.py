@@ -1,0 +1,180 @@
+"""RaDOGAGA: rate-distortion optimisation guided autoencoder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tf_radogaga.autoencoder import Autoencoder
+
+keras = tf.keras
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class LatentGauge(keras.layers.Layer):
+    """z = y A with a learned lower-triangular A between the encoder's output y and the latent z.
+
+    The decoder sees y for the reconstruction and (z + eps) A^-1 for the coding term, so the reconstruction has no
+    gradient to A: the rate and the coding term alone set the scale and the orthogonality of z, which the
+    reconstruction term otherwise drowns. A adds no capacity; it is a linear layer that the dense layers beside it
+    could absorb.
+
+    Args:
+        units: N.
+        scale: A starts at `scale` times the identity.
+        speed: step size of A relative to the other weights under Adam.
+    """
+
+    def __init__(self, units: int, scale: float, speed: float = 5.0, name: str | None = None):
+        super().__init__(name=name)
+        self.units, self.scale, self.speed = units, scale, speed
+        self.log_diagonal = self.add_weight("log_diagonal", (units,), initializer="zeros")
+        self.lower = self.add_weight("lower", (units, units), initializer="zeros")
+
+    def matrix(self) -> tf.Tensor:
+        """A, (N, N)."""
+        off_diagonal = tf.linalg.band_part(self.lower, -1, 0) - tf.linalg.diag(tf.linalg.diag_part(self.lower))
+        return self.scale * (tf.linalg.diag(tf.exp(self.speed * self.log_diagonal)) + self.speed * off_diagonal)
+
+    def call(self, y: tf.Tensor) -> tf.Tensor:
+        return y @ self.matrix()
+
+    def inverse(self, z: tf.Tensor) -> tf.Tensor:
+        """y = z A^-1. A is inverted against the identity: transposing the batch would break fused CPU kernels."""
+        return z @ tf.linalg.triangular_solve(self.matrix(), tf.eye(self.units))
+
+    def get_config(self) -> dict:
+        return {"units": self.units, "scale": self.scale, "speed": self.speed}
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class RaDOGAGA(Autoencoder):
+    """Autoencoder whose latent is an isometric copy of the data, up to one known scale.
+
+        z = f(x)      x_hat = g(z)      x_breve = g(z + eps),  E[eps] = 0, E[eps_i eps_j] = sigma2 delta_ij
+        L = -log P(z) + lambda1 h(D(x, x_hat)) + lambda2 D(x_hat, x_breve)
+
+    At the optimum one unit of z moves x by 1 / sqrt(2 lambda2 sigma2), in orthogonal directions, and
+    2 * coding / N, shown as `isometry` while training, is 1.
+
+    Sources: Kato et al., ICML 2020, Eq. 4-17; `gauge="learned"` is this package's addition, see `LatentGauge`.
+
+    Args:
+        encoder, decoder, prior: as `Autoencoder`.
+        lambda1: weight of the reconstruction term.
+        lambda2: weight of the coding term.
+        h: "log" or "identity", of D(x, x_hat): the papers' RaDOGAGA(log(d)) and RaDOGAGA(d).
+        noise: "uniform" or "gaussian".
+        sigma2: variance of the noise.
+        gauge: "learned", or None for the papers' form.
+        noisy_rate: while training, take the rate at z + eps, as learned compression does; scores are taken at z.
+        **kwargs: preprocess, distortion, reconstruction_features, name, as `Autoencoder`.
+
+    Raises:
+        ValueError: an argument outside its range, named.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        decoder: keras.layers.Layer,
+        prior: Any,
+        lambda1: float,
+        lambda2: float,
+        h: str = "log",
+        noise: str = "uniform",
+        sigma2: float = 1 / 12,
+        gauge: str | None = "learned",
+        noisy_rate: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(encoder, decoder, prior, **kwargs)
+        for name, value, allowed in (
+            ("h", h, ("log", "identity")),
+            ("noise", noise, ("uniform", "gaussian")),
+            ("gauge", gauge, ("learned", None)),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name}: {value!r} is not one of {allowed}.")
+        for name, value in (("lambda1", lambda1), ("lambda2", lambda2), ("sigma2", sigma2)):
+            if not value > 0:
+                raise ValueError(f"{name}: {value} must be positive.")
+        self.lambda1, self.lambda2, self.h = lambda1, lambda2, h
+        self.noise, self.sigma2, self.noisy_rate = noise, sigma2, noisy_rate
+        self.latent_units = encoder.output_units
+        self.gauge = None
+        if gauge == "learned":
+            log_unit = self.distortion.log_volume(tf.zeros((1, encoder.input_units)), rank=1)
+            self.gauge = LatentGauge(self.latent_units, math.sqrt(2 * lambda2 * sigma2) * math.exp(float(log_unit[0])))
+
+    def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        y = self.encoder(x)
+        z = self.gauge(y) if self.gauge else y
+        noisy = z + self._draw_noise(tf.shape(z))
+        noisy_y = self.gauge.inverse(noisy) if self.gauge else noisy
+        x_hat, x_breve = tf.split(self.decoder(tf.concat([y, noisy_y], axis=0)), 2)
+        distortion = self.distortion(x, x_hat)
+        return {
+            "rate": self.prior.rate(
+                self._prior_input(noisy if training and self.noisy_rate else z, x, x_hat), training
+            ),
+            "reconstruction": self.lambda1 * (tf.math.log(distortion + 1e-10) if self.h == "log" else distortion),
+            "coding": self.lambda2 * self.distortion(x_hat, x_breve),
+        }
+
+    def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """`isometry`: 2 * coding / N, which tends to 1."""
+        return {"isometry": 2 * terms["coding"] / self.latent_units}
+
+    def _draw_noise(self, shape: tf.Tensor) -> tf.Tensor:
+        if self.noise == "gaussian":
+            return self.random.normal(shape, stddev=math.sqrt(self.sigma2))
+        half_width = math.sqrt(3 * self.sigma2)
+        return self.random.uniform(shape, -half_width, half_width)
+
+    def _encode(self, x: tf.Tensor) -> tf.Tensor:
+        y = self.encoder(x)
+        return self.gauge(y) if self.gauge else y
+
+    def _decode(self, z: tf.Tensor) -> tf.Tensor:
+        return self.decoder(self.gauge.inverse(z) if self.gauge else z)
+
+    @property
+    def has_log_density(self) -> bool:
+        return not self.reconstruction_features
+
+    def log_density(self, rows: Any) -> tf.Tensor:
+        """log p(x) of raw rows, absolute, in nats, in the preprocessed space and on the N-dimensional manifold, (B,).
+
+            log p(x) = log P(z) + N/2 log(2 lambda2 sigma2) + 1/2 sum_j log alpha_j(A(x))           (Eq. 15-17)
+
+        Raises:
+            NotImplementedError: with `reconstruction_features` the score is an energy, not a density; or the
+                distortion has no closed-form volume.
+            RuntimeError, TypeError, ValueError: as `energy`.
+        """
+        self._require_adapted()
+        return self._log_density(self._checked(rows))
+
+    def _log_density(self, x: tf.Tensor) -> tf.Tensor:
+        if not self.has_log_density:
+            raise NotImplementedError(
+                "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
+                " reconstruction_features=False for log_density."
+            )
+        scale = 0.5 * self.latent_units * math.log(2 * self.lambda2 * self.sigma2)
+        return scale + self.distortion.log_volume(x, self.latent_units) - self._scoring_graph(x)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "lambda1": self.lambda1,
+            "lambda2": self.lambda2,
+            "h": self.h,
+            "noise": self.noise,
+            "sigma2": self.sigma2,
+            "gauge": "learned" if self.gauge else None,
+            "noisy_rate": self.noisy_rate,
+        }

@@ -1,0 +1,202 @@
+"""The papers' tables, measured again.
+
+    python trainers/tables.py tabular --datasets thyroid arrhythmia --seeds 20 --jobs 2 --out outputs/tabular.md
+
+Every method meets the same splits. FILE.md holds mean (sd) over the seeds beside the papers' figures; FILE.json one
+record for each data set, method and seed. Records already in FILE.json are kept, so an interrupted table goes on and a
+longer one adds to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+from baselines import BASELINES, SLOW_ROWS, baseline_energies
+from tqdm import tqdm
+from train_tabular import train
+
+from tf_radogaga import presets
+from tf_radogaga.datasets import tabular
+
+UNTRAINED = "untrained"
+METHODS = (*presets.MODELS, UNTRAINED, *BASELINES)
+METRICS = ("f1", "precision", "recall", "auroc", "average_precision")
+
+PAPER_F1 = {  # Kato et al., ICML 2020, Table 1; "small": arXiv v1, Table 4
+    "paper": {
+        "dagmm": {"kddcup99": 0.9500, "thyroid": 0.4755, "arrhythmia": 0.5060, "kddcup-rev": 0.9779},
+        "radogaga-d": {"kddcup99": 0.9624, "thyroid": 0.6447, "arrhythmia": 0.5433, "kddcup-rev": 0.9797},
+        "radogaga-log": {"kddcup99": 0.9638, "thyroid": 0.6702, "arrhythmia": 0.5373, "kddcup-rev": 0.9865},
+    },
+    "small": {
+        "dagmm": {"kddcup99": 0.9410, "thyroid": 0.4734, "arrhythmia": 0.4791, "kddcup-rev": 0.9494},
+        "radogaga-d": {"kddcup99": 0.9531, "thyroid": 0.5851, "arrhythmia": 0.4970, "kddcup-rev": 0.9761},
+        "radogaga-log": {"kddcup99": 0.9443, "thyroid": 0.5851, "arrhythmia": 0.5119, "kddcup-rev": 0.9795},
+    },
+}
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    summary, _, description = __doc__.partition("\n")
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=summary, epilog=description, formatter_class=formatter)
+    tables = parser.add_subparsers(dest="table", required=True, metavar="TABLE")
+    table = tables.add_parser("tabular", help="anomaly detection on tables (ICML 2020, Table 1)", description=summary)
+    add = table.add_argument
+    add("--datasets", nargs="+", choices=list(tabular.ANOMALY_SHARE), default=["thyroid", "arrhythmia"])
+    add("--models", nargs="+", choices=METHODS, default=list(METHODS), help="rows of the table (default: all)")
+    add("--seeds", type=int, default=20, help="splits and trainings of each method (default: %(default)s)")
+    add("--preset", choices=("paper", "small"), default="paper", help="network sizes: arXiv v1 Table 2 or Table 3")
+    add("--steps", type=int, help="cap on the training steps of the models")
+    add("--out", type=Path, required=True, help="FILE.md; FILE.json is written beside it")
+    add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; downloaded to ~/.cache/tf_radogaga without it")
+    add("--jobs", type=int, default=1, help="runs at the same time, each with its share of the cores (default: 1)")
+    return parser.parse_args(arguments)
+
+
+@lru_cache(maxsize=1)
+def _load(dataset: str, data_dir: Path | None, seed: int) -> tabular.Table:
+    return tabular.load_table(dataset, data_dir, seed)
+
+
+def run(dataset: str, method: str, seed: int, size: str, steps: int | None, data_dir: Path | None) -> dict:
+    """One record: a method on one split of a data set. A training that fails becomes a record with an error."""
+    table = _load(dataset, data_dir, seed if dataset == "kddcup-rev" else 0)
+    split = tabular.stratified_halves(table, seed)
+    record = {"dataset": dataset, "model": method, "seed": seed, "preset": size, "steps": None}
+    started = time.time()
+    try:
+        if method in BASELINES:
+            scale = table.preprocessing()
+            train_rows, test_rows = (scale(scale.check(rows)).numpy() for rows in (split.train, split.test))
+            energies = baseline_energies(method, train_rows, test_rows, seed)
+        else:
+            preset = presets.preset(dataset, "radogaga-log" if method == UNTRAINED else method, size)
+            preset = dataclasses.replace(preset, steps=min(preset.steps, steps or preset.steps))
+            record["steps"] = 0 if method == UNTRAINED else preset.steps
+            if method == UNTRAINED:
+                tf.keras.utils.set_random_seed(seed)
+                model = presets.build(preset, table.preprocessing())
+                model.adapt_prior(split.train)
+            else:
+                model = train(preset, table, split, seed)
+            energies = model.predict(split.test, batch_size=16384, verbose=0)["energy"]
+            tf.keras.backend.clear_session()
+        record.update(tabular.protocol_metrics(split.test_labels, energies, table.anomaly_share))
+    except (FloatingPointError, ValueError) as error:
+        record.update(dict.fromkeys(METRICS), error=str(error))
+    return {**record, "wall_seconds": time.time() - started}
+
+
+def _limit_threads(jobs: int) -> None:
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _key(record: dict) -> tuple:
+    return record["dataset"], record["model"], record["seed"], record["preset"], record["steps"]
+
+
+def measure(args: argparse.Namespace) -> list[dict]:
+    """All records of the table, of which those in FILE.json are kept; it is rewritten after every run."""
+    path = args.out.with_suffix(".json")
+    records = json.loads(path.read_text()) if path.exists() else []
+    done = {_key(record) for record in records}
+    todo = []
+    for dataset in args.datasets:
+        for seed in range(args.seeds):
+            for method in args.models:
+                steps = None
+                if method in presets.MODELS:
+                    steps = presets.preset(dataset, method, args.preset).steps
+                    steps = min(steps, args.steps or steps)
+                steps = 0 if method == UNTRAINED else steps
+                if (dataset, method, seed, args.preset, steps) not in done:
+                    todo.append((dataset, method, seed, args.preset, args.steps, args.data_dir))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    with ProcessPoolExecutor(args.jobs, spawn, _limit_threads, (args.jobs,)) as pool:
+        futures = [pool.submit(run, *job) for job in todo]
+        for future in tqdm(as_completed(futures), total=len(futures), unit="run"):
+            records.append(future.result())
+            partial = path.with_suffix(".json.partial")
+            partial.write_text(json.dumps(sorted(records, key=_sort_key), indent=1) + "\n")
+            partial.replace(path)
+    return records
+
+
+def _sort_key(record: dict) -> tuple:
+    return (*_key(record)[:4], record["steps"] or 0)
+
+
+def markdown(args: argparse.Namespace, records: list[dict]) -> str:
+    """The table as Markdown, with the command and the versions that made it."""
+    command = "python trainers/tables.py " + " ".join(sys.argv[1:])
+    versions = f"tensorflow {tf.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
+    lines = [
+        "# Anomaly detection on tables",
+        "",
+        f"`{command}`; {versions}; {date.today()}.",
+        "",
+        "Stratified halves; training on the normal rows of one, the anomaly share of the other flagged; min-max",
+        f"scaling over the whole set; mean (sd) over the seeds. {', '.join(BASELINES)} see the same scaled rows;",
+        f"one-class-svm and local-outlier-factor are fitted on at most {SLOW_ROWS} of them. `{UNTRAINED}` is the",
+        "network of radogaga-log before training, its prior adapted. Paper: F1 of Kato et al., ICML 2020, Table 1,",
+        "or for small networks arXiv v1, Table 4.",
+    ]
+    for dataset in args.datasets:
+        lines += ["", f"## {dataset}, {args.preset} networks", ""]
+        lines += [f"| method | paper F1 | {' | '.join(METRICS)} | seeds | steps | s/run |", "|---" * 10 + "|"]
+        for method in args.models:
+            steps = max(
+                (r["steps"] or 0 for r in records if r["dataset"] == dataset and r["model"] == method), default=0
+            )
+            steps = min(steps, args.steps) if args.steps else steps
+            chosen = [
+                r
+                for r in records
+                if (r["dataset"], r["model"], r["preset"]) == (dataset, method, args.preset)
+                and r["seed"] < args.seeds
+                and (r["steps"] or 0) == steps
+            ]
+            good = [r for r in chosen if r["f1"] is not None]
+            if not chosen:
+                continue
+            paper = PAPER_F1[args.preset].get(method, {}).get(dataset)
+            cells = [f"{np.mean([r[m] for r in good]):.4f} ({np.std([r[m] for r in good]):.4f})" for m in METRICS]
+            failed = f" ({len(chosen) - len(good)} failed)" if len(good) < len(chosen) else ""
+            seconds = np.mean([r["wall_seconds"] for r in chosen])
+            lines.append(
+                f"| {method} | {paper or '-'} | {' | '.join(cells) if good else 'failed'} | {len(chosen)}{failed} |"
+                f" {steps or '-'} | {seconds:.1f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_arguments(arguments)
+    args.out = args.out.with_suffix(".md")
+    table = markdown(args, measure(args))
+    args.out.write_text(table)
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Train one model on one table by a preset of the papers, report, and export.
+
+    python trainers/train_tabular.py --dataset thyroid --model radogaga-log --out outputs/thyroid
+    python trainers/train_tabular.py --dataset rows.csv --label-column fraud --out outputs/rows --export outputs/served
+
+The table is split in stratified halves; the model sees the normal rows of the first half, and the second half is
+scored by -log P(z). OUT then holds metrics.json, figures, TensorBoard logs and model/, which tf_radogaga.load_model
+reads. An interrupted run goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+
+import tf_radogaga
+from tf_radogaga import plots, presets
+from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.datasets import tabular
+
+keras = tf.keras
+
+REPORTS = 20
+"""Progress reports of a training, where passes over the table would be more."""
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    summary, _, description = __doc__.partition("\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--dataset", required=True, help="thyroid, arrhythmia, kddcup99, kddcup-rev, or a .csv, .npy or .npz file")
+    add("--model", choices=presets.MODELS, default="radogaga-log", help="loss equation (default: %(default)s)")
+    add("--preset", choices=("paper", "small"), default="paper", help="network sizes: arXiv v1 Table 2 or Table 3")
+    add("--seed", type=int, default=0, help="of the split, the weights, the batches and the noise (default: 0)")
+    add("--out", type=Path, required=True, help="folder for the results")
+    add("--export", type=Path, help="also write a SavedModel version to this folder, for example saved_models/NAME")
+    add("--epochs", type=int, help="passes over the training rows (default: the preset's number of steps)")
+    add("--batch-size", type=int, help="default: the preset's")
+    add("--learning-rate", type=float, help="of Adam (default: the preset's)")
+    add("--patience", type=int, help="hold out a tenth of the rows and stop after so many reports without a lower loss")
+    add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; downloaded to ~/.cache/tf_radogaga without it")
+    add("--overwrite", action="store_true", help="discard what OUT holds")
+    own = parser.add_argument_group("your own CSV file")
+    own.add_argument("--label-column", help="column that marks anomalies (1), not a feature; without it all rows train")
+    own.add_argument("--normal-label", help="its value for normal rows, where it is not 0")
+    own.add_argument("--categorical", nargs="*", default=(), help="columns to one-hot although they hold numbers")
+    own.add_argument("--header", choices=("auto", "yes", "no"), default="auto", help="does the first line hold names?")
+    own.add_argument("--anomaly-share", type=float, help="share of rows to flag (default: the labels' own, else 0.01)")
+    return parser.parse_args(arguments)
+
+
+def load(args: argparse.Namespace) -> tabular.Table:
+    own = () if args.dataset in tabular.ANOMALY_SHARE else ("label_column", "normal_label", "header", "anomaly_share")
+    options = {name: getattr(args, name) for name in own}
+    if own:
+        options["categorical"] = tuple(args.categorical)
+    return tabular.load_table(args.dataset, args.data_dir, args.seed, **options)
+
+
+def train(
+    preset: presets.Preset,
+    table: tabular.Table,
+    split: tabular.Split,
+    seed: int,
+    callbacks: tuple[keras.callbacks.Callback, ...] = (),
+    patience: int | None = None,
+    verbose: int = 0,
+) -> Autoencoder:
+    """Builds and fits the model of a preset on the training rows of a split."""
+    keras.utils.set_random_seed(seed)
+    model = presets.build(preset, table.preprocessing())
+    model.compile(keras.optimizers.Adam(preset.learning_rate))
+    rows, validation, callbacks = split.train, None, list(callbacks)
+    if patience:
+        order = np.random.default_rng(seed).permutation(len(rows))
+        held_out, rest = np.split(order, [max(len(rows) // 10, 1)])
+        rows, validation = tabular.take(rows, rest), tabular.take(rows, held_out)
+        callbacks.append(keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True, verbose=1))
+    steps_per_epoch = min(max(len(rows) // preset.batch_size, preset.steps // REPORTS, 1), preset.steps)
+    model.fit(
+        rows,
+        batch_size=preset.batch_size,
+        steps_per_epoch=steps_per_epoch,
+        epochs=max(preset.steps // steps_per_epoch, 1),
+        validation_data=validation,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+    return model
+
+
+def choose_preset(args: argparse.Namespace, training_rows: int) -> presets.Preset:
+    preset = presets.preset(args.dataset, args.model, args.preset)
+    changes = {"batch_size": args.batch_size, "learning_rate": args.learning_rate}
+    if args.epochs is not None:
+        batch_size = min(args.batch_size or preset.batch_size, training_rows)
+        changes["steps"] = args.epochs * max(training_rows // batch_size, 1)
+    return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
+
+
+def prepare_out(args: argparse.Namespace) -> None:
+    """Makes OUT ready for a new run or for the rest of the same one."""
+    if args.overwrite:
+        shutil.rmtree(args.out, ignore_errors=True)
+    settings = {k: str(v) for k, v in sorted(vars(args).items()) if k not in ("out", "export", "overwrite")}
+    record = args.out / "run.json"
+    if (args.out / "metrics.json").exists():
+        sys.exit(f"--out: {args.out} holds a finished run; choose another folder or give --overwrite.")
+    if record.exists():
+        before = json.loads(record.read_text())
+        changed = {k: (before.get(k), v) for k, v in settings.items() if before.get(k) != v}
+        if changed:
+            sys.exit(f"--out: {args.out} holds an interrupted run with other settings {changed}; give --overwrite.")
+        print(f"going on with the interrupted run in {args.out}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def report(args: argparse.Namespace, table: tabular.Table, split: tabular.Split, model: Autoencoder) -> dict:
+    """Scores the test half, sets the threshold, and writes the figures; returns the metrics."""
+    energies = model.predict(split.test, batch_size=4096, verbose=0)["energy"]
+    threshold = model.set_threshold(energies, table.anomaly_share)
+    figures = {"scores.png": plots.score_histogram(energies, split.test_labels, threshold)}
+    metrics = dict.fromkeys(("precision", "recall", "f1", "auroc", "average_precision"))
+    if split.test_labels is not None:
+        metrics = tabular.protocol_metrics(split.test_labels, energies, table.anomaly_share)
+        figures["roc_pr.png"] = plots.roc_pr_curves(split.test_labels, {args.model: energies})
+    for name, figure in figures.items():
+        figure.savefig(args.out / name, dpi=120)
+    return metrics
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_arguments(arguments)
+    prepare_out(args)
+    started = time.time()
+    table = load(args)
+    split = tabular.stratified_halves(table, args.seed)
+    preset = choose_preset(args, len(split.train))
+    print(f"{args.dataset}: {len(split.train)} normal rows to train on, {len(split.test)} to test; {preset}")
+    backup = args.out / "backup"
+    callbacks = (
+        keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
+        keras.callbacks.TensorBoard(str(args.out / "logs"), write_graph=False),
+    )
+    verbose = 1 if sys.stdout.isatty() else 2
+    model = train(preset, table, split, args.seed, callbacks, args.patience, verbose)
+    if model.prior.adaptation:
+        print("mixture after training, mean -log likelihood in nats:", dict(model.prior.adaptation))
+    metrics = report(args, table, split, model)
+    tf_radogaga.save_model(model, args.out / "model")
+    if args.export:
+        print(f"SavedModel: {tf_radogaga.export_saved_model(model, args.export)}")
+    identity = {"dataset": args.dataset, "model": args.model, "seed": args.seed}
+    metrics = {**identity, **metrics, "wall_seconds": time.time() - started}
+    print(json.dumps(metrics, indent=1))
+    partial = args.out / "metrics.json.partial"
+    partial.write_text(json.dumps(metrics, indent=1) + "\n")
+    partial.replace(args.out / "metrics.json")  # its presence marks a finished run
+    shutil.rmtree(backup, ignore_errors=True)
+    print(f"figures and metrics.json in {args.out}, model in {args.out / 'model'}")
+
+
+if __name__ == "__main__":
+    main()
