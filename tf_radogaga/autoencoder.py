@@ -113,7 +113,7 @@ class Autoencoder(keras.Model):
     @functools.cached_property
     def _scoring_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """`_energy` compiled as it is served: eager kernels round otherwise, and narrow priors magnify that."""
-        return tf.function(self._energy, input_signature=[tf.TensorSpec((None, self.preprocess.width), tf.float32)])
+        return tf.function(self._energy).get_concrete_function(tf.TensorSpec((None, self.preprocess.width), tf.float32))
 
     def _checked(self, rows: Any) -> tf.Tensor:
         return self.preprocess(self.preprocess.check(rows))

@@ -66,7 +66,7 @@ def load_model(directory: str | Path) -> Autoencoder:
     try:
         status = tf.train.Checkpoint(model=model).read(str(directory / WEIGHTS))
         status.assert_existing_objects_matched().expect_partial()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
         raise ValueError(f"{directory / WEIGHTS}: damaged, or not of the model in {CONFIG} ({error}).") from error
     return model
 

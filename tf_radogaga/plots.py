@@ -15,7 +15,7 @@ def score_histogram(energies: np.ndarray, labels: np.ndarray | None = None, thre
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     low, high = np.min(energies), np.quantile(energies, 0.995)
-    bins = np.linspace(low, max(high, threshold or high), 60)
+    bins = np.linspace(low, max(high, threshold or high), 61)
     groups = (
         {"rows": energies} if labels is None else {"normal": energies[labels == 0], "anomaly": energies[labels == 1]}
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ def _is_symbolic(value: Any) -> bool:
     return tf.is_tensor(value) and not isinstance(value, tf.__internal__.EagerTensor)
 
 
-def _check_finite(values: np.ndarray, column: str, first_row: int = 0) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
+def _check_finite(values: np.ndarray, column: str, first_row: int) -> None:
+    with np.errstate(over="ignore"):
+        bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
     if bad.size:
         raise ValueError(
             f"column {column!r}, row {first_row + bad[0]}: {values[bad[0]]} is not a finite float32 number"
@@ -32,18 +34,21 @@ def _check_finite(values: np.ndarray, column: str, first_row: int = 0) -> None:
         )
 
 
-def _check_numeric(values: Any, column: str) -> np.ndarray:
+def _check_numeric(values: Any, column: str, first_row: int) -> np.ndarray:
+    """One column as float64, each number of which float32 can hold."""
     array = np.asarray(values)
-    if array.dtype.kind in "fiub":
-        with np.errstate(over="ignore"):
-            return array.astype(np.float32)
-    converted = pd.to_numeric(pd.Series(array.astype(object)), errors="coerce")
-    bad = np.flatnonzero(converted.isna() & ~pd.isna(pd.Series(array.astype(object))))
-    row = int(bad[0]) if bad.size else 0
-    raise TypeError(
-        f"column {column!r}, row {row}: {array[row]!r} (dtype {array.dtype}) where a number belongs; convert the column"
-        " to numbers, or train with it as a categorical column."
-    )
+    if array.dtype.kind not in "fiub":
+        numbers_or_missing = [isinstance(v, (Real, np.bool_)) or v is None or v is pd.NA for v in array]
+        if array.dtype.kind != "O" or not all(numbers_or_missing):
+            row = numbers_or_missing.index(False)
+            raise TypeError(
+                f"column {column!r}, row {first_row + row}: {array[row]!r} (dtype {array.dtype}) where a number"
+                " belongs; convert the column to numbers, or train with it as a categorical column."
+            )
+        array = np.array([np.nan if v is None or v is pd.NA else v for v in array])
+    array = array.astype(np.float64)
+    _check_finite(array, column, first_row)
+    return array
 
 
 class Preprocessing(keras.layers.Layer):
@@ -100,13 +105,14 @@ class PassThrough(Preprocessing):
             raise ValueError("rows: the table is empty; give at least one row.")
         names = names or [str(i) for i in range(self.width)]
         if matrix.dtype.kind not in "fiub":
-            matrix = np.stack([_check_numeric(column, name) for column, name in zip(matrix.T, names)], axis=1)
+            columns = [_check_numeric(column, name, first_row) for column, name in zip(matrix.T, names)]
+            return tf.constant(np.stack(columns, axis=1), tf.float32)
         with np.errstate(over="ignore"):
-            matrix = matrix.astype(np.float32)
-        if not np.isfinite(matrix).all():
+            converted = matrix.astype(np.float32)
+        if not np.isfinite(converted).all():
             for column, name in zip(matrix.T, names):
                 _check_finite(column, name, first_row)
-        return tf.constant(matrix)
+        return tf.constant(converted)
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         return rows
@@ -146,11 +152,12 @@ class MinMaxScaling(PassThrough):
         Raises:
             TypeError, ValueError: as `check`.
         """
-        nested_list = isinstance(rows, list) and not any(hasattr(block, "shape") for block in rows[:1])
+        nested_list = isinstance(rows, list) and rows and not hasattr(rows[0], "shape")
         blocks = [rows] if hasattr(rows, "shape") or nested_list else rows
         low, high, seen = np.full(self.width, np.inf), np.full(self.width, -np.inf), 0
         for block in blocks:
-            matrix = self.check(block, seen).numpy().astype(np.float64)
+            self.check(block, seen)
+            matrix = np.asarray(block, np.float64)
             low, high = np.minimum(low, matrix.min(axis=0)), np.maximum(high, matrix.max(axis=0))
             seen += len(matrix)
         if not seen:
@@ -209,7 +216,7 @@ class TableEncoding(Preprocessing):
             TypeError, ValueError: as `check`; or a name in `categorical` that is no column.
         """
         blocks = [table] if isinstance(table, pd.DataFrame) else table
-        categorical, levels, numeric, seen = set(categorical), {}, [], 0
+        categorical, levels, extremes, seen = set(categorical), {}, [], 0
         for block in blocks:
             if missing := categorical - set(block.columns):
                 raise ValueError(f"categorical: {sorted(missing)} are not columns of the table {list(block.columns)}.")
@@ -218,16 +225,15 @@ class TableEncoding(Preprocessing):
             for column in (c for c, found in levels.items() if found is not None):
                 levels[column].update(_check_text(block[column], column, seen))
             names = [c for c, found in levels.items() if found is None]
-            values = [_check_numeric(block[c], c) for c in names]
-            for name, column in zip(names, values):
-                _check_finite(column, name, seen)
-            numeric.append((_stack_extremes(values), len(block)))
+            values = [_check_numeric(block[c], c, seen) for c in names]
+            if names and len(block):
+                extremes.append(np.stack([[c.min(), c.max()] for c in values], axis=1))
             seen += len(block)
         if not seen:
             raise ValueError("rows: the table is empty; give at least one row.")
         encoding = cls({c: None if found is None else sorted(found) for c, found in levels.items()})
         if encoding.numeric:
-            encoding.scaling.adapt([extremes for extremes, rows in numeric if rows])
+            encoding.scaling.adapt(extremes)
         return encoding
 
     def check(self, rows: Any, first_row: int = 0) -> dict[str, tf.Tensor]:
@@ -252,9 +258,7 @@ class TableEncoding(Preprocessing):
                 else:
                     checked[column] = values if values.dtype == tf.string else tf.strings.as_string(values)
             elif levels is None:
-                numbers = _check_numeric(values, column)
-                _check_finite(numbers, column, first_row)
-                checked[column] = tf.constant(numbers)
+                checked[column] = tf.constant(_check_numeric(values, column, first_row), tf.float32)
             else:
                 checked[column] = tf.constant(_check_text(values, column, first_row))
         lengths = {column: values.shape[0] for column, values in checked.items() if not _is_symbolic(values)}
@@ -308,12 +312,6 @@ def _check_text(values: Any, column: str, first_row: int) -> np.ndarray:
             " these rows, or name the missing level, for example 'unknown'."
         )
     return values.astype(str).to_numpy(object)
-
-
-def _stack_extremes(columns: list[np.ndarray]) -> np.ndarray:
-    if not columns or not len(columns[0]):
-        return np.empty((0, len(columns)), np.float32)
-    return np.stack([np.array([c.min(), c.max()]) for c in columns], axis=1)
 
 
 def _serving_name(column: str) -> str:

@@ -99,6 +99,7 @@ def _load_kdd(name: str, data_dir: str | Path | None, seed: int) -> Table:
     folder = Path(data_dir or Path.home() / ".cache" / "tf_radogaga")
     path = folder / KDD_FILE
     if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             keras.utils.get_file(path.name, KDD_URL, file_hash=KDD_SHA256, cache_dir=folder, cache_subdir="")
         except Exception as error:  # get_file raises plain Exception for network failures

@@ -1,0 +1,84 @@
+"""Small models and data shared by the tests."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from tf_radogaga import DAGMM, DenseNetwork, MinMaxScaling, MixturePrior, RaDOGAGA, TableEncoding
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+MODELS = ("log", "identity", "no-gauge", "gaussian", "noisy-rate", "dagmm")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    tf.keras.utils.set_random_seed(7)
+
+
+@pytest.fixture
+def shared_data():
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real data not at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def rows():
+    """(300, 4) float64: two clusters on different scales."""
+    rng = np.random.default_rng(3)
+    centres = rng.choice([[0, 0, 5, 1], [10, 3, 0, 2]], 300)
+    return centres + rng.normal(size=(300, 4)) * [1.0, 0.3, 2.0, 0.1]
+
+
+@pytest.fixture
+def frame():
+    """300 rows with numeric, textual and categorical-by-number columns."""
+    rng = np.random.default_rng(4)
+    return pd.DataFrame(
+        {
+            "blood pressure": rng.normal(120, 10, 300),
+            "kind": rng.choice(["a", "b", "c"], 300),
+            "code": rng.integers(0, 3, 300),
+            "dose": rng.integers(1, 9, 300),
+        }
+    )
+
+
+def scaled(rows):
+    layer = MinMaxScaling(np.shape(rows)[1])
+    layer.adapt(rows)
+    return layer
+
+
+def encoded(frame):
+    return TableEncoding.for_table(frame, categorical=["code"])
+
+
+def small_model(kind="log", preprocess=None, width=4, reconstruction_features=False, latent_units=2, **options):
+    """One of `MODELS`, untrained: width - 8 - 2 - 8 - width and a mixture of two."""
+    width = preprocess.width if preprocess else width
+    prior = MixturePrior(latent_units + 2 * reconstruction_features, components=2, covariance_floor=1e-4)
+    parts = (DenseNetwork(width, (8,), latent_units), DenseNetwork(latent_units, (8,), width), prior)
+    shared = {"preprocess": preprocess, "reconstruction_features": reconstruction_features}
+    if kind == "dagmm":
+        return DAGMM(*parts, **shared, **options)
+    choice = {
+        "log": {},
+        "identity": {"h": "identity"},
+        "no-gauge": {"gauge": None},
+        "gaussian": {"noise": "gaussian"},
+        "noisy-rate": {"noisy_rate": True},
+    }[kind]
+    return RaDOGAGA(*parts, **{"lambda1": 100, "lambda2": 100, **choice, **shared, **options})
+
+
+def fitted(model, rows, epochs=3, **options):
+    model.compile(tf.keras.optimizers.Adam(1e-3))
+    model.fit(rows, batch_size=64, epochs=epochs, verbose=0, **options)
+    return model

@@ -1,0 +1,161 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import fitted, scaled, small_model
+
+from tf_radogaga import DenseNetwork, MeanSquaredError, MixturePrior, RaDOGAGA, SumSquaredError
+from tf_radogaga.radogaga import LatentGauge
+
+
+def _linear(width, latent_units, **options):
+    """Linear encoder and decoder, and a Gaussian prior fitted exactly to each batch."""
+    return RaDOGAGA(
+        DenseNetwork(width, (), latent_units),
+        DenseNetwork(latent_units, (), width),
+        MixturePrior(latent_units, components=1),
+        **options,
+    )
+
+
+def _train(model, x, steps=3000, batch_size=512):
+    model.compile(tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, steps)), 500)
+    model.fit(x, batch_size=batch_size, steps_per_epoch=steps, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("gauge", ["learned", None])
+def test_identity_reaches_the_closed_form_in_one_dimension(gauge):
+    """THEORY: b = 1 / sqrt(2 lambda2), a b = (1 + sqrt(1 - 2 / (lambda1 s^2))) / 2, noise variance 1."""
+    s, lambda1, lambda2 = 2.0, 2.0, 0.5
+    x = np.random.default_rng(0).normal(0, s, (20000, 1))
+    options = {"h": "identity", "noise": "gaussian", "sigma2": 1.0, "gauge": gauge}
+    model = _train(_linear(1, 1, lambda1=lambda1, lambda2=lambda2, **options), x)
+    a = float(model.encode([[1.0]])[0, 0] - model.encode([[0.0]])[0, 0])
+    b = float(model.decode([[1.0]])[0, 0] - model.decode([[0.0]])[0, 0])
+    assert abs(b) == pytest.approx(1 / math.sqrt(2 * lambda2), rel=0.05)
+    assert a * b == pytest.approx((1 + math.sqrt(1 - 2 / (lambda1 * s**2))) / 2, abs=0.03)
+
+
+def test_log_reaches_the_closed_form_in_one_dimension():
+    """THEORY: a b -> 1, a = sqrt(2 lambda2), b = 1 / sqrt(2 lambda2), noise variance 1."""
+    lambda2 = 2.0
+    x = np.random.default_rng(0).normal(0, 1.5, (20000, 1))
+    options = {"h": "log", "noise": "gaussian", "sigma2": 1.0}
+    model = _train(_linear(1, 1, lambda1=10.0, lambda2=lambda2, **options), x)
+    a = float(model.encode([[1.0]])[0, 0] - model.encode([[0.0]])[0, 0])
+    b = float(model.decode([[1.0]])[0, 0] - model.decode([[0.0]])[0, 0])
+    assert a * b == pytest.approx(1, abs=0.03)
+    assert abs(a) == pytest.approx(math.sqrt(2 * lambda2), rel=0.05)
+
+
+@pytest.mark.parametrize("distortion", [SumSquaredError(), MeanSquaredError()], ids=lambda d: type(d).__name__)
+def test_gaussian_data_are_embedded_isometrically_with_their_density(distortion):
+    """Columns of the decoder orthogonal, of squared length 1 / (2 lambda2 sigma2 a); log p(x) absolute."""
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(2, 2)) + 2 * np.eye(2)
+    x = (rng.normal(size=(20000, 2)) @ factor).astype(np.float32)
+    model = _train(_linear(2, 2, lambda1=100.0, lambda2=40.0, distortion=distortion), x)
+    columns = (model.decode(np.eye(2)) - model.decode(np.zeros((1, 2)))).numpy()
+    unit = 2 * model.lambda2 * model.sigma2 * (0.5 if isinstance(distortion, MeanSquaredError) else 1)
+    np.testing.assert_allclose(unit * columns @ columns.T, np.eye(2), atol=0.06)
+    covariance = factor.T @ factor
+    expected = -0.5 * np.einsum("bi,ij,bj->b", x, np.linalg.inv(covariance), x)
+    expected -= 0.5 * np.linalg.slogdet(2 * math.pi * covariance)[1]
+    assert np.median(np.abs(model.log_density(x) - expected)) < 0.06
+    assert model.history.history["isometry"][-1] == pytest.approx(1, abs=0.1)
+
+
+def test_loss_terms_are_the_equation(rows):
+    x = tf.constant(scaled(rows)(tf.constant(rows, tf.float32)))
+    model = small_model("identity", lambda1=3.0, lambda2=5.0, reconstruction_features=True)
+    model.adapt_prior(x)
+    state = model.random.state.value()
+    terms = model.loss_terms(x)
+    z = model.encode(x)
+    x_hat = model.decode(z)
+    model.random.reset(state)
+    x_breve = model.decode(z + model._draw_noise(z.shape))
+    tolerance = {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(terms["reconstruction"], 3 * tf.reduce_sum((x - x_hat) ** 2, 1), **tolerance)
+    np.testing.assert_allclose(terms["coding"], 5 * tf.reduce_sum((x_hat - x_breve) ** 2, 1), **tolerance)
+    np.testing.assert_allclose(terms["rate"], model.energy(x), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(model.monitors(terms)["isometry"], 2 * terms["coding"] / 2)
+
+
+def test_log_and_identity_differ_only_in_h(rows):
+    x = tf.constant(rows, tf.float32)
+    terms = []
+    for kind in ("identity", "log"):
+        tf.keras.utils.set_random_seed(0)
+        terms.append(small_model(kind).loss_terms(x, training=True))
+    np.testing.assert_allclose(terms[1]["reconstruction"], 100 * np.log(terms[0]["reconstruction"] / 100), rtol=1e-4)
+    for name in ("rate", "coding"):
+        np.testing.assert_allclose(terms[0][name], terms[1][name])
+
+
+def test_reconstruction_features_are_relative_distance_and_cosine(rows):
+    model = small_model(reconstruction_features=True)
+    x = tf.constant(rows, tf.float32)
+    z, features = model.encode(x), model._latents(x).numpy()
+    x_hat = model.decode(z).numpy().astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1), np.linalg.norm(x_hat, axis=1)
+    np.testing.assert_allclose(features[:, :2], z, rtol=1e-6)
+    np.testing.assert_allclose(features[:, 2], np.linalg.norm(rows - x_hat, axis=1) / norms[0], rtol=1e-4)
+    np.testing.assert_allclose(features[:, 3], (rows * x_hat).sum(1) / norms[0] / norms[1], rtol=1e-4, atol=1e-5)
+
+
+def test_reconstruction_features_of_a_zero_row_are_finite(rows):
+    model = small_model(reconstruction_features=True)
+    x = tf.zeros((3, 4))
+    with tf.GradientTape() as tape:
+        terms = model.loss_terms(tf.concat([x, tf.constant(rows, tf.float32)], 0), training=True)
+        loss = tf.add_n([tf.reduce_mean(t) for t in terms.values()])
+    assert np.isfinite(model._latents(x)).all()
+    assert all(np.isfinite(g).all() for g in tape.gradient(loss, model.trainable_variables))
+
+
+@pytest.mark.parametrize(("noise", "limit"), [("uniform", math.sqrt(3 * 0.5)), ("gaussian", math.inf)])
+def test_noise_has_mean_zero_and_variance_sigma2(noise, limit):
+    eps = small_model(noise=noise, sigma2=0.5)._draw_noise((200000, 2)).numpy()
+    assert eps.mean() == pytest.approx(0, abs=0.01)
+    np.testing.assert_allclose(np.cov(eps.T), 0.5 * np.eye(2), atol=0.01)
+    assert np.abs(eps).max() <= limit
+
+
+def test_gauge_is_triangular_invertible_and_out_of_reach_of_the_reconstruction(rows):
+    model = small_model()
+    gauge: LatentGauge = model.gauge
+    gauge.log_diagonal.assign([0.1, -0.2])
+    gauge.lower.assign([[9.0, 9.0], [0.3, 9.0]])
+    matrix = gauge.matrix().numpy()
+    assert matrix[0, 1] == 0 and (np.diag(matrix) > 0).all()
+    y = tf.random.normal((50, 2))
+    np.testing.assert_allclose(gauge.inverse(gauge(y)), y, atol=1e-5)
+    with tf.GradientTape() as tape:
+        reconstruction = model.loss_terms(tf.constant(rows, tf.float32), training=True)["reconstruction"]
+    for gradient in tape.gradient(reconstruction, gauge.trainable_variables):
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_gauge_starts_at_the_theoretical_scale_of_the_distortion():
+    for distortion, elements in ((SumSquaredError(), 1), (MeanSquaredError(), 4)):
+        model = small_model(lambda2=600.0, distortion=distortion)
+        np.testing.assert_allclose(model.gauge.matrix(), math.sqrt(2 * 600 / 12 / elements) * np.eye(2), rtol=1e-6)
+
+
+def test_log_density_is_undefined_with_concatenated_features(rows):
+    model = fitted(small_model(preprocess=scaled(rows), reconstruction_features=True), rows, epochs=1)
+    assert not model.has_log_density
+    with pytest.raises(NotImplementedError, match="reconstruction_features"):
+        model.log_density(rows)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"h": "sqrt"}, {"noise": "laplace"}, {"gauge": "free"}, {"lambda1": 0}, {"lambda2": -1}, {"sigma2": 0}]
+)
+def test_wrong_arguments_are_named(wrong):
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(ValueError, match=f"{name}: {value!r}".replace("'", ".")):
+        small_model(**wrong)

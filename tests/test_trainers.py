@@ -1,0 +1,145 @@
+"""The scripts, run as a user runs them."""
+
+import json
+import sys
+
+import baselines
+import numpy as np
+import pandas as pd
+import pytest
+import score
+import tables
+import train_tabular
+
+KEYS = {"dataset", "model", "seed", "precision", "recall", "f1", "auroc", "average_precision", "wall_seconds"}
+
+
+def run_score(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["score.py", *map(str, arguments)])
+    score.main()
+
+
+@pytest.fixture
+def own_csv(frame, tmp_path):
+    path = tmp_path / "own.csv"
+    frame.assign(fraud=(np.arange(300) % 10 == 0).astype(int)).to_csv(path, index=False)
+    return path
+
+
+def test_train_export_and_score_a_table_of_ones_own(own_csv, frame, tmp_path, monkeypatch, capsys):
+    out, served = tmp_path / "out", tmp_path / "served"
+    command = ["--dataset", str(own_csv), "--label-column", "fraud", "--categorical", "code", "--epochs", "5"]
+    train_tabular.main([*command, "--out", str(out), "--export", str(served)])
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert set(metrics) == KEYS and 0 <= metrics["auroc"] <= 1
+    for name in ("scores.png", "roc_pr.png", "model/config.json", "logs"):
+        assert (out / name).exists(), name
+    assert not (out / "backup").exists()
+
+    rows = frame[::-1].assign(unused=1)[["dose", "unused", "code", "kind", "blood pressure"]].astype(object)
+    rows.iloc[4, 0] = "oops"
+    rows.iloc[7, 4] = None
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    arguments = ("--model", served, "--input", tmp_path / "rows.csv", "--output", tmp_path / "scores.csv")
+    run_score(monkeypatch, *arguments, "--batch-size", 64)
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert np.flatnonzero(~scores["valid"]).tolist() == [4, 7]
+    import tf_radogaga
+
+    model = tf_radogaga.load_model(out / "model")
+    expected = model.energy(frame).numpy()[::-1]
+    np.testing.assert_allclose(scores["energy"].drop([4, 7]), np.delete(expected, [4, 7]), rtol=1e-5, atol=1e-5)
+
+    with pytest.raises(SystemExit, match="finished run"):
+        train_tabular.main([*command, "--out", str(out)])
+    rows.drop(columns="dose").to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(SystemExit, match=r"no columns \['dose'\]"):
+        run_score(monkeypatch, *arguments)
+
+
+def test_unlabelled_matrix_with_early_stopping(rows, tmp_path, monkeypatch):
+    np.save(tmp_path / "own.npy", rows)
+    command = ["--dataset", str(tmp_path / "own.npy"), "--model", "dagmm", "--epochs", "3", "--patience", "1"]
+    train_tabular.main([*command, "--out", str(tmp_path / "out"), "--export", str(tmp_path / "served")])
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert set(metrics) == KEYS and metrics["f1"] is None
+    pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False, header=False)
+    arguments = ("--model", tmp_path / "served", "--input", tmp_path / "rows.csv", "--output", tmp_path / "scores.csv")
+    run_score(monkeypatch, *arguments)
+    assert pd.read_csv(tmp_path / "scores.csv")["valid"].all()
+    pd.DataFrame(rows[:, :3]).to_csv(tmp_path / "rows.csv", index=False, header=False)
+    with pytest.raises(SystemExit, match="has 3 columns, the model takes 4"):
+        run_score(monkeypatch, *arguments)
+
+
+def test_an_interrupted_run_goes_on_and_other_settings_are_refused(tmp_path, monkeypatch, capsys):
+    command = ["--dataset", "arrhythmia", "--model", "dagmm", "--epochs", "8", "--out"]
+    train_tabular.main([*command, str(tmp_path / "whole")])
+    real = train_tabular.report
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_tabular, "report", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_tabular.main([*command, str(tmp_path / "parts")])
+    monkeypatch.setattr(train_tabular, "report", real)
+    with pytest.raises(SystemExit, match="other settings"):
+        train_tabular.main([*command, str(tmp_path / "parts"), "--seed", "1"])
+    train_tabular.main([*command, str(tmp_path / "parts")])
+    assert "going on with the interrupted run" in capsys.readouterr().out
+    whole, parts = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "parts"))
+    assert whole["auroc"] == parts["auroc"]
+
+
+def test_tables_keep_records_and_compare_on_the_same_splits(tmp_path, monkeypatch):
+    methods = ["radogaga-log", "untrained", "isolation-forest", "histogram"]
+    command = ["tabular", "--datasets", "arrhythmia", "--models", *methods, "--steps", "20"]
+    monkeypatch.setattr(sys, "argv", ["tables.py", *command])
+    tables.main([*command, "--seeds", "1", "--out", str(tmp_path / "table.md")])
+    records = json.loads((tmp_path / "table.json").read_text())
+    assert [r["model"] for r in records] == sorted(methods) and set(records[0]) > KEYS
+    tables.main([*command, "--seeds", "2", "--out", str(tmp_path / "table.md")])
+    again = json.loads((tmp_path / "table.json").read_text())
+    assert len(again) == 8 and all(record in again for record in records)
+    table = (tmp_path / "table.md").read_text()
+    f1 = [r["f1"] for r in again if r["model"] == "isolation-forest"]
+    assert f"| isolation-forest | - | {np.mean(f1):.4f} ({np.std(f1):.4f})" in table and "| 0.5373 |" in table
+
+
+@pytest.mark.parametrize("name", list(baselines.BASELINES))
+def test_baselines_score_strange_rows_higher(name):
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(500, 3)), np.concatenate([rng.normal(size=(50, 3)), [[9, 9, 9]]])
+    assert np.argmax(baselines.baseline_energies(name, train, test, seed=0)) == 50
+
+
+def test_histogram_is_the_sum_of_log_histograms():
+    x = np.random.default_rng(0).normal(size=(1000, 2))
+    model = baselines.HistogramScore().fit(x)
+    total = 0
+    for j in range(2):
+        counts, edges = np.histogram(x[:, j], 30)
+        total += np.log((counts + 0.5) / (counts + 0.5).sum())[np.clip(np.digitize(0.1, edges) - 1, 0, 29)]
+    assert model.score_samples(np.array([[0.1, 0.1]]))[0] == pytest.approx(total)
+
+
+@pytest.mark.parametrize("script", [train_tabular.parse_arguments, tables.parse_arguments])
+def test_help_teaches(script, capsys):
+    with pytest.raises(SystemExit):
+        script(["--help"])
+    assert "python trainers/" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_thyroid_reaches_its_f1_over_20_seeds(tmp_path):
+    command = ["tabular", "--datasets", "thyroid", "--models", "radogaga-log", "--jobs", "2"]
+    tables.main([*command, "--out", str(tmp_path / "table.md")])
+    assert np.mean([r["f1"] for r in json.loads((tmp_path / "table.json").read_text())]) >= 0.63
+
+
+@pytest.mark.slow
+def test_arrhythmia_reaches_its_f1_over_20_seeds(tmp_path):
+    command = ["tabular", "--datasets", "arrhythmia", "--models", "radogaga-log", "--jobs", "2"]
+    tables.main([*command, "--out", str(tmp_path / "table.md")])
+    assert np.mean([r["f1"] for r in json.loads((tmp_path / "table.json").read_text())]) >= 0.47
