@@ -2,7 +2,6 @@ import gzip
 import hashlib
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tf_radogaga.datasets import tabular
@@ -97,13 +96,6 @@ def test_own_csv(header, suffix, frame, tmp_path):
     assert table.preprocessing().width == 2 + 3 + 3
     unlabelled = read_table(path)
     assert unlabelled.labels is None and unlabelled.anomaly_share == 0.01
-
-
-def test_stream_csv_gives_the_whole_table_in_blocks(frame, tmp_path):
-    frame.to_csv(tmp_path / "own.csv", index=False)
-    blocks = list(tabular.stream_csv(tmp_path / "own.csv", categorical=("code",), chunk_rows=70))
-    assert [len(block) for block in blocks] == [70, 70, 70, 70, 20]
-    pd.testing.assert_frame_equal(pd.concat(blocks), read_table(tmp_path / "own.csv", categorical=("code",)).rows)
 
 
 def test_own_numpy_files(rows, tmp_path):

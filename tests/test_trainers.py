@@ -72,6 +72,16 @@ def test_unlabelled_matrix_with_early_stopping(rows, tmp_path, monkeypatch):
         run_score(monkeypatch, *arguments)
 
 
+def test_a_file_too_large_for_memory_is_streamed(own_csv, tmp_path):
+    command = ["--dataset", str(own_csv), "--label-column", "fraud", "--categorical", "code", "--epochs", "5"]
+    command += ["--batch-size", "32", "--stream-above", "0", "--out", str(tmp_path / "out")]
+    train_tabular.main(command)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert set(metrics) == KEYS and 0 <= metrics["auroc"] <= 1
+    with pytest.raises(SystemExit, match="--patience: needs a table in memory"):
+        train_tabular.main([*command, "--patience", "2", "--overwrite"])
+
+
 def test_an_interrupted_run_goes_on_and_other_settings_are_refused(tmp_path, monkeypatch, capsys):
     command = ["--dataset", "arrhythmia", "--model", "dagmm", "--epochs", "8", "--out"]
     train_tabular.main([*command, str(tmp_path / "whole")])

@@ -28,7 +28,7 @@ import numpy as np
 import tensorflow as tf
 from baselines import BASELINES, SLOW_ROWS, baseline_energies
 from tqdm import tqdm
-from train_tabular import train
+from train_tabular import in_memory, train
 
 from tf_radogaga import presets
 from tf_radogaga.datasets import tabular
@@ -77,27 +77,27 @@ def _load(dataset: str, data_dir: Path | None, seed: int) -> tabular.Table:
 def run(dataset: str, method: str, seed: int, size: str, steps: int | None, data_dir: Path | None) -> dict:
     """One record: a method on one split of a data set. A training that fails becomes a record with an error."""
     table = _load(dataset, data_dir, seed if dataset == "kddcup-rev" else 0)
-    split = tabular.stratified_halves(table, seed)
+    data = in_memory(table, seed)
+    ((test_rows, test_labels),) = data.test
     record = {"dataset": dataset, "model": method, "seed": seed, "preset": size, "steps": None}
     started = time.time()
     try:
         if method in BASELINES:
-            scale = table.preprocessing()
-            train_rows, test_rows = (scale(scale.check(rows)).numpy() for rows in (split.train, split.test))
-            energies = baseline_energies(method, train_rows, test_rows, seed)
+            train_x, test_x = (data.preprocess(data.preprocess.check(rows)).numpy() for rows in (data.train, test_rows))
+            energies = baseline_energies(method, train_x, test_x, seed)
         else:
             preset = presets.preset(dataset, "radogaga-log" if method == UNTRAINED else method, size)
             preset = dataclasses.replace(preset, steps=min(preset.steps, steps or preset.steps))
             record["steps"] = 0 if method == UNTRAINED else preset.steps
             if method == UNTRAINED:
                 tf.keras.utils.set_random_seed(seed)
-                model = presets.build(preset, table.preprocessing())
-                model.adapt_prior(split.train)
+                model = presets.build(preset, data.preprocess)
+                model.adapt_prior(data.train)
             else:
-                model = train(preset, table, split, seed)
-            energies = model.predict(split.test, batch_size=16384, verbose=0)["energy"]
+                model = train(preset, data, seed)
+            energies = model.energy(test_rows).numpy()
             tf.keras.backend.clear_session()
-        record.update(tabular.protocol_metrics(split.test_labels, energies, table.anomaly_share))
+        record.update(tabular.protocol_metrics(test_labels, energies, table.anomaly_share))
     except (FloatingPointError, ValueError) as error:
         record.update(dict.fromkeys(METRICS), error=str(error))
     return {**record, "wall_seconds": time.time() - started}

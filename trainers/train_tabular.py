@@ -17,7 +17,9 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -28,6 +30,8 @@ import tf_radogaga
 from tf_radogaga import plots, presets
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.datasets import tabular
+from tf_radogaga.datasets.streaming import StreamedTable
+from tf_radogaga.preprocessing import Preprocessing
 
 keras = tf.keras
 
@@ -58,43 +62,72 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     own.add_argument("--normal-label", help="its value for normal rows, where it is not 0")
     own.add_argument("--categorical", nargs="*", default=(), help="columns to one-hot although they hold numbers")
     own.add_argument("--header", choices=("auto", "yes", "no"), default="auto", help="does the first line hold names?")
+    own.add_argument("--stream-above", type=float, default=2.0, help="gigabytes: larger files are read in blocks")
     own.add_argument("--anomaly-share", type=float, help="share of rows to flag (default: the labels' own, else 0.01)")
     return parser.parse_args(arguments)
 
 
-def load(args: argparse.Namespace) -> tabular.Table:
-    own = () if args.dataset in tabular.ANOMALY_SHARE else ("label_column", "normal_label", "header", "anomaly_share")
-    options = {name: getattr(args, name) for name in own}
-    if own:
+class Data(NamedTuple):
+    """Normal rows to train on, in memory or as a stream, and the test half as blocks of rows and labels."""
+
+    train: tabular.Rows | StreamedTable
+    training_rows: int
+    test: Iterable[tuple[tabular.Rows, np.ndarray | None]]
+    preprocess: Preprocessing
+    anomaly_share: float | None
+
+
+def in_memory(table: tabular.Table, seed: int) -> Data:
+    split = tabular.stratified_halves(table, seed)
+    test = [(split.test, split.test_labels)]
+    return Data(split.train, len(split.train), test, table.preprocessing(), table.anomaly_share)
+
+
+def load(args: argparse.Namespace) -> Data:
+    """The table in memory, or as a stream where its file is larger than --stream-above."""
+    if args.dataset in tabular.ANOMALY_SHARE:
+        options = {}
+    else:
+        options = {name: getattr(args, name) for name in ("label_column", "normal_label", "header")}
         options["categorical"] = tuple(args.categorical)
-    return tabular.load_table(args.dataset, args.data_dir, args.seed, **options)
+        path = Path(args.dataset)
+        if ".csv" in path.suffixes and path.is_file() and path.stat().st_size > args.stream_above * 1e9:
+            stream = StreamedTable(path, **options, seed=args.seed)
+            test = ((rows, labels) for _, rows, labels in stream.halves())
+            return Data(stream, stream.training_rows(), test, stream.preprocessing(), args.anomaly_share)
+        options["anomaly_share"] = args.anomaly_share
+    return in_memory(tabular.load_table(args.dataset, args.data_dir, args.seed, **options), args.seed)
 
 
 def train(
     preset: presets.Preset,
-    table: tabular.Table,
-    split: tabular.Split,
+    data: Data,
     seed: int,
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
     patience: int | None = None,
     verbose: int = 0,
 ) -> Autoencoder:
-    """Builds and fits the model of a preset on the training rows of a split."""
+    """Builds and fits the model of a preset."""
     keras.utils.set_random_seed(seed)
-    model = presets.build(preset, table.preprocessing())
+    model = presets.build(preset, data.preprocess)
     model.compile(keras.optimizers.Adam(preset.learning_rate))
-    rows, validation, callbacks = split.train, None, list(callbacks)
-    if patience:
+    rows, validation, callbacks = data.train, None, list(callbacks)
+    if isinstance(rows, StreamedTable):
+        if patience:
+            sys.exit("--patience: needs a table in memory; raise --stream-above or leave --patience out.")
+        rows = rows.training_batches(data.preprocess, preset.batch_size)
+    elif patience:
         order = np.random.default_rng(seed).permutation(len(rows))
         held_out, rest = np.split(order, [max(len(rows) // 10, 1)])
         rows, validation = tabular.take(rows, rest), tabular.take(rows, held_out)
         callbacks.append(keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True, verbose=1))
-    steps_per_epoch = min(max(len(rows) // preset.batch_size, preset.steps // REPORTS, 1), preset.steps)
+    steps_per_epoch = max(data.training_rows // preset.batch_size, preset.steps // REPORTS, 1)
+    steps_per_epoch = min(steps_per_epoch, preset.steps)
     model.fit(
         rows,
         batch_size=preset.batch_size,
         steps_per_epoch=steps_per_epoch,
-        epochs=max(preset.steps // steps_per_epoch, 1),
+        epochs=preset.steps // steps_per_epoch,
         validation_data=validation,
         callbacks=callbacks,
         verbose=verbose,
@@ -129,15 +162,18 @@ def prepare_out(args: argparse.Namespace) -> None:
     record.write_text(json.dumps(settings, indent=1) + "\n")
 
 
-def report(args: argparse.Namespace, table: tabular.Table, split: tabular.Split, model: Autoencoder) -> dict:
+def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
     """Scores the test half, sets the threshold, and writes the figures; returns the metrics."""
-    energies = model.predict(split.test, batch_size=4096, verbose=0)["energy"]
-    threshold = model.set_threshold(energies, table.anomaly_share)
-    figures = {"scores.png": plots.score_histogram(energies, split.test_labels, threshold)}
+    scored = [(model.energy(rows).numpy(), labels) for rows, labels in data.test]
+    energies = np.concatenate([energy for energy, _ in scored])
+    labels = None if scored[0][1] is None else np.concatenate([labels for _, labels in scored])
+    share = data.anomaly_share or tabular.share_of(labels)
+    threshold = model.set_threshold(energies, share)
+    figures = {"scores.png": plots.score_histogram(energies, labels, threshold)}
     metrics = dict.fromkeys(("precision", "recall", "f1", "auroc", "average_precision"))
-    if split.test_labels is not None:
-        metrics = tabular.protocol_metrics(split.test_labels, energies, table.anomaly_share)
-        figures["roc_pr.png"] = plots.roc_pr_curves(split.test_labels, {args.model: energies})
+    if labels is not None:
+        metrics = tabular.protocol_metrics(labels, energies, share)
+        figures["roc_pr.png"] = plots.roc_pr_curves(labels, {args.model: energies})
     for name, figure in figures.items():
         figure.savefig(args.out / name, dpi=120)
     return metrics
@@ -147,20 +183,19 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
     prepare_out(args)
     started = time.time()
-    table = load(args)
-    split = tabular.stratified_halves(table, args.seed)
-    preset = choose_preset(args, len(split.train))
-    print(f"{args.dataset}: {len(split.train)} normal rows to train on, {len(split.test)} to test; {preset}")
+    data = load(args)
+    preset = choose_preset(args, data.training_rows)
+    print(f"{args.dataset}: {data.training_rows} rows to train on; {preset}")
     backup = args.out / "backup"
     callbacks = (
         keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
         keras.callbacks.TensorBoard(str(args.out / "logs"), write_graph=False),
     )
     verbose = 1 if sys.stdout.isatty() else 2
-    model = train(preset, table, split, args.seed, callbacks, args.patience, verbose)
+    model = train(preset, data, args.seed, callbacks, args.patience, verbose)
     if model.prior.adaptation:
         print("mixture after training, mean -log likelihood in nats:", dict(model.prior.adaptation))
-    metrics = report(args, table, split, model)
+    metrics = report(args, data, model)
     tf_radogaga.save_model(model, args.out / "model")
     if args.export:
         print(f"SavedModel: {tf_radogaga.export_saved_model(model, args.export)}")

@@ -141,39 +141,26 @@ def read_table(
         ValueError: an empty table, an unknown label column or label value, naming it.
     """
     path = Path(path)
-    labels = None
     if path.suffix in (".npy", ".npz"):
         data = np.load(path, allow_pickle=False)
         rows = data["X"] if path.suffix == ".npz" else data
-        labels = data["y"] if path.suffix == ".npz" and "y" in data else None
+        labels = _as_labels(data["y"].ravel(), 0) if path.suffix == ".npz" and "y" in data else None
     else:
-        rows = next(_read_csv(path, header, categorical, chunk_rows=None))
-        if label_column is not None:
-            if label_column not in rows.columns:
-                raise ValueError(f"label_column: {label_column!r} is not one of the columns {list(rows.columns)}.")
-            labels = rows.pop(label_column)
-            labels = labels.astype(str) != normal_label if normal_label is not None else labels
+        rows, labels = split_labels(next(read_csv(path, header, categorical, None)), label_column, normal_label)
     if not len(rows):
         raise ValueError(f"{path}: the table is empty.")
-    if labels is not None:
-        labels = pd.to_numeric(pd.Series(labels), errors="coerce").to_numpy()
-        if not np.isin(labels, (0, 1)).all():
-            row = int(np.flatnonzero(~np.isin(labels, (0, 1)))[0])
-            raise ValueError(f"labels: row {row} is neither 0 nor 1; name the value of normal rows by normal_label.")
-        labels = labels.astype(int)
-    if anomaly_share is None:
-        anomaly_share = float(labels.mean()) if labels is not None and 0 < labels.mean() < 1 else 0.01
-    return Table(str(path), rows, labels, anomaly_share, tuple(categorical))
+    return Table(str(path), rows, labels, anomaly_share or share_of(labels), tuple(categorical))
 
 
-def stream_csv(
-    path: str | Path, header: str = "auto", categorical: tuple[str, ...] = (), chunk_rows: int = 65536
+def share_of(labels: np.ndarray | None) -> float:
+    """The share of anomalies (1) among labels, or 0.01 where there are none."""
+    return float(labels.mean()) if labels is not None and 0 < labels.mean() < 1 else 0.01
+
+
+def read_csv(
+    path: str | Path, header: str, categorical: tuple[str, ...], block_rows: int | None
 ) -> Iterator[pd.DataFrame]:
-    """Blocks of rows of a CSV file too large for memory, for `TableEncoding.for_table` and `tf.data` generators."""
-    return _read_csv(Path(path), header, categorical, chunk_rows)
-
-
-def _read_csv(path: Path, header: str, categorical: tuple[str, ...], chunk_rows: int | None) -> Iterator[pd.DataFrame]:
+    """A CSV file in blocks of rows, or whole with `block_rows=None`; see `read_table`."""
     if header not in ("auto", "yes", "no"):
         raise ValueError(f"header: {header!r} is not one of ('auto', 'yes', 'no').")
     try:
@@ -185,11 +172,34 @@ def _read_csv(path: Path, header: str, categorical: tuple[str, ...], chunk_rows:
     # only an empty cell is a missing value: "NA" and "None" are levels like any other
     options = {"header": 0 if named else None, "names": names, "keep_default_na": False, "na_values": [""]}
     options["dtype"] = dict.fromkeys(categorical, str)
-    if chunk_rows is None:
+    if block_rows is None:
         yield pd.read_csv(path, low_memory=False, **options)
         return
-    with pd.read_csv(path, chunksize=chunk_rows, **options) as chunks:
-        yield from chunks
+    with pd.read_csv(path, chunksize=block_rows, **options) as blocks:
+        yield from blocks
+
+
+def split_labels(
+    rows: pd.DataFrame, label_column: str | None, normal_label: str | None, first_row: int = 0
+) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """Features and labels (1 = anomaly) of CSV rows; see `read_table`."""
+    if label_column is None:
+        return rows, None
+    if label_column not in rows.columns:
+        raise ValueError(f"label_column: {label_column!r} is not one of the columns {list(rows.columns)}.")
+    labels = rows[label_column]
+    labels = labels.astype(str) != normal_label if normal_label is not None else labels
+    return rows.drop(columns=label_column), _as_labels(labels, first_row)
+
+
+def _as_labels(values: np.ndarray | pd.Series, first_row: int) -> np.ndarray:
+    labels = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy()
+    bad = np.flatnonzero(~np.isin(labels, (0, 1)))
+    if bad.size:
+        raise ValueError(
+            f"labels: row {first_row + bad[0]} is neither 0 nor 1; name the value of normal rows by normal_label."
+        )
+    return labels.astype(int)
 
 
 def stratified_halves(table: Table, seed: int) -> Split:

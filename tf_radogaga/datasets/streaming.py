@@ -1,0 +1,67 @@
+"""CSV files larger than memory: the same split, preprocessing and training, block by block."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tf_radogaga.datasets.tabular import read_csv, split_labels
+from tf_radogaga.preprocessing import TableEncoding
+
+
+class StreamedTable(NamedTuple):
+    """A CSV file read in blocks of `block_rows`, of which memory holds one at a time.
+
+    Each block is split in random halves by the seed. Columns are found in the first block, so a column whose first
+    text comes later has to be named in `categorical`. The other fields are those of `read_table`.
+    """
+
+    path: str | Path
+    label_column: str | None = None
+    normal_label: str | None = None
+    header: str = "auto"
+    categorical: tuple[str, ...] = ()
+    seed: int = 0
+    block_rows: int = 65536
+
+    def _blocks(self) -> Iterator[tuple[pd.DataFrame, np.ndarray | None]]:
+        first_row = 0
+        for rows in read_csv(self.path, self.header, self.categorical, self.block_rows):
+            yield split_labels(rows, self.label_column, self.normal_label, first_row)
+            first_row += len(rows)
+
+    def halves(self) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, np.ndarray | None]]:
+        """Of each block: the normal rows of one half to train on, the other half to test on, and its labels."""
+        for index, (rows, labels) in enumerate(self._blocks()):
+            training = np.random.default_rng([self.seed, index]).permutation(len(rows)) < len(rows) // 2
+            normal = training if labels is None else training & (labels == 0)
+            yield rows[normal], rows[~training], None if labels is None else labels[~training]
+
+    def training_rows(self) -> int:
+        """How many rows there are to train on; reads the file once."""
+        return sum(len(training) for training, _, _ in self.halves())
+
+    def preprocessing(self) -> TableEncoding:
+        """Min-max scaling and one-hot encoding adapted on all rows; reads the file once."""
+        return TableEncoding.for_table((rows for rows, _ in self._blocks()), self.categorical)
+
+    def training_batches(self, preprocess: TableEncoding, batch_size: int) -> tf.data.Dataset:
+        """Raw training rows for `fit`: whole batches, shuffled within each block, anew at each pass."""
+        passes = itertools.count()
+
+        def batches():
+            rng = np.random.default_rng([self.seed, next(passes)])
+            for rows, _, _ in self.halves():
+                order = rng.permutation(len(rows))
+                for start in range(0, len(rows) - batch_size + 1, batch_size):
+                    yield preprocess.check(rows.iloc[order[start : start + batch_size]])
+
+        names = {served: column for column, served in preprocess.serving_names.items()}
+        signature = {names[served]: spec for served, spec in preprocess.input_signature().items()}
+        return tf.data.Dataset.from_generator(batches, output_signature=signature)
