@@ -35,6 +35,7 @@ from tf_radogaga.datasets import tabular
 
 UNTRAINED = "untrained"
 METHODS = (*presets.MODELS, UNTRAINED, *BASELINES)
+KEY = ("dataset", "model", "seed", "preset", "steps")
 METRICS = ("f1", "precision", "recall", "auroc", "average_precision")
 
 PAPER_F1 = {  # Kato et al., ICML 2020, Table 1; "small": arXiv v1, Table 4
@@ -74,21 +75,33 @@ def _load(dataset: str, data_dir: Path | None, seed: int) -> tabular.Table:
     return tabular.load_table(dataset, data_dir, seed)
 
 
-def run(dataset: str, method: str, seed: int, size: str, steps: int | None, data_dir: Path | None) -> dict:
+def planned(dataset: str, method: str, size: str, cap: int | None) -> presets.Preset | None:
+    """The preset of a method with its number of steps capped, 0 for the untrained network; None for baselines."""
+    if method in BASELINES:
+        return None
+    preset = presets.preset(dataset, "radogaga-log" if method == UNTRAINED else method, size)
+    return dataclasses.replace(preset, steps=0 if method == UNTRAINED else min(preset.steps, cap or preset.steps))
+
+
+def key(dataset: str, method: str, seed: int, size: str, cap: int | None) -> tuple:
+    """What makes a record the same as another."""
+    preset = planned(dataset, method, size, cap)
+    return dataset, method, seed, size, preset and preset.steps
+
+
+def run(dataset: str, method: str, seed: int, size: str, cap: int | None, data_dir: Path | None) -> dict:
     """One record: a method on one split of a data set. A training that fails becomes a record with an error."""
     table = _load(dataset, data_dir, seed if dataset == "kddcup-rev" else 0)
     data = in_memory(table, seed)
     ((test_rows, test_labels),) = data.test
-    record = {"dataset": dataset, "model": method, "seed": seed, "preset": size, "steps": None}
+    preset = planned(dataset, method, size, cap)
+    record = dict(zip(KEY, key(dataset, method, seed, size, cap)))
     started = time.time()
     try:
-        if method in BASELINES:
+        if preset is None:
             train_x, test_x = (data.preprocess(data.preprocess.check(rows)).numpy() for rows in (data.train, test_rows))
             energies = baseline_energies(method, train_x, test_x, seed)
         else:
-            preset = presets.preset(dataset, "radogaga-log" if method == UNTRAINED else method, size)
-            preset = dataclasses.replace(preset, steps=min(preset.steps, steps or preset.steps))
-            record["steps"] = 0 if method == UNTRAINED else preset.steps
             if method == UNTRAINED:
                 tf.keras.utils.set_random_seed(seed)
                 model = presets.build(preset, data.preprocess)
@@ -110,26 +123,15 @@ def _limit_threads(jobs: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-def _key(record: dict) -> tuple:
-    return record["dataset"], record["model"], record["seed"], record["preset"], record["steps"]
-
-
 def measure(args: argparse.Namespace) -> list[dict]:
     """All records of the table, of which those in FILE.json are kept; it is rewritten after every run."""
     path = args.out.with_suffix(".json")
     records = json.loads(path.read_text()) if path.exists() else []
-    done = {_key(record) for record in records}
+    done = {tuple(record[name] for name in KEY) for record in records}
     todo = []
     for dataset in args.datasets:
-        for seed in range(args.seeds):
-            for method in args.models:
-                steps = None
-                if method in presets.MODELS:
-                    steps = presets.preset(dataset, method, args.preset).steps
-                    steps = min(steps, args.steps or steps)
-                steps = 0 if method == UNTRAINED else steps
-                if (dataset, method, seed, args.preset, steps) not in done:
-                    todo.append((dataset, method, seed, args.preset, args.steps, args.data_dir))
+        jobs = [(dataset, m, seed, args.preset, args.steps) for seed in range(args.seeds) for m in args.models]
+        todo += [(*job, args.data_dir) for job in jobs if key(*job) not in done]
     path.parent.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with ProcessPoolExecutor(args.jobs, spawn, _limit_threads, (args.jobs,)) as pool:
@@ -137,13 +139,13 @@ def measure(args: argparse.Namespace) -> list[dict]:
         for future in tqdm(as_completed(futures), total=len(futures), unit="run"):
             records.append(future.result())
             partial = path.with_suffix(".json.partial")
-            partial.write_text(json.dumps(sorted(records, key=_sort_key), indent=1) + "\n")
+            partial.write_text(json.dumps(sorted(records, key=_order), indent=1) + "\n")
             partial.replace(path)
     return records
 
 
-def _sort_key(record: dict) -> tuple:
-    return (*_key(record)[:4], record["steps"] or 0)
+def _order(record: dict) -> tuple:
+    return record["dataset"], record["model"], record["preset"], record["steps"] or 0, record["seed"]
 
 
 def markdown(args: argparse.Namespace, records: list[dict]) -> str:
@@ -165,27 +167,17 @@ def markdown(args: argparse.Namespace, records: list[dict]) -> str:
         lines += ["", f"## {dataset}, {args.preset} networks", ""]
         lines += [f"| method | paper F1 | {' | '.join(METRICS)} | seeds | steps | s/run |", "|---" * 10 + "|"]
         for method in args.models:
-            steps = max(
-                (r["steps"] or 0 for r in records if r["dataset"] == dataset and r["model"] == method), default=0
-            )
-            steps = min(steps, args.steps) if args.steps else steps
-            chosen = [
-                r
-                for r in records
-                if (r["dataset"], r["model"], r["preset"]) == (dataset, method, args.preset)
-                and r["seed"] < args.seeds
-                and (r["steps"] or 0) == steps
-            ]
-            good = [r for r in chosen if r["f1"] is not None]
-            if not chosen:
-                continue
+            wanted = {key(dataset, method, seed, args.preset, args.steps) for seed in range(args.seeds)}
+            chosen = [record for record in records if tuple(record[name] for name in KEY) in wanted]
+            good = [record for record in chosen if record["f1"] is not None]
             paper = PAPER_F1[args.preset].get(method, {}).get(dataset)
-            cells = [f"{np.mean([r[m] for r in good]):.4f} ({np.std([r[m] for r in good]):.4f})" for m in METRICS]
+            values = {metric: [record[metric] for record in good] for metric in METRICS}
+            cells = [f"{np.mean(v):.4f} ({np.std(v):.4f})" if v else "failed" for v in values.values()]
             failed = f" ({len(chosen) - len(good)} failed)" if len(good) < len(chosen) else ""
             seconds = np.mean([r["wall_seconds"] for r in chosen])
             lines.append(
-                f"| {method} | {paper or '-'} | {' | '.join(cells) if good else 'failed'} | {len(chosen)}{failed} |"
-                f" {steps or '-'} | {seconds:.1f} |"
+                f"| {method} | {paper or '-'} | {' | '.join(cells)} | {len(chosen)}{failed} |"
+                f" {'-' if chosen[0]['steps'] is None else chosen[0]['steps']} | {seconds:.1f} |"
             )
     return "\n".join(lines) + "\n"
 
