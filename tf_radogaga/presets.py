@@ -35,7 +35,7 @@ class Preset:
     distortion: str = "mean"
     noisy_rate: bool = True
     gauge: str | None = "learned"
-    covariance_floor: float = 1e-4
+    covariance_floor: float = 1e-6
     em_iterations: int = 0
     learning_rate: float = 1e-3
     batch_size: int = 256
@@ -58,14 +58,21 @@ _SMALL = {
 _SIZES = {"paper": _PAPER, "small": _SMALL}
 
 # what the papers do not print, where it differs from the defaults of Preset
-_KDD = {
-    "distortion": "sum",
-    "noisy_rate": False,
-    "gauge": None,
-    "covariance_floor": 1e-3,
-    "batch_size": 1024,
+_KDD_LOG = {"distortion": "sum", "noisy_rate": False, "gauge": None, "covariance_floor": 1e-3, "batch_size": 1024}
+_KDD_D = {**_KDD_LOG, "gauge": "learned"}
+_DAGMM = {"distortion": "sum", "noisy_rate": False, "gauge": None}
+_UNPRINTED = {
+    ("thyroid", "radogaga-log"): {"covariance_floor": 1e-2},
+    ("arrhythmia", "radogaga-d"): {"steps": 400},
+    ("arrhythmia", "radogaga-log"): {"steps": 400},
+    ("arrhythmia", "dagmm"): {**_DAGMM, "steps": 400},
+    ("kddcup99", "radogaga-d"): _KDD_D,
+    ("kddcup99", "radogaga-log"): _KDD_LOG,
+    ("kddcup99", "dagmm"): {**_DAGMM, "batch_size": 1024},
+    ("kddcup-rev", "radogaga-d"): _KDD_D,
+    ("kddcup-rev", "radogaga-log"): _KDD_LOG,
+    ("kddcup-rev", "dagmm"): {**_DAGMM, "batch_size": 1024},
 }
-_UNPRINTED = {"arrhythmia": {"covariance_floor": 1e-6}, "kddcup99": _KDD, "kddcup-rev": _KDD}
 
 
 def preset(dataset: str, model: str, size: str = "paper") -> Preset:
@@ -85,9 +92,8 @@ def preset(dataset: str, model: str, size: str = "paper") -> Preset:
         raise ValueError(f"size: {size!r} is not one of {tuple(_SIZES)}.")
     table = _SIZES[size]
     units, latent_units, components, identity, log = table.get(dataset, table["thyroid"])
-    unprinted = _UNPRINTED.get(dataset, {})
-    if model == "dagmm":  # lambdas as in Zong et al., 2018, and arXiv v1 appendix E
-        unprinted = {**unprinted, "distortion": "sum", "noisy_rate": False, "gauge": None}
+    unprinted = _UNPRINTED.get((dataset, model), _DAGMM if model == "dagmm" else {})
+    # DAGMM's lambdas: Zong et al., 2018, and arXiv v1 appendix E
     lambda1, lambda2 = {"dagmm": (0.1, 0.005), "radogaga-d": identity, "radogaga-log": log}[model]
     return Preset(model, units, latent_units, components, lambda1, lambda2, **unprinted)
 
