@@ -102,6 +102,13 @@ def test_an_interrupted_run_goes_on_and_other_settings_are_refused(tmp_path, mon
     assert whole["auroc"] == parts["auroc"]
 
 
+def test_overwrite_spares_a_folder_of_other_things(tmp_path):
+    (tmp_path / "chapter1.txt").write_text("precious")
+    with pytest.raises(SystemExit, match="is no run"):
+        train_tabular.main(["--dataset", "arrhythmia", "--out", str(tmp_path), "--overwrite"])
+    assert (tmp_path / "chapter1.txt").read_text() == "precious"
+
+
 def test_tables_keep_records_and_compare_on_the_same_splits(tmp_path, monkeypatch):
     methods = ["radogaga-log", "untrained", "isolation-forest", "histogram"]
     command = ["tabular", "--datasets", "arrhythmia", "--models", *methods, "--steps", "20"]

@@ -64,7 +64,7 @@ _DAGMM = {"distortion": "sum", "noisy_rate": False, "gauge": None}
 _UNPRINTED = {
     ("thyroid", "radogaga-log"): {"covariance_floor": 1e-2},
     ("arrhythmia", "radogaga-d"): {"steps": 400},
-    ("arrhythmia", "radogaga-log"): {"steps": 400},
+    ("arrhythmia", "radogaga-log"): {"covariance_floor": 1e-4, "steps": 400},
     ("arrhythmia", "dagmm"): {**_DAGMM, "steps": 400},
     ("kddcup99", "radogaga-d"): _KDD_D,
     ("kddcup99", "radogaga-log"): _KDD_LOG,

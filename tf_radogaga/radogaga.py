@@ -69,7 +69,9 @@ class RaDOGAGA(Autoencoder):
         noise: "uniform" or "gaussian".
         sigma2: variance of the noise.
         gauge: "learned", or None for the papers' form.
-        noisy_rate: while training, take the rate at z + eps, as learned compression does; scores are taken at z.
+        noisy_rate: while training, take the rate at z + eps, as learned compression does; scores are taken at z. This
+            keeps z from collapsing where the data repeat, and shortens dimensions whose variance is near that of the
+            noise: `isometry` then tends to the mean of 1 - sigma2 / Var(z_i) (Gaussian prior).
         **kwargs: preprocess, distortion, reconstruction_features, name, as `Autoencoder`.
 
     Raises:

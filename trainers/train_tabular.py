@@ -146,10 +146,12 @@ def choose_preset(args: argparse.Namespace, training_rows: int) -> presets.Prese
 
 def prepare_out(args: argparse.Namespace) -> None:
     """Makes OUT ready for a new run or for the rest of the same one."""
-    if args.overwrite:
-        shutil.rmtree(args.out, ignore_errors=True)
-    settings = {k: str(v) for k, v in sorted(vars(args).items()) if k not in ("out", "export", "overwrite")}
     record = args.out / "run.json"
+    if args.overwrite and args.out.exists():
+        if any(args.out.iterdir()) and not record.exists():
+            sys.exit(f"--overwrite: {args.out} holds files but no run.json, so it is no run; choose another folder.")
+        shutil.rmtree(args.out)
+    settings = {k: str(v) for k, v in sorted(vars(args).items()) if k not in ("out", "export", "overwrite")}
     if (args.out / "metrics.json").exists():
         sys.exit(f"--out: {args.out} holds a finished run; choose another folder or give --overwrite.")
     if record.exists():
@@ -159,7 +161,14 @@ def prepare_out(args: argparse.Namespace) -> None:
             sys.exit(f"--out: {args.out} holds an interrupted run with other settings {changed}; give --overwrite.")
         print(f"going on with the interrupted run in {args.out}")
     args.out.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(settings, indent=1) + "\n")
+    write_json(record, settings)
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.replace(path)
 
 
 def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
@@ -202,9 +211,7 @@ def main(arguments: list[str] | None = None) -> None:
     identity = {"dataset": args.dataset, "model": args.model, "seed": args.seed}
     metrics = {**identity, **metrics, "wall_seconds": time.time() - started}
     print(json.dumps(metrics, indent=1))
-    partial = args.out / "metrics.json.partial"
-    partial.write_text(json.dumps(metrics, indent=1) + "\n")
-    partial.replace(args.out / "metrics.json")  # its presence marks a finished run
+    write_json(args.out / "metrics.json", metrics)  # its presence marks a finished run
     shutil.rmtree(backup, ignore_errors=True)
     print(f"figures and metrics.json in {args.out}, model in {args.out / 'model'}")
 
