@@ -1,9 +1,13 @@
 """What every model keeps, whatever its loss equation."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import MODELS, encoded, fitted, scaled, small_model
+
+from tf_radogaga import TableEncoding
 
 keras = tf.keras
 
@@ -27,7 +31,7 @@ def test_every_trainable_variable_gets_a_finite_nonzero_gradient(kind, features,
 def test_a_step_lowers_the_loss_with_noise_and_dropout_off(kind, rows, monkeypatch):
     model = small_model(kind, scaled(rows))
     model.prior.dropout = 0
-    monkeypatch.setattr(model, "_draw_noise", tf.zeros, raising=False)
+    monkeypatch.setattr(model, "_draw_noise", lambda shape, training: tf.zeros(shape), raising=False)
     model.compile(keras.optimizers.SGD(1e-5), run_eagerly=True)
     x = model.preprocess(model.preprocess.check(rows))
 
@@ -166,6 +170,21 @@ def test_training_stops_on_nan_and_names_the_term(rows):
         model.fit(rows, epochs=20, batch_size=64, verbose=0)
 
 
+def test_the_term_that_broke_first_is_named(rows, monkeypatch):
+    model = small_model("dagmm", scaled(rows))
+    healthy = model.loss_terms
+
+    def broken(x, training):
+        terms = healthy(x, training)
+        late = tf.where(model.optimizer.iterations >= 3, math.nan, 1.0)
+        return {**terms, "rate": terms["rate"] * late}
+
+    monkeypatch.setattr(model, "loss_terms", broken)
+    model.compile(keras.optimizers.Adam(1e-3), steps_per_execution=10)
+    with pytest.raises(FloatingPointError, match=r"loss term 'rate' was the first .* at step 4"):
+        model.fit(rows, steps_per_epoch=10, batch_size=64, verbose=0)
+
+
 def test_bad_rows_are_named_by_fit_and_energy(rows):
     model = fitted(small_model(preprocess=scaled(rows)), rows, epochs=1)
     rows[250, 3] = np.nan
@@ -190,7 +209,7 @@ def test_fewer_rows_than_components(rows):
 
 def test_scoring_before_fit_is_refused(rows):
     model = small_model(preprocess=scaled(rows))
-    for call in (model.energy, model.log_density, model.evaluate):
+    for call in (model.energy, model.log_density, model.evaluate, model.predict, model):
         with pytest.raises(RuntimeError, match="call fit or adapt_prior first"):
             call(rows)
 
@@ -202,15 +221,70 @@ def test_threshold_is_the_quantile(rows):
     assert (energy > threshold).sum() == 30
     with pytest.raises(ValueError, match=r"anomaly_share: 1\.5"):
         model.set_threshold(energy, 1.5)
-    with pytest.raises(ValueError, match="must be finite"):
+    with pytest.raises(ValueError, match=r"must be finite"):
         model.set_threshold([np.nan], 0.1)
 
 
 def test_width_of_preprocessing_and_encoder_must_agree(rows):
     from tf_radogaga import DenseNetwork, MixturePrior, RaDOGAGA
 
-    with pytest.raises(ValueError, match="takes 3 inputs, but preprocess yields 4"):
-        RaDOGAGA(DenseNetwork(3, (), 2), DenseNetwork(2, (), 3), MixturePrior(2, 2), 1, 1, preprocess=scaled(rows))
+    def build(encoder=(4, 2), decoder=(2, 4), prior=2, **options):
+        parts = (
+            DenseNetwork(encoder[0], (), encoder[1]),
+            DenseNetwork(decoder[0], (), decoder[1]),
+            MixturePrior(prior, 2),
+        )
+        return RaDOGAGA(*parts, 1, 1, preprocess=scaled(rows), **options)
+
+    build()
+    for wrong, message in (
+        ({"encoder": (3, 2)}, "encoder: 3 units where the 4 columns of preprocess"),
+        ({"decoder": (3, 4)}, "decoder: 3 units where the 2 latent units"),
+        ({"decoder": (2, 1)}, "decoder: 1 units where the 4 columns of x"),
+        ({"reconstruction_features": True}, "prior: 2 units where the 4 latent units and features"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build(**wrong)
+
+
+def test_rows_of_the_wrong_width_are_refused_in_a_graph_too(rows):
+    model = fitted(small_model(preprocess=scaled(rows)), rows, epochs=1)
+    with pytest.raises(ValueError, match="expected"):
+        model.predict(rows[:, :1], verbose=0)
+    with pytest.raises(ValueError, match="must be equal, but are 4 and 1"):
+        tf.data.Dataset.from_tensor_slices(rows[:, :1]).batch(8).map(model.energy)
+
+
+def test_an_interrupted_refit_does_not_score_by_the_older_mixture(rows):
+    model = fitted(small_model(preprocess=scaled(rows)), rows, epochs=1)
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rows, verbose=0, callbacks=[Kill()])
+    with pytest.raises(RuntimeError, match="not adapted"):
+        model.energy(rows)
+
+
+def test_levels_score_the_same_whatever_type_they_come_as(frame):
+    frame["flag"], frame["grade"] = frame["dose"] > 4, frame["code"].astype(float)
+    encoding = TableEncoding.for_table(frame, ["code", "grade"])
+    model = fitted(small_model(preprocess=encoding), frame, epochs=1)
+    energy = model.energy(frame).numpy()
+    np.testing.assert_allclose(model.predict(frame, verbose=0)["energy"], energy, rtol=1e-5, atol=1e-5)
+    other = frame.assign(grade=frame["code"], code=frame["code"].astype(str))
+    np.testing.assert_array_equal(model.energy(other), energy)
+    dataset = tf.data.Dataset.from_tensor_slices(dict(other)).batch(50)
+    np.testing.assert_allclose(np.concatenate(list(dataset.map(model.energy))), energy, rtol=1e-5, atol=1e-5)
+    with pytest.raises(TypeError, match=r"cast them to tf\.string"):
+        tf.data.Dataset.from_tensor_slices(dict(frame)).batch(50).map(model.energy)
+
+
+def test_evaluation_can_be_repeated(rows):
+    model = fitted(small_model(preprocess=scaled(rows)), rows, epochs=1)
+    assert model.evaluate(rows, verbose=0) == model.evaluate(rows, verbose=0)
 
 
 def test_tanh_networks_run_compiled_in_every_way(rows):

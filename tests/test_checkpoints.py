@@ -75,9 +75,27 @@ def test_a_failed_save_leaves_the_older_model(saved, rows, monkeypatch):
     assert [path.name for path in directory.parent.iterdir()] == ["model"]
 
 
+def test_an_interrupted_replacement_leaves_the_older_model(saved, rows, monkeypatch):
+    model, directory = saved
+    energy = model.energy(rows).numpy()
+    real = Path.rename
+
+    def interrupted(self, target):
+        if self.name == "new":
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tf_radogaga.save_model(model, directory)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(tf_radogaga.load_model(directory).energy(rows), energy)
+
+
 def test_a_folder_of_other_things_is_not_overwritten(saved, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
+    (tmp_path / "thesis" / CONFIG).write_text("{}")
     with pytest.raises(FileExistsError, match="not a model"):
         tf_radogaga.save_model(saved[0], tmp_path / "thesis")
 

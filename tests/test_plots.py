@@ -17,6 +17,10 @@ def test_histogram_shows_every_row_and_the_threshold():
     assert len(plots.score_histogram(energies).axes[0].patches) == 60
 
 
+def test_constant_energies_have_a_histogram():
+    assert np.isfinite([p.get_height() for p in plots.score_histogram(np.ones(9)).axes[0].patches]).all()
+
+
 def test_curves_name_each_score():
     labels = np.array([0, 0, 1, 1])
     figure = plots.roc_pr_curves(labels, {"perfect": np.arange(4.0), "reversed": -np.arange(4.0)})

@@ -115,6 +115,25 @@ def test_wrong_columns(frame):
         layer.check({**dict(frame), "dose": frame["dose"][:5]})
 
 
+def test_column_names_must_be_text_and_differ(frame):
+    for names in ([0, 1, 2, 3], ["a", "b", "b", "c"]):
+        frame.columns = names
+        with pytest.raises(ValueError, match="must be text and differ"):
+            TableEncoding.for_table(frame)
+
+
+def test_identifiers_are_warned_of_and_numbers_in_object_columns_are_numbers():
+    frame = pd.DataFrame({"id": [f"user{i}" for i in range(300)], "value": pd.Series(range(300), dtype=object)})
+    with pytest.warns(UserWarning, match="column 'id': 300 levels in 300 rows"):
+        encoding = TableEncoding.for_table(frame)
+    assert encoding.numeric == ["value"]
+
+
+def test_a_spread_too_small_for_float32_counts_as_constant():
+    layer = scaled(np.array([[0.0], [1e-46]]))
+    np.testing.assert_array_equal(layer(layer.check([[0.0], [1e-46]])), 0)
+
+
 def test_large_offsets_are_warned_of():
     times = 1.6e9 + np.arange(50.0)[:, None]
     with pytest.warns(UserWarning, match="subtract a constant"):

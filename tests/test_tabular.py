@@ -66,8 +66,9 @@ def test_halves_without_labels_and_with_one_class():
     rows = np.arange(11.0)[:, None]
     split = stratified_halves(Table("t", rows, None, 0.1), seed=0)
     assert sorted(np.concatenate([split.train, split.test]).ravel()) == list(range(11)) and split.test_labels is None
-    with pytest.raises(ValueError, match="one class only"):
-        stratified_halves(Table("t", rows, np.zeros(11, int), 0.1), seed=0)
+    for anomalies in (0, 1, 10, 11):
+        with pytest.raises(ValueError, match=f"{11 - anomalies} normal rows and {anomalies} anomalies"):
+            stratified_halves(Table("t", rows, np.repeat([1, 0], [anomalies, 11 - anomalies]), 0.1), seed=0)
     with pytest.raises(ValueError, match="3 rows cannot be split"):
         stratified_halves(Table("t", rows[:3], None, 0.1), seed=0)
 
@@ -109,6 +110,40 @@ def test_own_numpy_files(rows, tmp_path):
 def test_words_that_look_missing_are_levels(tmp_path):
     (tmp_path / "own.csv").write_text("country,value\nNA,1\nDE,2\nnull,3\n")
     assert read_table(tmp_path / "own.csv").rows["country"].tolist() == ["NA", "DE", "null"]
+
+
+def test_text_is_kept_to_the_letter_and_strays_are_named(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("flag,code,value\ntrue,01,1\nFALSE,02,2.5\ntrue,01,x\n")
+    with pytest.raises(ValueError, match="column 'value', row 2: 'x' is no number"):
+        read_table(path, categorical=("code",))
+    path.write_text("flag,code,value\ntrue,01,1\nFALSE,02,2.5\ntrue,01,3\n")
+    rows = read_table(path, categorical=("code",)).rows
+    assert rows["flag"].tolist() == ["true", "FALSE", "true"] and rows["code"].tolist() == ["01", "02", "01"]
+    assert rows["value"].tolist() == [1, 2.5, 3]
+
+
+def test_labels_that_are_missing_or_mistyped_are_named(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("value,state\n1,0\n2,\n3,1\n")
+    with pytest.raises(ValueError, match="'state' is empty in row 1"):
+        read_table(path, label_column="state", normal_label="0")
+    path.write_text("value,state\n1,ok\n2,bad\n3,ok\n")
+    assert read_table(path, label_column="state", normal_label="ok").labels.tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="normal_label: 'okay' never occurs"):
+        read_table(path, label_column="state", normal_label="okay")
+
+
+def test_numpy_files_of_another_shape_are_named(rows, tmp_path):
+    np.save(tmp_path / "own.npy", rows[:, 0])
+    with pytest.raises(ValueError, match=r"shape \(300,\)"):
+        read_table(tmp_path / "own.npy")
+    np.savez(tmp_path / "own.npz", Y=rows)
+    with pytest.raises(ValueError, match="no array 'X'"):
+        read_table(tmp_path / "own.npz")
+    np.savez(tmp_path / "own.npz", X=rows, y=np.zeros(8))
+    with pytest.raises(ValueError, match="8 labels 'y' for 300 rows"):
+        read_table(tmp_path / "own.npz")
 
 
 def test_bad_files_are_named(frame, tmp_path):

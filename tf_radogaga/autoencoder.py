@@ -29,8 +29,8 @@ class Autoencoder(keras.Model):
     out of `preprocess`, (B, M), z the latent, (B, N).
 
     Args:
-        encoder: x -> latent, a layer.
-        decoder: latent -> x_hat, a layer.
+        encoder: x -> latent, a layer with `input_units` and `output_units`, such as `DenseNetwork`.
+        decoder: latent -> x_hat, likewise.
         prior: P(z); over N + 2 dimensions with `reconstruction_features`.
         preprocess: adapted layer from raw rows to x; default: rows are x.
         distortion: D(x, y), default the sum of squared errors.
@@ -51,10 +51,15 @@ class Autoencoder(keras.Model):
         super().__init__(name=name)
         self.encoder, self.decoder, self.prior = encoder, decoder, prior
         self.preprocess = preprocess or PassThrough(encoder.input_units)
-        if self.preprocess.width != encoder.input_units:
-            raise ValueError(
-                f"encoder: takes {encoder.input_units} inputs, but preprocess yields {self.preprocess.width} columns."
-            )
+        wide_prior = encoder.output_units + 2 * reconstruction_features
+        for name, found, needed, why in (
+            ("encoder", encoder.input_units, self.preprocess.width, "columns of preprocess"),
+            ("decoder", decoder.input_units, encoder.output_units, "latent units of the encoder"),
+            ("decoder", decoder.output_units, encoder.input_units, "columns of x"),
+            ("prior", getattr(prior, "latent_units", wide_prior), wide_prior, "latent units and features"),
+        ):
+            if found != needed:
+                raise ValueError(f"{name}: {found} units where the {needed} {why} are needed.")
         self.distortion = distortion or SumSquaredError()
         self.reconstruction_features = reconstruction_features
         self.threshold = self.add_weight(
@@ -62,6 +67,7 @@ class Autoencoder(keras.Model):
         )
         self.random = randomness.generator()
         self._shuffle_seed = randomness.draw_seed()
+        self._non_finite = tf.Variable([0, 0], trainable=False, dtype=tf.int64, name="non_finite")
         self._validation_batches = None
         self._means: dict[str, keras.metrics.Mean] = {}
         self.built = True  # every weight exists from here on
@@ -93,14 +99,14 @@ class Autoencoder(keras.Model):
         """What the prior sees: z, or float64 [z, relative distance, cosine]."""
         if not self.reconstruction_features:
             return z
+        # float64: squares of far-off rows overflow float32, and the cosine is nearly 1
+        z, x, x_hat = (tf.cast(t, tf.float64) for t in (z, x, x_hat))
         tiny = 1e-12
         x_norm = tf.sqrt(tf.reduce_sum(tf.square(x), axis=1, keepdims=True) + tiny)
         x_hat_norm = tf.sqrt(tf.reduce_sum(tf.square(x_hat), axis=1, keepdims=True) + tiny)
         distance = tf.sqrt(tf.reduce_sum(tf.math.squared_difference(x, x_hat), axis=1, keepdims=True) + tiny)
-        # 1 - |u - v|^2 / 2 of the unit vectors keeps the digits that their product loses near 1
-        chord = tf.reduce_sum(tf.square(x / x_norm - x_hat / x_hat_norm), axis=1, keepdims=True)
-        wide = [tf.cast(t, tf.float64) for t in (z, distance / x_norm, chord)]
-        return tf.concat([wide[0], wide[1], 1 - 0.5 * wide[2]], axis=1)
+        cosine = tf.reduce_sum(x * x_hat, axis=1, keepdims=True) / (x_norm * x_hat_norm)
+        return tf.concat([z, distance / x_norm, cosine], axis=1)
 
     def _latents(self, x: tf.Tensor) -> tf.Tensor:
         """The latents that the prior is adapted to and scores."""
@@ -153,7 +159,8 @@ class Autoencoder(keras.Model):
 
     def call(self, rows: Any) -> dict[str, tf.Tensor]:
         """Energy (B,), latent (B, N) and reconstruction (B, M) of raw rows; so `predict` works."""
-        x = self.preprocess(self.preprocess.check(rows))
+        self._require_adapted()
+        x = self._checked(rows)
         z = self._encode(x)
         x_hat = self._decode(z)
         energy = self.prior.rate(self._prior_input(z, x, x_hat), training=False)
@@ -210,11 +217,25 @@ class Autoencoder(keras.Model):
         with tf.GradientTape() as tape:
             terms = self.loss_terms(x, training=True)
             loss = tf.add_n([tf.reduce_mean(term) for term in terms.values()])
+        self._watch_finite(terms)
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return self._track(terms)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         return self._track(self.loss_terms(keras.utils.unpack_x_y_sample_weight(data)[0], training=False))
+
+    def _watch_finite(self, terms: dict[str, tf.Tensor]) -> None:
+        """Notes step and term of the first non-finite value, for `first_non_finite`."""
+        self._term_names = list(terms)
+        bad = tf.stack([~tf.math.is_finite(tf.reduce_mean(term)) for term in terms.values()])
+        found = tf.stack([tf.argmax(tf.cast(bad, tf.int32)), tf.cast(self.optimizer.iterations, tf.int64) + 1])
+        is_first = tf.reduce_any(bad) & (self._non_finite[1] == 0)
+        self._non_finite.assign(tf.where(is_first, found, self._non_finite))
+
+    def first_non_finite(self) -> tuple[str, int]:
+        """The loss term that first became NaN or infinite while training, and the step."""
+        term, step = self._non_finite.numpy()
+        return self._term_names[term], int(step)
 
     def _track(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         values = {"loss": tf.add_n(list(terms.values())), **terms, **self.monitors(terms)}
@@ -260,6 +281,9 @@ class Autoencoder(keras.Model):
             TypeError, ValueError: bad rows, naming column and row; too few rows for the prior.
             FloatingPointError: a loss term became NaN or infinite, naming it.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size: {batch_size} must be at least 1.")
+        self._non_finite.assign([0, 0])
         callbacks = [*(callbacks or []), StopOnNonFinite()]
         streamed = isinstance(x, tf.data.Dataset)
         if streamed:
@@ -276,6 +300,7 @@ class Autoencoder(keras.Model):
         if validation_data is not None:
             self._validation_batches = validation_data = self._prepared(validation_data)
             callbacks.append(AdaptBeforeValidation(scored))
+        self.prior.invalidate()
         try:
             history = super().fit(
                 training,
@@ -298,17 +323,18 @@ class Autoencoder(keras.Model):
         latents = dataset.map(self._latents)
         self.prior.adapt(latents.cache() if cache else latents, refine)
 
-    def evaluate(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`, on raw rows."""
+    def evaluate(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, on raw rows; y is ignored, as in `fit`."""
         if x is not self._validation_batches:  # fit hands over what it has already preprocessed
             self._require_adapted()
             x = self._prepared(x)
-        return super().evaluate(x, *args, **kwargs)
+        return super().evaluate(x, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
         """As `keras.Model.predict`, on raw rows: `energy`, `latent` and `reconstruction` as arrays."""
-        if isinstance(x, pd.DataFrame):
-            x = {column: x[column].to_numpy() for column in x}
+        self._require_adapted()
+        if not isinstance(x, tf.data.Dataset):
+            x = self.preprocess.check(x)
         return super().predict(x, *args, **kwargs)
 
     def _prepared(self, rows: Any) -> tf.data.Dataset:

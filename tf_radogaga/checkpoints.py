@@ -26,22 +26,28 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
 
     Raises:
         FileExistsError: the directory holds something else than a model.
+        TypeError: a part of the model is of a class that is not registered, so it could not be read again.
     """
     directory = Path(directory)
-    if directory.exists() and any(directory.iterdir()) and not (directory / CONFIG).exists():
-        raise FileExistsError(
-            f"{directory}: holds files but no {CONFIG}, so it is not a model; choose another directory."
-        )
+    others = [] if not directory.exists() else [p.name for p in directory.iterdir() if not p.match(f"{WEIGHTS}.*")]
+    if set(others) - {CONFIG}:
+        raise FileExistsError(f"{directory}: holds {others}, so it is not a model; choose another directory.")
+    config = json.dumps(_encode(model), indent=1) + "\n"
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
         new, old = staging / "new", staging / "old"
         new.mkdir()
         tf.train.Checkpoint(model=model).write(str(new / WEIGHTS))
-        (new / CONFIG).write_text(json.dumps(_encode(model), indent=1) + "\n")
+        (new / CONFIG).write_text(config)
         if directory.exists():
             directory.rename(old)
-        new.rename(directory)
+        try:
+            new.rename(directory)
+        except BaseException:
+            if old.exists():
+                old.rename(directory)
+            raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -73,7 +79,13 @@ def load_model(directory: str | Path) -> Autoencoder:
 
 def _encode(value: Any) -> Any:
     if hasattr(value, "get_config"):
-        return {"class": keras.utils.get_registered_name(type(value)), "config": _encode(value.get_config())}
+        name = keras.utils.get_registered_name(type(value))
+        if keras.utils.get_registered_object(name) is None:
+            raise TypeError(
+                f"{name}: not registered, so the model could not be read again; decorate the class with"
+                " tf.keras.utils.register_keras_serializable(package='yours')."
+            )
+        return {"class": name, "config": _encode(value.get_config())}
     if isinstance(value, dict):
         return {str(key): _encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

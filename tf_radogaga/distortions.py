@@ -49,6 +49,11 @@ class Distortion:
         hessian_w = forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return 0.5 * tf.reduce_sum(v * hessian_w, axis=_event_axes(x))
 
+    @property
+    def has_log_volume(self) -> bool:
+        """Whether `log_volume` has a closed form here."""
+        return type(self).log_volume is not Distortion.log_volume
+
     def log_volume(self, x: tf.Tensor, rank: int) -> tf.Tensor:
         """1/2 sum_j log alpha_j(x), (B,), over the `rank` eigenvalues alpha_j of A(x) along the manifold, in nats.
 

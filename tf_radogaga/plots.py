@@ -14,8 +14,8 @@ def score_histogram(energies: np.ndarray, labels: np.ndarray | None = None, thre
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    low, high = np.min(energies), np.quantile(energies, 0.995)
-    bins = np.linspace(low, max(high, threshold or high), 61)
+    low, high = np.min(energies), max(np.quantile(energies, 0.995), threshold or -np.inf)
+    bins = np.linspace(low, high if high > low else low + 1, 61)
     groups = (
         {"rows": energies} if labels is None else {"normal": energies[labels == 0], "anomaly": energies[labels == 1]}
     )

@@ -24,6 +24,10 @@ def _is_symbolic(value: Any) -> bool:
     return tf.is_tensor(value) and not isinstance(value, tf.__internal__.EagerTensor)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (Real, np.bool_))
+
+
 def _check_finite(values: np.ndarray, column: str, first_row: int) -> None:
     with np.errstate(over="ignore"):
         bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
@@ -38,7 +42,7 @@ def _check_numeric(values: Any, column: str, first_row: int) -> np.ndarray:
     """One column as float64, each number of which float32 can hold."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
-        numbers_or_missing = [isinstance(v, (Real, np.bool_)) or v is None or v is pd.NA for v in array]
+        numbers_or_missing = [_is_number(v) or v is None or v is pd.NA for v in array]
         if array.dtype.kind != "O" or not all(numbers_or_missing):
             row = numbers_or_missing.index(False)
             raise TypeError(
@@ -96,7 +100,7 @@ class PassThrough(Preprocessing):
 
     def check(self, rows: Any, first_row: int = 0) -> tf.Tensor:
         if _is_symbolic(rows):
-            return tf.cast(rows, tf.float32)
+            return tf.ensure_shape(tf.cast(rows, tf.float32), (None, self.width))
         names = [str(c) for c in rows.columns] if isinstance(rows, pd.DataFrame) else None
         matrix = rows.to_numpy() if isinstance(rows, pd.DataFrame) else np.asarray(rows)
         if matrix.ndim != 2 or matrix.shape[1] != self.width:
@@ -171,7 +175,7 @@ class MinMaxScaling(PassThrough):
                 stacklevel=2,
             )
         self.minimum.assign(low)
-        self.range.assign(np.where(spread > 0, spread, 1.0))
+        self.range.assign(np.where(spread.astype(np.float32) > 0, spread, 1.0))
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         return (rows - self.minimum) / self.range
@@ -181,7 +185,8 @@ class MinMaxScaling(PassThrough):
 class TableEncoding(Preprocessing):
     """Named columns to one matrix: numeric ones min-max scaled, then categorical ones one-hot, in column order.
 
-    A level never seen in training becomes a block of zeros. Build it with `for_table`.
+    A level is text; numbers and bools used as levels read "1", "2.5", "True". A level never seen in training becomes a
+    block of zeros. Build it with `for_table`.
 
     Args:
         columns: name -> None for a numeric column, or the list of levels of a categorical one.
@@ -218,6 +223,11 @@ class TableEncoding(Preprocessing):
         blocks = [table] if isinstance(table, pd.DataFrame) else table
         categorical, levels, extremes, seen = set(categorical), {}, [], 0
         for block in blocks:
+            names = list(block.columns)
+            if len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+                raise ValueError(
+                    f"columns: {names} must be text and differ; rename them, for example by frame.columns = [...]"
+                )
             if missing := categorical - set(block.columns):
                 raise ValueError(f"categorical: {sorted(missing)} are not columns of the table {list(block.columns)}.")
             if not levels:
@@ -231,6 +241,13 @@ class TableEncoding(Preprocessing):
             seen += len(block)
         if not seen:
             raise ValueError("rows: the table is empty; give at least one row.")
+        for column, found in levels.items():
+            if found is not None and len(found) > max(100, seen // 2):
+                warnings.warn(
+                    f"column {column!r}: {len(found)} levels in {seen} rows, each a dimension of x; drop the column if"
+                    " it is an identifier, convert it if it is a number or a date.",
+                    stacklevel=2,
+                )
         encoding = cls({c: None if found is None else sorted(found) for c, found in levels.items()})
         if encoding.numeric:
             encoding.scaling.adapt(extremes)
@@ -256,7 +273,7 @@ class TableEncoding(Preprocessing):
                 if levels is None:
                     checked[column] = tf.cast(values, tf.float32)
                 else:
-                    checked[column] = values if values.dtype == tf.string else tf.strings.as_string(values)
+                    checked[column] = _as_level(values, column)
             elif levels is None:
                 checked[column] = tf.constant(_check_numeric(values, column, first_row), tf.float32)
             else:
@@ -298,20 +315,40 @@ class TableEncoding(Preprocessing):
 
 
 def _is_text(column: pd.Series) -> bool:
+    if pd.api.types.is_object_dtype(column):
+        return not all(_is_number(v) or pd.isna(v) for v in column) or all(isinstance(v, bool) for v in column)
     return not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
+
+
+def _level(value: Any) -> str:
+    """One level as text, the same whether it came as an int, an integral float or text."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _as_level(values: tf.Tensor, column: str) -> tf.Tensor:
+    """`_level` for a tensor inside a graph."""
+    if values.dtype == tf.string:
+        return values
+    if values.dtype == tf.bool:
+        return tf.where(values, "True", "False")
+    if values.dtype.is_floating:
+        raise TypeError(f"column {column!r}: {values.dtype.name} levels in a graph; cast them to tf.string first.")
+    return tf.strings.as_string(values)
 
 
 def _check_text(values: Any, column: str, first_row: int) -> np.ndarray:
     if tf.is_tensor(values):
         values = values.numpy()
-    values = pd.Series(np.asarray(values, object)).map(lambda v: v.decode() if isinstance(v, bytes) else v)
+    values = pd.Series(np.asarray(values, object), dtype=object)
     missing = np.flatnonzero(values.isna())
     if missing.size:
         raise ValueError(
             f"column {column!r}, row {first_row + missing[0]}: no value ({missing.size} such rows in this column); drop"
             " these rows, or name the missing level, for example 'unknown'."
         )
-    return values.astype(str).to_numpy(object)
+    return np.array([_level(value) for value in values], object)
 
 
 def _serving_name(column: str) -> str:

@@ -26,6 +26,9 @@ class Prior(keras.layers.Layer):
         """Whether `rate(z, training=False)` is defined; priors without stored statistics always are."""
         return True
 
+    def invalidate(self) -> None:
+        """Marks what `adapt` stored as out of date, because the encoder is about to change."""
+
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """-log P(z) in nats of each example, (B, N) -> (B,)."""
         raise NotImplementedError
@@ -153,13 +156,16 @@ class MixturePrior(Prior):
         self.random = randomness.generator()
         shapes = Mixture((components,), (components, latent_units), *2 * ((components, latent_units, latent_units),))
         self.stored = Mixture(
-            *(self.add_weight(n, s, "float64", trainable=False) for n, s in zip(Mixture._fields, shapes))
+            *(self.add_weight(n, s, "float64", "zeros", trainable=False) for n, s in zip(Mixture._fields, shapes))
         )
         self.is_adapted = self.add_weight("is_adapted", (), "bool", trainable=False)
 
     @property
     def adapted(self) -> bool:
         return bool(self.is_adapted)
+
+    def invalidate(self) -> None:
+        self.is_adapted.assign(False)
 
     def memberships(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """gamma (B, K), float64."""
@@ -220,7 +226,7 @@ class MixturePrior(Prior):
             history.append(-float(sum(likelihoods)) / rows)
             if history[-1] <= min(history):
                 best = mixture
-            if iterations and history[-2] - history[-1] < 1e-5:
+            if iterations == self.em_iterations or (iterations and history[-2] - history[-1] < 1e-5):
                 break
             mixture = sum(statistics[1:], statistics[0]).mixture(self.covariance_floor)
         self._store(best)

@@ -108,13 +108,15 @@ class RaDOGAGA(Autoencoder):
         self.latent_units = encoder.output_units
         self.gauge = None
         if gauge == "learned":
-            log_unit = self.distortion.log_volume(tf.zeros((1, encoder.input_units)), rank=1)
-            self.gauge = LatentGauge(self.latent_units, math.sqrt(2 * lambda2 * sigma2) * math.exp(float(log_unit[0])))
+            log_unit = 0.0  # a distortion without a closed-form volume starts at that of the sum of squares
+            if self.distortion.has_log_volume:
+                log_unit = float(self.distortion.log_volume(tf.zeros((1, encoder.input_units)), rank=1)[0])
+            self.gauge = LatentGauge(self.latent_units, math.sqrt(2 * lambda2 * sigma2) * math.exp(log_unit))
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         y = self.encoder(x)
         z = self.gauge(y) if self.gauge else y
-        noisy = z + self._draw_noise(tf.shape(z))
+        noisy = z + self._draw_noise(tf.shape(z), training)
         noisy_y = self.gauge.inverse(noisy) if self.gauge else noisy
         x_hat, x_breve = tf.split(self.decoder(tf.concat([y, noisy_y], axis=0)), 2)
         distortion = self.distortion(x, x_hat)
@@ -130,11 +132,13 @@ class RaDOGAGA(Autoencoder):
         """`isometry`: 2 * coding / N, which tends to 1."""
         return {"isometry": 2 * terms["coding"] / self.latent_units}
 
-    def _draw_noise(self, shape: tf.Tensor) -> tf.Tensor:
+    def _draw_noise(self, shape: tf.Tensor, training: bool) -> tf.Tensor:
+        """eps; the same at every call outside training, so that an evaluation can be repeated."""
+        seed = self.random.make_seeds(1)[:, 0] if training else tf.constant([0, 0])
         if self.noise == "gaussian":
-            return self.random.normal(shape, stddev=math.sqrt(self.sigma2))
+            return tf.random.stateless_normal(shape, seed, stddev=math.sqrt(self.sigma2))
         half_width = math.sqrt(3 * self.sigma2)
-        return self.random.uniform(shape, -half_width, half_width)
+        return tf.random.stateless_uniform(shape, seed, -half_width, half_width)
 
     def _encode(self, x: tf.Tensor) -> tf.Tensor:
         y = self.encoder(x)
@@ -145,7 +149,7 @@ class RaDOGAGA(Autoencoder):
 
     @property
     def has_log_density(self) -> bool:
-        return not self.reconstruction_features
+        return not self.reconstruction_features and self.distortion.has_log_volume
 
     def log_density(self, rows: Any) -> tf.Tensor:
         """log p(x) of raw rows, absolute, in nats, in the preprocessed space and on the N-dimensional manifold, (B,).
@@ -161,7 +165,7 @@ class RaDOGAGA(Autoencoder):
         return self._log_density(self._checked(rows))
 
     def _log_density(self, x: tf.Tensor) -> tf.Tensor:
-        if not self.has_log_density:
+        if self.reconstruction_features:
             raise NotImplementedError(
                 "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
                 " reconstruction_features=False for log_density."

@@ -33,6 +33,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="a SavedModel, or a folder of numbered versions")
     parser.add_argument("--input", type=Path, required=True, help="CSV file, also .csv.gz")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write, a line for each row")
+    parser.add_argument(
+        "--header", choices=("auto", "yes", "no"), default="auto", help="does the first line hold names?"
+    )
     parser.add_argument("--batch-size", type=int, default=16384, help="rows in one call (default: %(default)s)")
     return parser.parse_args()
 
@@ -63,29 +66,33 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def layout(path: Path, inputs: dict[str, tf.TensorSpec]) -> tuple[bool, list[int]]:
+def layout(path: Path, inputs: dict[str, tf.TensorSpec], header: str) -> tuple[bool, list[int]]:
     """Whether the file has a header, and the position of each of the model's columns in it."""
     try:
-        first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
+        first = pd.read_csv(path, nrows=0, dtype=str).columns.tolist()  # repeated names numbered, as in training
     except pd.errors.EmptyDataError:
         sys.exit(f"--input: {path} is empty.")
-    header = not any(is_number(cell) for cell in first)
-    unnamed = [re.fullmatch(r"column_(\d+)", name) for name in inputs]  # how files without a header are trained on
+    has_header = header == "yes" or (header == "auto" and not any(is_number(cell) for cell in first))
     if "features" in inputs:
-        width, positions = inputs["features"].shape[1], list(range(inputs["features"].shape[1]))
-    elif all(unnamed):
-        width, positions = len(inputs), [int(match[1]) for match in unnamed]
-    else:
-        # input names keep the ASCII letters, digits and underscores of column names, and start with a letter
-        plain = [re.sub(r"\W", "_", cell, flags=re.ASCII) for cell in first]
-        known = [name if name[:1].isalpha() else f"column_{name}" for name in plain]
-        missing = sorted(set(inputs) - set(known))
-        if missing:
-            sys.exit(f"--input: {path} has no columns {missing} in its first line {first}.")
+        width = inputs["features"].shape[1]
+        if len(first) != width:
+            sys.exit(f"--input: {path} has {len(first)} columns, the model takes {width}.")
+        return has_header, list(range(width))
+    # input names keep the ASCII letters, digits and underscores of column names, and start with a letter
+    plain = [re.sub(r"\W", "_", cell, flags=re.ASCII) for cell in first]
+    known = [name if name[:1].isalpha() else f"column_{name}" for name in plain]
+    missing = sorted(set(inputs) - set(known))
+    if header != "no" and not missing:
         return True, [known.index(name) for name in inputs]
-    if len(first) != width:
-        sys.exit(f"--input: {path} has {len(first)} columns, the model takes {width}.")
-    return header, positions
+    unnamed = [re.fullmatch(r"column_(\d+)", name) for name in inputs]  # how files without a header are trained on
+    if has_header or not all(unnamed):
+        sys.exit(f"--input: {path} has no columns {missing} in its first line {first}.")
+    numbers = [int(match[1]) for match in unnamed]
+    if len(first) == len(inputs):  # the label column is not there
+        return False, [sorted(numbers).index(number) for number in numbers]
+    if len(first) <= max(numbers):
+        sys.exit(f"--input: {path} has {len(first)} columns, the model takes {len(inputs)}.")
+    return False, numbers
 
 
 def to_number(column: pd.Series) -> np.ndarray:
@@ -99,7 +106,8 @@ def main() -> None:
     loaded = tf.saved_model.load(str(newest_version(args.model)))  # kept: the signature dies with it
     score = loaded.signatures["serving_default"]
     inputs = score.structured_input_signature[1]
-    header, positions = layout(args.input, inputs)
+    header, positions = layout(args.input, inputs, args.header)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
     partial = args.output.with_name(args.output.name + ".partial")
     blocks = pd.read_csv(
         args.input, header=0 if header else None, dtype=str, keep_default_na=False, chunksize=args.batch_size

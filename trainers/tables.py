@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import os
@@ -35,7 +36,7 @@ from tf_radogaga.datasets import tabular
 
 UNTRAINED = "untrained"
 METHODS = (*presets.MODELS, UNTRAINED, *BASELINES)
-KEY = ("dataset", "model", "seed", "preset", "steps")
+KEY = ("dataset", "model", "seed", "preset", "steps", "settings")
 METRICS = ("f1", "precision", "recall", "auroc", "average_precision")
 
 PAPER_F1 = {  # Kato et al., ICML 2020, Table 1; "small": arXiv v1, Table 4
@@ -84,9 +85,10 @@ def planned(dataset: str, method: str, size: str, cap: int | None) -> presets.Pr
 
 
 def key(dataset: str, method: str, seed: int, size: str, cap: int | None) -> tuple:
-    """What makes a record the same as another."""
+    """What makes a record the same as another; `settings` is a digest of all hyperparameters."""
     preset = planned(dataset, method, size, cap)
-    return dataset, method, seed, size, preset and preset.steps
+    settings = hashlib.sha256(repr(preset).encode()).hexdigest()[:8]
+    return dataset, method, seed, size, preset and preset.steps, settings
 
 
 def run(dataset: str, method: str, seed: int, size: str, cap: int | None, data_dir: Path | None) -> dict:
@@ -127,6 +129,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
     """All records of the table, of which those in FILE.json are kept; it is rewritten after every run."""
     path = args.out.with_suffix(".json")
     records = json.loads(path.read_text()) if path.exists() else []
+    records = [record for record in records if record["f1"] is not None]  # failures are tried again
     done = {tuple(record[name] for name in KEY) for record in records}
     todo = []
     for dataset in args.datasets:
@@ -148,14 +151,13 @@ def _order(record: dict) -> tuple:
     return record["dataset"], record["model"], record["preset"], record["steps"] or 0, record["seed"]
 
 
-def markdown(args: argparse.Namespace, records: list[dict]) -> str:
+def markdown(args: argparse.Namespace, records: list[dict], command: str) -> str:
     """The table as Markdown, with the command and the versions that made it."""
-    command = "python trainers/tables.py " + " ".join(sys.argv[1:])
     versions = f"tensorflow {tf.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
     lines = [
         "# Anomaly detection on tables",
         "",
-        f"`{command}`; {versions}; {date.today()}.",
+        f"`python trainers/tables.py {command}`; {versions}; {date.today()}.",
         "",
         "Stratified halves; training on the normal rows of one, the anomaly share of the other flagged; min-max",
         f"scaling over the whole set; mean (sd) over the seeds. {', '.join(BASELINES)} see the same scaled rows;",
@@ -172,7 +174,7 @@ def markdown(args: argparse.Namespace, records: list[dict]) -> str:
             good = [record for record in chosen if record["f1"] is not None]
             paper = PAPER_F1[args.preset].get(method, {}).get(dataset)
             values = {metric: [record[metric] for record in good] for metric in METRICS}
-            cells = [f"{np.mean(v):.4f} ({np.std(v):.4f})" if v else "failed" for v in values.values()]
+            cells = [f"{np.mean(v):.4f} ({np.std(v, ddof=len(v) > 1):.4f})" if v else "failed" for v in values.values()]
             failed = f" ({len(chosen) - len(good)} failed)" if len(good) < len(chosen) else ""
             seconds = np.mean([r["wall_seconds"] for r in chosen])
             lines.append(
@@ -185,7 +187,7 @@ def markdown(args: argparse.Namespace, records: list[dict]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
     args.out = args.out.with_suffix(".md")
-    table = markdown(args, measure(args))
+    table = markdown(args, measure(args), " ".join(arguments or sys.argv[1:]))
     args.out.write_text(table)
     print(table)
 

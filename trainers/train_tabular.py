@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +39,19 @@ REPORTS = 20
 """Progress reports of a training, where passes over the table would be more."""
 
 
+def positive(kind: type) -> Callable[[str], float]:
+    """An argument type: a number above 0."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     summary, _, description = __doc__.partition("\n")
     parser = argparse.ArgumentParser(
@@ -51,10 +64,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of the split, the weights, the batches and the noise (default: 0)")
     add("--out", type=Path, required=True, help="folder for the results")
     add("--export", type=Path, help="also write a SavedModel version to this folder, for example saved_models/NAME")
-    add("--epochs", type=int, help="passes over the training rows (default: the preset's number of steps)")
-    add("--batch-size", type=int, help="default: the preset's")
-    add("--learning-rate", type=float, help="of Adam (default: the preset's)")
-    add("--patience", type=int, help="hold out a tenth of the rows and stop after so many reports without a lower loss")
+    add("--epochs", type=positive(int), help="passes over the training rows (default: the preset's number of steps)")
+    add("--batch-size", type=positive(int), help="default: the preset's")
+    add("--learning-rate", type=positive(float), help="of Adam (default: the preset's)")
+    add(
+        "--patience",
+        type=positive(int),
+        help="hold out a tenth of the rows and stop after so many reports without a lower loss",
+    )
     add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; downloaded to ~/.cache/tf_radogaga without it")
     add("--overwrite", action="store_true", help="discard what OUT holds")
     own = parser.add_argument_group("your own CSV file")
@@ -63,8 +80,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     own.add_argument("--categorical", nargs="*", default=(), help="columns to one-hot although they hold numbers")
     own.add_argument("--header", choices=("auto", "yes", "no"), default="auto", help="does the first line hold names?")
     own.add_argument("--stream-above", type=float, default=2.0, help="gigabytes: larger files are read in blocks")
-    own.add_argument("--anomaly-share", type=float, help="share of rows to flag (default: the labels' own, else 0.01)")
-    return parser.parse_args(arguments)
+    own.add_argument(
+        "--anomaly-share", type=positive(float), help="share of rows to flag (default: the labels', else 0.01)"
+    )
+    args = parser.parse_args(arguments)
+    if args.anomaly_share is not None and args.anomaly_share >= 1:
+        parser.error(f"argument --anomaly-share: {args.anomaly_share} is not below 1")
+    if args.dataset in tabular.ANOMALY_SHARE and (args.label_column or args.categorical or args.anomaly_share):
+        parser.error(f"--label-column, --categorical and --anomaly-share are for your own file, not for {args.dataset}")
+    return args
 
 
 class Data(NamedTuple):
@@ -115,19 +139,20 @@ def train(
     if isinstance(rows, StreamedTable):
         if patience:
             sys.exit("--patience: needs a table in memory; raise --stream-above or leave --patience out.")
-        rows = rows.training_batches(data.preprocess, preset.batch_size)
+        rows = rows.training_batches(data.preprocess, min(preset.batch_size, data.training_rows))
     elif patience:
         order = np.random.default_rng(seed).permutation(len(rows))
         held_out, rest = np.split(order, [max(len(rows) // 10, 1)])
         rows, validation = tabular.take(rows, rest), tabular.take(rows, held_out)
         callbacks.append(keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True, verbose=1))
-    steps_per_epoch = max(data.training_rows // preset.batch_size, preset.steps // REPORTS, 1)
-    steps_per_epoch = min(steps_per_epoch, preset.steps)
+    batch_size = min(preset.batch_size, data.training_rows)
+    a_pass = max(data.training_rows // batch_size, 1)
+    reports = max(min(REPORTS, preset.steps // a_pass), 1)
     model.fit(
         rows,
-        batch_size=preset.batch_size,
-        steps_per_epoch=steps_per_epoch,
-        epochs=preset.steps // steps_per_epoch,
+        batch_size=batch_size,
+        steps_per_epoch=-(-preset.steps // reports),
+        epochs=reports,
         validation_data=validation,
         callbacks=callbacks,
         verbose=verbose,
@@ -190,10 +215,10 @@ def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
-    prepare_out(args)
     started = time.time()
     data = load(args)
     preset = choose_preset(args, data.training_rows)
+    prepare_out(args)
     print(f"{args.dataset}: {data.training_rows} rows to train on; {preset}")
     backup = args.out / "backup"
     callbacks = (
@@ -202,7 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     verbose = 1 if sys.stdout.isatty() else 2
     model = train(preset, data, args.seed, callbacks, args.patience, verbose)
-    if model.prior.adaptation:
+    if preset.em_iterations:
         print("mixture after training, mean -log likelihood in nats:", dict(model.prior.adaptation))
     metrics = report(args, data, model)
     tf_radogaga.save_model(model, args.out / "model")

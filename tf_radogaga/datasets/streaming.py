@@ -1,4 +1,4 @@
-"""CSV files larger than memory: the same split, preprocessing and training, block by block."""
+"""CSV files larger than memory: split, preprocessing and training batches, block by block."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from tf_radogaga.preprocessing import TableEncoding
 class StreamedTable(NamedTuple):
     """A CSV file read in blocks of `block_rows`, of which memory holds one at a time.
 
-    Each block is split in random halves by the seed. Columns are found in the first block, so a column whose first
-    text comes later has to be named in `categorical`. The other fields are those of `read_table`.
+    Each block is split in random halves by the seed, not stratified. The other fields are those of `read_table`.
     """
 
     path: str | Path
@@ -32,7 +31,8 @@ class StreamedTable(NamedTuple):
 
     def _blocks(self) -> Iterator[tuple[pd.DataFrame, np.ndarray | None]]:
         first_row = 0
-        for rows in read_csv(self.path, self.header, self.categorical, self.block_rows):
+        text = (*self.categorical, *([self.label_column] if self.label_column else []))
+        for rows in read_csv(self.path, self.header, text, self.block_rows):
             yield split_labels(rows, self.label_column, self.normal_label, first_row)
             first_row += len(rows)
 
@@ -52,15 +52,21 @@ class StreamedTable(NamedTuple):
         return TableEncoding.for_table((rows for rows, _ in self._blocks()), self.categorical)
 
     def training_batches(self, preprocess: TableEncoding, batch_size: int) -> tf.data.Dataset:
-        """Raw training rows for `fit`: whole batches, shuffled within each block, anew at each pass."""
+        """Raw training rows for `fit`: whole batches, shuffled within each block, anew at each pass.
+
+        Rows that fill no batch wait for the next block; those of the last block are left to the next pass's order.
+        """
         passes = itertools.count()
 
         def batches():
             rng = np.random.default_rng([self.seed, next(passes)])
+            waiting = []
             for rows, _, _ in self.halves():
-                order = rng.permutation(len(rows))
-                for start in range(0, len(rows) - batch_size + 1, batch_size):
-                    yield preprocess.check(rows.iloc[order[start : start + batch_size]])
+                rows = pd.concat([*waiting, rows.iloc[rng.permutation(len(rows))]])
+                whole = len(rows) - len(rows) % batch_size
+                for start in range(0, whole, batch_size):
+                    yield preprocess.check(rows.iloc[start : start + batch_size])
+                waiting = [rows.iloc[whole:]]
 
         names = {served: column for column, served in preprocess.serving_names.items()}
         signature = {names[served]: spec for served, spec in preprocess.input_signature().items()}

@@ -138,17 +138,26 @@ def read_table(
         anomaly_share: share of test rows to flag; default: the labels' own share, or 0.01 without labels.
 
     Raises:
-        ValueError: an empty table, an unknown label column or label value, naming it.
+        ValueError: an empty table, an unknown label column or label value, a stray text in a numeric column, naming it.
     """
     path = Path(path)
-    if path.suffix in (".npy", ".npz"):
+    labels = None
+    if path.suffix == ".npy":
+        rows = np.load(path, allow_pickle=False)
+    elif path.suffix == ".npz":
         data = np.load(path, allow_pickle=False)
-        rows = data["X"] if path.suffix == ".npz" else data
-        labels = _as_labels(data["y"].ravel(), 0) if path.suffix == ".npz" and "y" in data else None
+        if "X" not in data:
+            raise ValueError(f"{path}: holds {list(data)} but no array 'X' of rows.")
+        rows, labels = data["X"], _as_labels(data["y"].ravel()) if "y" in data else None
     else:
-        rows, labels = split_labels(next(read_csv(path, header, categorical, None)), label_column, normal_label)
-    if not len(rows):
-        raise ValueError(f"{path}: the table is empty.")
+        text = (*categorical, *([label_column] if label_column else []))
+        rows, labels = split_labels(next(read_csv(path, header, text, None)), label_column, normal_label)
+    if rows.ndim != 2 or not len(rows):
+        raise ValueError(f"{path}: shape {rows.shape}, so the table is empty or no table of rows and columns.")
+    if labels is not None and len(labels) != len(rows):
+        raise ValueError(f"{path}: {len(labels)} labels 'y' for {len(rows)} rows 'X'.")
+    if normal_label is not None and labels is not None and labels.all():
+        raise ValueError(f"normal_label: {normal_label!r} never occurs in column {label_column!r}.")
     return Table(str(path), rows, labels, anomaly_share or share_of(labels), tuple(categorical))
 
 
@@ -158,9 +167,16 @@ def share_of(labels: np.ndarray | None) -> float:
 
 
 def read_csv(
-    path: str | Path, header: str, categorical: tuple[str, ...], block_rows: int | None
+    path: str | Path, header: str, text_columns: tuple[str, ...], block_rows: int | None
 ) -> Iterator[pd.DataFrame]:
-    """A CSV file in blocks of rows, or whole with `block_rows=None`; see `read_table`."""
+    """A CSV file in blocks of rows, or whole with `block_rows=None`; see `read_table`.
+
+    A column is numeric where most of its cells are numbers in the first block, else text, kept to the letter; so are
+    `text_columns`. An empty cell is a missing value.
+
+    Raises:
+        ValueError: an empty file, or a cell that is no number in a numeric column, naming column and row.
+    """
     if header not in ("auto", "yes", "no"):
         raise ValueError(f"header: {header!r} is not one of ('auto', 'yes', 'no').")
     try:
@@ -169,14 +185,22 @@ def read_csv(
         raise ValueError(f"{path}: the table is empty.") from None
     named = header == "yes" or (header == "auto" and pd.to_numeric(first, errors="coerce").isna().all())
     names = None if named else [f"column_{i}" for i in range(len(first))]
-    # only an empty cell is a missing value: "NA" and "None" are levels like any other
-    options = {"header": 0 if named else None, "names": names, "keep_default_na": False, "na_values": [""]}
-    options["dtype"] = dict.fromkeys(categorical, str)
-    if block_rows is None:
-        yield pd.read_csv(path, low_memory=False, **options)
-        return
-    with pd.read_csv(path, chunksize=block_rows, **options) as blocks:
-        yield from blocks
+    options = {"header": 0 if named else None, "names": names, "dtype": str}
+    with pd.read_csv(path, keep_default_na=False, na_values=[""], chunksize=block_rows or 2**62, **options) as blocks:
+        numeric, first_row = None, 0
+        for block in blocks:
+            numbers = {c: pd.to_numeric(block[c], errors="coerce") for c in block if c not in text_columns}
+            if numeric is None:
+                numeric = [c for c, values in numbers.items() if 2 * values.notna().sum() > block[c].notna().sum()]
+            for column in numeric:
+                bad = np.flatnonzero(numbers[column].isna() & block[column].notna())
+                if bad.size:
+                    raise ValueError(
+                        f"{path}, column {column!r}, row {first_row + bad[0]}: {block[column].iloc[bad[0]]!r} is"
+                        " no number, unlike most of the column; mend the cell, or name the column in categorical."
+                    )
+            yield block.assign(**{column: numbers[column] for column in numeric})
+            first_row += len(block)
 
 
 def split_labels(
@@ -188,11 +212,14 @@ def split_labels(
     if label_column not in rows.columns:
         raise ValueError(f"label_column: {label_column!r} is not one of the columns {list(rows.columns)}.")
     labels = rows[label_column]
-    labels = labels.astype(str) != normal_label if normal_label is not None else labels
+    if labels.isna().any():
+        row = first_row + int(np.flatnonzero(labels.isna())[0])
+        raise ValueError(f"label_column: {label_column!r} is empty in row {row}; label the row or drop it.")
+    labels = labels != normal_label if normal_label is not None else labels
     return rows.drop(columns=label_column), _as_labels(labels, first_row)
 
 
-def _as_labels(values: np.ndarray | pd.Series, first_row: int) -> np.ndarray:
+def _as_labels(values: np.ndarray | pd.Series, first_row: int = 0) -> np.ndarray:
     labels = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy()
     bad = np.flatnonzero(~np.isin(labels, (0, 1)))
     if bad.size:
@@ -209,7 +236,7 @@ def stratified_halves(table: Table, seed: int) -> Split:
     the test half, which gives the papers' counts (Thyroid: 1886 test rows, 46 anomalies).
 
     Raises:
-        ValueError: labels of one class only, or fewer than 4 rows.
+        ValueError: labels with fewer than two rows of a class, or fewer than 4 rows.
     """
     if len(table.rows) < 4:
         raise ValueError(f"{table.name}: {len(table.rows)} rows cannot be split in halves; give at least 4.")
@@ -219,8 +246,11 @@ def stratified_halves(table: Table, seed: int) -> Split:
         half = len(order) // 2
         return Split(take(table.rows, np.sort(order[:half])), take(table.rows, np.sort(order[half:])), None)
     normal, anomalies = (rng.permutation(np.flatnonzero(table.labels == label)) for label in (0, 1))
-    if not len(normal) or not len(anomalies):
-        raise ValueError(f"{table.name}: the labels hold one class only; leave the labels out to train without them.")
+    if len(normal) < 2 or len(anomalies) < 2:
+        raise ValueError(
+            f"{table.name}: {len(normal)} normal rows and {len(anomalies)} anomalies; both halves need one of each to"
+            " train and measure. Leave the labels out to train without them."
+        )
     train = np.sort(normal[: len(normal) // 2])
     test = np.sort(np.concatenate([normal[len(normal) // 2 :], anomalies[: len(anomalies) // 2]]))
     return Split(take(table.rows, train), take(table.rows, test), table.labels[test])
