@@ -119,12 +119,12 @@ def test_batches_cover_every_row_once_a_pass():
     from tf_radogaga import batches
 
     x, step = tf.reshape(tf.range(12.0), (12, 1)), tf.Variable(0, dtype=tf.int64)
-    stream = [b.numpy().ravel() for b in batches.resident(x, 4, seed=3, step=step).take(6)]
+    stream = [b.numpy().ravel() for b in batches.resident(x, 4, seed=3, first_step=step).take(6)]
     for first in (0, 3):
         assert sorted(np.concatenate(stream[first : first + 3])) == list(range(12))
     assert not np.array_equal(np.concatenate(stream[:3]), np.concatenate(stream[3:]))
     step.assign(4)
-    later = [b.numpy().ravel() for b in batches.resident(x, 4, seed=3, step=step).take(2)]
+    later = [b.numpy().ravel() for b in batches.resident(x, 4, seed=3, first_step=step).take(2)]
     np.testing.assert_array_equal(later, stream[4:])
 
 

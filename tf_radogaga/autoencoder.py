@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tf_radogaga import batches, randomness
-from tf_radogaga.callbacks import AdaptBeforeValidation, StopOnNonFinite
+from tf_radogaga.callbacks import AdaptBeforeValidation, StartAtStep, StopOnNonFinite
 from tf_radogaga.distortions import Distortion, SumSquaredError
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.priors import Prior
@@ -294,7 +294,9 @@ class Autoencoder(keras.Model):
             if len(x) < self.prior.minimum_rows:
                 raise ValueError(f"x: {len(x)} rows, but the prior needs at least {self.prior.minimum_rows}.")
             batch_size = min(batch_size, len(x))
-            training = batches.resident(x, batch_size, self._shuffle_seed, self.optimizer.iterations)
+            first_step = tf.Variable(0, trainable=False, dtype=tf.int64)
+            callbacks.append(StartAtStep(first_step))
+            training = batches.resident(x, batch_size, self._shuffle_seed, first_step)
             steps_per_epoch = steps_per_epoch or len(x) // batch_size
             scored = tf.data.Dataset.from_tensor_slices(x).batch(SCORING_BATCH)
         if validation_data is not None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def resident(x: tf.Tensor, batch_size: int, seed: int, step: tf.Variable) -> tf.data.Dataset:
+def resident(x: tf.Tensor, batch_size: int, seed: int, first_step: tf.Variable) -> tf.data.Dataset:
     """An endless stream of whole shuffled batches of rows that stay in memory, gathered by index.
 
-    The order depends on the seed and the step alone and starts at the value of `step`, so a resumed training sees the
-    batches of the unbroken one.
+    The order depends on the seed and the step alone and starts at `first_step`, so a resumed training sees the batches of
+    the unbroken one.
 
     Args:
         x: (n, M).
         batch_size: at most n.
         seed: of the order.
-        step: the optimizer's iterations.
+        first_step: int64, read when the first batch is drawn.
     """
     steps = len(x) // batch_size
 
@@ -24,7 +24,7 @@ def resident(x: tf.Tensor, batch_size: int, seed: int, step: tf.Variable) -> tf.
         return tf.data.Dataset.from_tensor_slices(tf.reshape(order[: steps * batch_size], (steps, batch_size)))
 
     def passes(_):
-        done = tf.cast(step.read_value(), tf.int64)
+        done = first_step.read_value()
         return tf.data.Dataset.range(done // steps, tf.int64.max).flat_map(one_pass).skip(done % steps)
 
     order = tf.data.Dataset.from_tensors(0).flat_map(passes)

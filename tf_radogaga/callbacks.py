@@ -22,6 +22,20 @@ class StopOnNonFinite(keras.callbacks.Callback):
             )
 
 
+class StartAtStep(keras.callbacks.Callback):
+    """Hands the optimizer's step to the stream of batches before it starts, and after a backup has been restored.
+
+    The stream cannot read the optimizer's own variable: that moves on while the first batch is drawn.
+    """
+
+    def __init__(self, first_step: tf.Variable):
+        super().__init__()
+        self.first_step = first_step
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.first_step.assign(tf.cast(self.model.optimizer.iterations, tf.int64))
+
+
 class AdaptBeforeValidation(keras.callbacks.Callback):
     """Validation scores by the stored prior, so it is brought up to date first."""
 
