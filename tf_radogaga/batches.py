@@ -8,8 +8,8 @@ import tensorflow as tf
 def resident(x: tf.Tensor, batch_size: int, seed: int, first_step: tf.Variable) -> tf.data.Dataset:
     """An endless stream of whole shuffled batches of rows that stay in memory, gathered by index.
 
-    The order depends on the seed and the step alone and starts at `first_step`, so a resumed training sees the batches of
-    the unbroken one.
+    The order depends on the seed and the step alone and starts at `first_step`, so a resumed training sees the batches
+    of the unbroken one.
 
     Args:
         x: (n, M).
