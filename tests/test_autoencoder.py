@@ -85,7 +85,7 @@ def test_decode_of_encode_is_the_reconstruction(rows):
 def test_one_seed_fixes_everything(rows):
     def weights(seed):
         keras.utils.set_random_seed(seed)
-        return fitted(small_model(preprocess=scaled(rows)), rows).get_weights()
+        return fitted(small_model(preprocess=scaled(rows)), rows, compiled=True).get_weights()
 
     first, second, other = weights(1), weights(1), weights(2)
     assert all(np.array_equal(a, b) for a, b in zip(first, second))
@@ -289,6 +289,6 @@ def test_evaluation_can_be_repeated(rows):
 
 def test_tanh_networks_run_compiled_in_every_way(rows):
     """tensorflow #53459: on a CPU a transposed batch before a tanh layer has no kernel once the graph is optimised."""
-    model = fitted(small_model(preprocess=scaled(rows), reconstruction_features=True), rows, epochs=1)
+    model = fitted(small_model(preprocess=scaled(rows), reconstruction_features=True), rows, epochs=1, compiled=True)
     for function in (model._energy, model._encode, lambda x: model.loss_terms(x, training=True)["coding"]):
         assert np.isfinite(tf.function(function)(tf.constant(rows, tf.float32))).all()

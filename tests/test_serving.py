@@ -28,9 +28,10 @@ def _feed(model, data):
     return {model.preprocess.serving_names[column]: values for column, values in checked.items()}
 
 
-@pytest.mark.parametrize("features", [False, True])
-@pytest.mark.parametrize("table", ["rows", "frame"])
-@pytest.mark.parametrize("kind", ["log", "dagmm"])
+@pytest.mark.parametrize(
+    ("kind", "table", "features"),
+    [("log", "rows", False), ("log", "frame", True), ("dagmm", "rows", True), ("dagmm", "frame", False)],
+)
 def test_a_process_with_tensorflow_alone_scores_the_same(kind, table, features, request, tmp_path):
     data = request.getfixturevalue(table)
     preprocess = scaled(data) if table == "rows" else encoded(data)
