@@ -118,7 +118,7 @@ class MixturePrior(Prior):
 
     While training, the mixture is that of the batch. `adapt` then fixes one mixture for scoring: the network's
     memberships over the whole training set, refined by EM started there, because the network merges clusters
-    in some runs. Both likelihoods are kept in `adaptation`; a gap above about 0.002 nats marks such a run.
+    in some runs. Both likelihoods are kept in `adaptation`; a wide gap on z alone marks such a run.
 
     All of it is computed in float64: in float32 the Cholesky factors of narrow components fail.
 
