@@ -4,7 +4,7 @@ import tensorflow as tf
 from sklearn.mixture import GaussianMixture
 
 from tf_radogaga import MixturePrior
-from tf_radogaga.priors import Mixture, Statistics
+from tf_radogaga.mixtures import Mixture, Statistics
 
 
 def _clusters(n=900, spread=6.0):

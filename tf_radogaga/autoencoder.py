@@ -1,4 +1,4 @@
-"""The base model: training, scoring and their data, shared by every loss equation."""
+"""The base model: encoding, scoring, density and sampling, shared by every loss equation."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
-from tf_radogaga import batches, randomness
-from tf_radogaga.callbacks import AdaptBeforeValidation, StartAtStep, StopOnNonFinite
-from tf_radogaga.distortions import Distortion, SumSquaredError
+from tf_radogaga import geometry, randomness
+from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.priors import Prior
+from tf_radogaga.training import TrainedOnRows
 
 keras = tf.keras
 
-SCORING_BATCH = 16384
+VOLUMES = ("isometric", "jacobian")
+
+LEAST_SIGNAL = 0.1
+"""A latent direction is informative when the data's variance along it exceeds this share of the noise's."""
+
+PROBED_ROWS = 64
+"""Training rows at which the decoder's response is measured."""
 
 
-class Autoencoder(keras.Model):
+class Autoencoder(TrainedOnRows):
     """An autoencoder with a prior on its latent. A subclass is its loss equation: it gives `loss_terms`.
 
     Public methods take *raw* rows, as `preprocess` takes them: a matrix, or named columns. Inside, x is what comes
@@ -33,7 +38,7 @@ class Autoencoder(keras.Model):
         decoder: latent -> x_hat, likewise.
         prior: P(z); over N + 2 dimensions with `reconstruction_features`.
         preprocess: adapted layer from raw rows to x; default: rows are x.
-        distortion: D(x, y), default the sum of squared errors.
+        distortion: D(x, y), default the sum of squared errors; or a function (x, y) -> (B,) of your own.
         reconstruction_features: the prior sees [z, ||x - x_hat|| / ||x||, cos(x, x_hat)] as in DAGMM; the decoder sees
             z alone. The score is then an energy, not a density.
     """
@@ -44,7 +49,7 @@ class Autoencoder(keras.Model):
         decoder: keras.layers.Layer,
         prior: Prior,
         preprocess: Preprocessing | None = None,
-        distortion: Distortion | None = None,
+        distortion: Distortion | Callable | None = None,
         reconstruction_features: bool = False,
         name: str | None = None,
     ):
@@ -60,32 +65,16 @@ class Autoencoder(keras.Model):
         ):
             if found != needed:
                 raise ValueError(f"{name}: {found} units where the {needed} {why} are needed.")
-        self.distortion = distortion or SumSquaredError()
+        self.distortion = as_distortion(distortion)
         self.reconstruction_features = reconstruction_features
         self.threshold = self.add_weight(
             "threshold", (), initializer=keras.initializers.Constant(math.inf), trainable=False
         )
         self.random = randomness.generator()
-        self._shuffle_seed = randomness.draw_seed()
-        self._non_finite = tf.Variable([0, 0], trainable=False, dtype=tf.int64, name="non_finite")
-        self._validation_batches = None
-        self._means: dict[str, keras.metrics.Mean] = {}
+        units = encoder.output_units
+        self._directions = self.add_weight("informative_directions", (units, units), trainable=False)
+        self._informative = self.add_weight("informative_dimensions", (), "int32", "zeros", trainable=False)
         self.built = True  # every weight exists from here on
-
-    # The loss equation
-
-    def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        """The named terms of the loss, each (B,); their sum, averaged over the batch, is the loss.
-
-        Args:
-            x: (B, M), preprocessed.
-            training: dropout on and the prior taken from the batch.
-        """
-        raise NotImplementedError
-
-    def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """More quantities to watch while training, computed from the loss terms."""
-        return {}
 
     # Encoding and scoring
 
@@ -142,21 +131,6 @@ class Autoencoder(keras.Model):
         self._require_adapted()
         return self._scoring_graph(self._checked(rows))
 
-    def log_density(self, rows: Any) -> tf.Tensor:
-        """log p(x) of raw rows, absolute, in nats, in the preprocessed space, (B,).
-
-        Raises:
-            NotImplementedError: this model's loss does not fix the volume of its latent space.
-        """
-        raise NotImplementedError(
-            f"{type(self).__name__} has no absolute density: its loss does not fix the volume of z."
-        )
-
-    @property
-    def has_log_density(self) -> bool:
-        """Whether `log_density` is defined."""
-        return False
-
     def call(self, rows: Any) -> dict[str, tf.Tensor]:
         """Energy (B,), latent (B, N) and reconstruction (B, M) of raw rows; so `predict` works."""
         self._require_adapted()
@@ -188,184 +162,176 @@ class Autoencoder(keras.Model):
         if tf.executing_eagerly() and not self.prior.adapted:
             raise RuntimeError("prior: not adapted, so there is no mixture to score by; call fit or adapt_prior first.")
 
-    # Training
-
-    def compile(
-        self,
-        optimizer: Any = "adam",
-        steps_per_execution: int = 50,
-        jit_compile: bool | None = None,
-        run_eagerly: bool | None = None,
-    ) -> None:
-        """As `keras.Model.compile`, without losses: the loss is the model.
-
-        Args:
-            optimizer: Keras optimizer or its name.
-            steps_per_execution: steps in one call of the compiled loop. Small networks gain several times from it.
-            jit_compile: XLA; measure before use, mixture priors often run slower with it on a CPU.
-            run_eagerly: for debugging.
-        """
-        super().compile(
-            optimizer=optimizer,
-            steps_per_execution=1 if run_eagerly else steps_per_execution,
-            jit_compile=jit_compile,
-            run_eagerly=run_eagerly,
-        )
-
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        x = keras.utils.unpack_x_y_sample_weight(data)[0]
-        with tf.GradientTape() as tape:
-            terms = self.loss_terms(x, training=True)
-            loss = tf.add_n([tf.reduce_mean(term) for term in terms.values()])
-        self._watch_finite(terms)
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        return self._track(terms)
-
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        return self._track(self.loss_terms(keras.utils.unpack_x_y_sample_weight(data)[0], training=False))
-
-    def _watch_finite(self, terms: dict[str, tf.Tensor]) -> None:
-        """Notes step and term of the first non-finite value, for `first_non_finite`."""
-        self._term_names = list(terms)
-        bad = tf.stack([~tf.math.is_finite(tf.reduce_mean(term)) for term in terms.values()])
-        found = tf.stack([tf.argmax(tf.cast(bad, tf.int32)), tf.cast(self.optimizer.iterations, tf.int64) + 1])
-        is_first = tf.reduce_any(bad) & (self._non_finite[1] == 0)
-        self._non_finite.assign(tf.where(is_first, found, self._non_finite))
-
-    def first_non_finite(self) -> tuple[str, int]:
-        """The loss term that first became NaN or infinite while training, and the step."""
-        term, step = self._non_finite.numpy()
-        return self._term_names[term], int(step)
-
-    def _track(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        values = {"loss": tf.add_n(list(terms.values())), **terms, **self.monitors(terms)}
-        for name, value in values.items():
-            if name not in self._means:
-                self._means[name] = keras.metrics.Mean(name)
-            self._means[name].update_state(value)
-        return {name: self._means[name].result() for name in values}
+    # Density
 
     @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return list(self._means.values())
+    def metric_scale(self) -> float | None:
+        """Squared length in z of a step whose squared length in the metric of the distortion is 1; None where the loss
+        does not fix it."""
+        return None
 
-    def fit(
-        self,
-        x: Any,
-        y: Any = None,
-        *,
-        batch_size: int = 256,
-        epochs: int = 1,
-        steps_per_epoch: int | None = None,
-        validation_data: Any = None,
-        callbacks: list[keras.callbacks.Callback] | None = None,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        """Trains on normal raw rows through `keras.Model.fit`, then adapts the prior.
+    @property
+    def noise_variance(self) -> float:
+        """Variance of the noise in the loss, in units of z squared, by which `fit` judges what is informative."""
+        return 1.0
 
-        A table in memory is preprocessed once and stays resident; its batches are drawn by shuffled index, whole
-        batches only, in an order that depends on the seed and the step alone. A `tf.data.Dataset` of batches of raw
-        rows is streamed as it is.
+    @property
+    def informative_dimensions(self) -> int:
+        """Latent directions along which the data vary by more than `LEAST_SIGNAL` of the noise, found at the end of
+        `fit`; densities count these alone."""
+        with tf.init_scope():
+            return int(self._informative)
+
+    @property
+    def informative_directions(self) -> tf.Tensor:
+        """An orthonormal basis of the informative part of the latent space, (n, N); axes where all are informative."""
+        return self._directions[: self.informative_dimensions]
+
+    def _density_obstacle(self, volume: str) -> str | None:
+        """Why there is no density by this volume."""
+        if self.reconstruction_features:
+            return (
+                "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
+                " reconstruction_features=False."
+            )
+        if volume == "isometric" and self.metric_scale is None:
+            return f"the loss of {type(self).__name__} does not fix the volume of z; use volume='jacobian'."
+        if volume == "isometric" and not self.distortion.has_log_volume:
+            return f"{type(self.distortion).__name__} has no closed-form volume; use volume='jacobian'."
+        return None
+
+    @property
+    def has_log_density(self) -> bool:
+        """Whether `log_density` by the free isometric volume is defined; the exported model then serves it."""
+        return self._density_obstacle("isometric") is None
+
+    def log_density(self, rows: Any, volume: str = "isometric") -> tf.Tensor:
+        """log p(x) of raw rows, absolute, in nats, (B,): in the preprocessed space, on the manifold that the
+        `informative_dimensions` span.
+
+            isometric   log p(x) = log P(z) + n/2 log(metric_scale) + 1/2 sum_j log alpha_j(A(x))     (free)
+            jacobian    log p(x) = log P(z) - 1/2 log det(J' J),     J = dx_hat/dz                    (exact)
+
+        Their difference is the isometry gap, `isometry.isometry_gap`; both speak of x_hat where x lies off the
+        manifold. Source: Kato et al., ICML 2020, Eq. 15-17; the change of variables.
 
         Args:
-            x: matrix, DataFrame or mapping of columns; or a `tf.data.Dataset` of batches of rows, or (rows, label).
-            y: ignored, for the scikit-learn habit.
-            batch_size: for tables in memory.
-            epochs: reports on the progress bar; each one pass over x, or `steps_per_epoch` steps.
-            steps_per_epoch: steps of one epoch; x is repeated as needed.
-            validation_data: held-out normal raw rows, for `val_loss` and early stopping.
-            callbacks: Keras callbacks.
-            **kwargs: the rest of `keras.Model.fit`.
+            rows: as `energy`.
+            volume: "isometric" trusts the theory's constant scale; "jacobian" measures it, one decoder pass for every
+                informative dimension.
 
         Raises:
-            TypeError, ValueError: bad rows, naming column and row; too few rows for the prior.
-            FloatingPointError: a loss term became NaN or infinite, naming it.
+            NotImplementedError: there is no such density, with the reason.
+            RuntimeError, TypeError, ValueError: as `energy`.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size: {batch_size} must be at least 1.")
-        self._non_finite.assign([0, 0])
-        callbacks = [*(callbacks or []), StopOnNonFinite()]
-        streamed = isinstance(x, tf.data.Dataset)
-        if streamed:
-            scored = self._prepared(x)
-            training = (scored.repeat() if steps_per_epoch else scored).prefetch(tf.data.AUTOTUNE)
-        else:
-            x = self._checked_in_blocks(x)
-            if len(x) < self.prior.minimum_rows:
-                raise ValueError(f"x: {len(x)} rows, but the prior needs at least {self.prior.minimum_rows}.")
-            batch_size = min(batch_size, len(x))
-            first_step = tf.Variable(0, trainable=False, dtype=tf.int64)
-            callbacks.append(StartAtStep(first_step))
-            training = batches.resident(x, batch_size, self._shuffle_seed, first_step)
-            steps_per_epoch = steps_per_epoch or len(x) // batch_size
-            scored = tf.data.Dataset.from_tensor_slices(x).batch(SCORING_BATCH)
-        if validation_data is not None:
-            self._validation_batches = validation_data = self._prepared(validation_data)
-            callbacks.append(AdaptBeforeValidation(scored))
-        self.prior.invalidate()
-        try:
-            history = super().fit(
-                training,
-                epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
-                validation_data=validation_data,
-                callbacks=callbacks,
-                **kwargs,
-            )
-        finally:
-            self._validation_batches = None
-        self._adapt(scored, cache=not streamed)
-        return history
+        if volume not in VOLUMES:
+            raise ValueError(f"volume: {volume!r} is not one of {VOLUMES}.")
+        if obstacle := self._density_obstacle(volume):
+            raise NotImplementedError(obstacle)
+        self._require_adapted()
+        x = self._checked(rows)
+        if volume == "isometric":
+            return self._log_density(x)
+        directions = self.informative_directions
+        size = geometry.block_rows(self.preprocess.width, max(len(directions), 1))
+        volumes = [self._volume_graph(x[i : i + size], directions) for i in range(0, max(len(x), 1), size)]
+        return self._log_prob(x) - tf.cast(tf.concat(volumes, axis=0), tf.float32)
 
-    def adapt_prior(self, x: Any) -> None:
-        """Fixes the prior that scores, from the latents of these raw training rows; `fit` calls it at its end."""
-        self._adapt(self._prepared(x), cache=not isinstance(x, tf.data.Dataset))
+    def _log_density(self, x: tf.Tensor) -> tf.Tensor:
+        """By the isometric volume, of preprocessed x."""
+        count = self.informative_dimensions
+        scale = 0.5 * count * math.log(self.metric_scale)
+        return scale + self.distortion.log_volume(x, count) + self._log_prob(x)
+
+    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
+        """log P of the informative part of z."""
+        if self.informative_dimensions == self.encoder.output_units:
+            return -self._scoring_graph(x)
+        return self.prior.log_prob_along(self._encode(x), self.informative_directions)
+
+    @functools.cached_property
+    def _volume_graph(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        def log_volume(x, directions):
+            return geometry.log_volume(self._decode, self._encode(x), directions)
+
+        rows = tf.TensorSpec((None, self.preprocess.width), tf.float32)
+        directions = tf.TensorSpec((None, self.encoder.output_units), tf.float32)
+        return tf.function(log_volume).get_concrete_function(rows, directions)
 
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
-        latents = dataset.map(self._latents)
-        self.prior.adapt(latents.cache() if cache else latents, refine)
+        super()._adapt(dataset, cache, refine)
+        if refine and not self.reconstruction_features:
+            self._find_informative(dataset)
 
-    def evaluate(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`, on raw rows; y is ignored, as in `fit`."""
-        if x is not self._validation_batches:  # fit hands over what it has already preprocessed
-            self._require_adapted()
-            x = self._prepared(x)
-        return super().evaluate(x, **kwargs)
+    def _find_informative(self, dataset: tf.data.Dataset) -> None:
+        """Keeps the principal directions of the latent along which the data vary by more than a share of the noise.
 
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
-        """As `keras.Model.predict`, on raw rows: `energy`, `latent` and `reconstruction` as arrays."""
+        A direction that carries nothing is either not used by the encoder or not heard by the decoder: its variance
+        in z times the decoder's squared response to it tells both.
+        """
+        units = self.encoder.output_units
+        directions, count = tf.eye(units), units
+        if self.metric_scale is not None:
+            rows, total, outer = 0, 0.0, 0.0
+            for z in dataset.map(lambda x: tf.cast(self._encode(x), tf.float64)):
+                rows += len(z)
+                total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
+            mean = total / rows
+            covariance = tf.cast(outer / rows - mean[:, None] * mean[None, :], tf.float32)
+            if not self.prior.axis_aligned:
+                directions = tf.transpose(tf.linalg.eigh(covariance)[1])
+            x = next(iter(dataset))
+            z = self._encode(x[:: max(len(x) // PROBED_ROWS, 1)][:PROBED_ROWS])
+            response = self.metric_scale * tf.reduce_mean(
+                tf.linalg.diag_part(geometry.gram(self._decode, self.distortion, z, directions)), axis=0
+            )
+            signal = tf.einsum("ni,ij,nj->n", directions, covariance, directions) * response / self.noise_variance
+            directions = tf.gather(directions, tf.argsort(signal, direction="DESCENDING"))
+            count = int(tf.reduce_sum(tf.cast(signal > LEAST_SIGNAL, tf.int32)))
+        self._directions.assign(tf.eye(units) if count == units else directions)
+        self._informative.assign(count)
+
+    # Sampling and coding
+
+    def sample(self, rows: int, seed: int | None = None) -> tf.Tensor:
+        """Draws latents from the prior and decodes them, (rows, M), in the preprocessed space.
+
+        Raises:
+            NotImplementedError: with `reconstruction_features` the prior is not one of z alone.
+            ValueError: rows below 1.
+        """
         self._require_adapted()
-        if not isinstance(x, tf.data.Dataset):
-            x = self.preprocess.check(x)
-        return super().predict(x, *args, **kwargs)
+        if rows < 1:
+            raise ValueError(f"rows: {rows} must be at least 1.")
+        self._require_prior_of_z("sample")
+        return self.decode(tf.cast(self.prior.distribution.sample(rows, seed=seed), tf.float32))
 
-    def _prepared(self, rows: Any) -> tf.data.Dataset:
-        if isinstance(rows, tf.data.Dataset):
-            return batches.rows_only(rows).map(self._checked, tf.data.AUTOTUNE)
-        return tf.data.Dataset.from_tensor_slices(self._checked_in_blocks(rows)).batch(SCORING_BATCH)
+    def compress(self, rows: Any) -> bytes:
+        """Raw rows as one range-coded string of their rounded latents; about `energy` of those, summed, in nats.
 
-    def _checked_in_blocks(self, rows: Any, size: int = 65536) -> tf.Tensor:
-        """Preprocesses a table block by block, so that its raw columns are never all tensors at once."""
-        if isinstance(rows, tuple):
-            rows = rows[0]
-        if isinstance(rows, dict):
-            rows = pd.DataFrame(rows)
-        blocks = [rows[i : i + size] for i in range(0, max(len(rows), 1), size)]
-        checked = [self.preprocess.check(block, i * size) for i, block in enumerate(blocks)]
-        return tf.concat([self.preprocess(block) for block in checked], axis=0)
+        Not for serving: range coding needs tensorflow-compression.
 
-    # Keras' own file formats lose the parameters of GDN layers and entropy models without a word
+        Raises:
+            NotImplementedError: the prior has no range coder; `FactorizedPrior` has.
+        """
+        self._require_adapted()
+        self._require_prior_of_z("compress")
+        return self.prior.compress(self.encode(rows))
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(_SAVE_MESSAGE)
+    def decompress(self, strings: bytes) -> tf.Tensor:
+        """x_hat (B, M), in the preprocessed space, of the latents that `compress` rounded.
 
-    def save_own_variables(self, store: Any) -> None:
-        raise NotImplementedError(_SAVE_MESSAGE)
+        Raises:
+            ValueError: not such a string.
+        """
+        return self.decode(self.prior.decompress(strings))
 
-    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        if str(filepath).endswith((".h5", ".keras", ".hdf5")):
-            raise NotImplementedError(_SAVE_MESSAGE)
-        super().save_weights(filepath, *args, **kwargs)
+    def _require_prior_of_z(self, what: str) -> None:
+        if self.reconstruction_features:
+            raise NotImplementedError(
+                f"{what}: with reconstruction_features the prior sees more than z; train with"
+                " reconstruction_features=False."
+            )
 
     def get_config(self) -> dict:
         return {
@@ -376,9 +342,3 @@ class Autoencoder(keras.Model):
             "distortion": self.distortion,
             "reconstruction_features": self.reconstruction_features,
         }
-
-
-_SAVE_MESSAGE = (
-    "Keras' own formats (.keras, .h5, model.save) silently lose layers of tensorflow-compression; save with"
-    " tf_radogaga.save_model(model, directory), export with tf_radogaga.export_saved_model(model, directory)."
-)

@@ -1,26 +1,36 @@
 """Distortions D(x, y) and the metric tensors A(x) they induce.
 
-Near x every distortion is a squared length, D(x, x + dx) ~ dx' A(x) dx. The isometric embedding keeps
-lengths and angles in that metric, so each distortion also offers its geometry.
+    D(x, x + dx) - D(x, x) ~ dx' A(x) dx,      A(x) = 1/2 d^2 D(x, y) / dy^2  at  y = x
 
-Source: Kato et al., ICML 2020, Eq. 6 and appendix A.
+Near x a distortion is a squared length. The isometric embedding keeps lengths and angles in that metric, so each
+distortion also offers its geometry.
+
+Sources: Kato et al., ICML 2020, Eq. 6 and appendix A; Nakagawa et al., ICML 2021, appendices G.2 and H.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
+
+from tf_radogaga.registration import function_name, registered_function
 
 keras = tf.keras
 
 
-def _event_axes(x: tf.Tensor) -> list[int]:
-    return list(range(1, x.shape.rank))
+def _event_sum(values: tf.Tensor) -> tf.Tensor:
+    """Sum over all axes but the first, (B, *event) -> (B,)."""
+    values = tf.convert_to_tensor(values)
+    return tf.reduce_sum(values, axis=list(range(1, values.shape.rank)))
 
 
 class Distortion:
     """Base class. A subclass gives `__call__`; geometry follows from the Hessian rule unless it knows better."""
+
+    has_metric = True
+    """Whether D is a squared length near x; False where it has no metric tensor."""
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Distortion of each example.
@@ -34,20 +44,32 @@ class Distortion:
         """
         raise NotImplementedError
 
+    def self_distortion(self, x: tf.Tensor) -> tf.Tensor:
+        """D(x, x), (B,): zero, unless a subclass says otherwise."""
+        return tf.zeros(tf.shape(x)[:1], x.dtype)
+
+    def excess(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """D(x, y) - D(x, x), (B,): near x the squared length of y - x, where `has_metric`."""
+        return self(x, y) - self.self_distortion(x)
+
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         """v' A(x) w of each example, (B,), for tangent vectors v, w of the shape of x.
 
         General rule: A(x) is half the Hessian of D(x, y) in y at y = x.
+
+        Raises:
+            NotImplementedError: D has no metric tensor.
         """
+        self._require_metric()
         x = tf.convert_to_tensor(x)
         with tf.autodiff.ForwardAccumulator(primals=x, tangents=w) as forward:
             with tf.GradientTape() as tape:
                 y = tf.identity(x)
                 tape.watch(y)
                 distortion = self(tf.stop_gradient(x), y)
-            gradient = tape.gradient(distortion, y)
+            gradient = tape.gradient(distortion, y, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         hessian_w = forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return 0.5 * tf.reduce_sum(v * hessian_w, axis=_event_axes(x))
+        return 0.5 * _event_sum(v * hessian_w)
 
     @property
     def has_log_volume(self) -> bool:
@@ -58,40 +80,283 @@ class Distortion:
         """1/2 sum_j log alpha_j(x), (B,), over the `rank` eigenvalues alpha_j of A(x) along the manifold, in nats.
 
         Raises:
-            NotImplementedError: where A(x) is not a multiple of the identity.
+            NotImplementedError: D has no metric tensor, or one that is not a multiple of the identity.
         """
+        self._require_metric()
         raise NotImplementedError(
             f"{type(self).__name__} has no closed-form volume: its metric tensor is not a multiple of the identity."
         )
 
+    def _require_metric(self) -> None:
+        if not self.has_metric:
+            raise NotImplementedError(
+                f"{type(self).__name__} has no metric tensor, because it is no squared length near x; it is for the"
+                " transform loss D(x, g(mu)) of the decomposed beta-VAE only (Nakagawa et al., ICML 2021, appendix H)."
+            )
+
     def get_config(self) -> dict:
+        """Arguments of the constructor, as JSON types."""
         return {}
 
 
+class ScaledSquaredError(Distortion):
+    """D(x, y) = a(x) sum_i (x_i - y_i)^2, A(x) = a(x) I. A subclass gives `scale`, a(x) > 0.
+
+    The derivative of a(x) does not enter A(x): a depends on the reference x, which stays fixed while y moves.
+    """
+
+    def scale(self, x: tf.Tensor) -> tf.Tensor:
+        """a(x), (B, *event) -> (B,)."""
+        raise NotImplementedError
+
+    def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        return self.scale(x) * _event_sum(tf.math.squared_difference(x, y))
+
+    def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        return self.scale(x) * _event_sum(tf.multiply(v, w))
+
+    def log_volume(self, x: tf.Tensor, rank: int) -> tf.Tensor:
+        return 0.5 * rank * tf.math.log(self.scale(x))
+
+
 @keras.utils.register_keras_serializable(package="tf_radogaga")
-class SumSquaredError(Distortion):
+class SumSquaredError(ScaledSquaredError):
     """D(x, y) = sum_i (x_i - y_i)^2, A(x) = I."""
 
-    def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(tf.math.squared_difference(x, y), axis=_event_axes(x))
-
-    def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(v * w, axis=_event_axes(x))
-
-    def log_volume(self, x: tf.Tensor, rank: int) -> tf.Tensor:
-        return tf.zeros(tf.shape(x)[:1], x.dtype)
+    def scale(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.ones(tf.shape(x)[:1], x.dtype)
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
-class MeanSquaredError(Distortion):
+class MeanSquaredError(ScaledSquaredError):
     """D(x, y) = 1/M sum_i (x_i - y_i)^2 over the M elements of an example, A(x) = I / M."""
 
+    def scale(self, x: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(x)
+        return tf.fill(shape[:1], 1 / tf.cast(tf.reduce_prod(shape[1:]), x.dtype))
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class DownwardConvexError(ScaledSquaredError):
+    """D(x, y) = a(x) sum_i (x_i - y_i)^2, a(x) = 2/3 + 2 ||x||^2 / 21. Source: Nakagawa et al., ICML 2021, Eq. 24."""
+
+    def scale(self, x: tf.Tensor) -> tf.Tensor:
+        return 2 / 3 + 2 / 21 * _event_sum(tf.square(x))
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class UpwardConvexError(ScaledSquaredError):
+    """D(x, y) = a(x) sum_i (x_i - y_i)^2, a(x) = 1 / (2/3 + 2 ||x||^2 / 21). Source: as above, Eq. 96."""
+
+    def scale(self, x: tf.Tensor) -> tf.Tensor:
+        return 1 / (2 / 3 + 2 / 21 * _event_sum(tf.square(x)))
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class BinaryCrossEntropy(Distortion):
+    """D(x, y) = -sum_i x_i log y_i + (1 - x_i) log(1 - y_i), A(x) = diag(1/2 (1/x_i + 1/(1 - x_i))).
+
+    D(x, x) is not 0 but the entropy of x, and `excess` is the Kullback-Leibler divergence between Bernoulli
+    distributions of means x and y. Both lie in [0, 1]: let the decoder end in a sigmoid. Outside
+    [epsilon, 1 - epsilon] D is constant in y, and A(x) stays at its value on that border.
+
+    Source: Nakagawa et al., ICML 2021, Eq. 100-102.
+
+    Args:
+        epsilon: logarithms and the metric see values clipped to [epsilon, 1 - epsilon].
+
+    Raises:
+        ValueError: epsilon outside [1e-7, 0.5); 1 less than that is 1 in float32.
+    """
+
+    def __init__(self, epsilon: float = 1e-6):
+        if not 1e-7 <= epsilon < 0.5:
+            raise ValueError(f"epsilon: {epsilon} is outside [1e-7, 0.5).")
+        self.epsilon = epsilon
+
+    def _clip(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.clip_by_value(values, self.epsilon, 1 - self.epsilon)
+
+    def _cross_entropy(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        y = self._clip(y)
+        return -(x * tf.math.log(y) + (1 - x) * tf.math.log1p(-y))
+
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(tf.math.squared_difference(x, y), axis=_event_axes(x))
+        return _event_sum(self._cross_entropy(x, y))
+
+    def self_distortion(self, x: tf.Tensor) -> tf.Tensor:
+        """The entropy of x, (B,), in nats."""
+        return self(x, x)
+
+    def excess(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        # element by element, as the two sums are large and nearly equal
+        return _event_sum(self._cross_entropy(x, y) - self._cross_entropy(x, x))
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(v * w, axis=_event_axes(x))
+        x = self._clip(x)
+        return 0.5 * _event_sum(v * w / (x * (1 - x)))
 
-    def log_volume(self, x: tf.Tensor, rank: int) -> tf.Tensor:
-        elements = x.shape[1:].num_elements()
-        return tf.fill(tf.shape(x)[:1], tf.constant(-0.5 * rank * math.log(elements), x.dtype))
+    def get_config(self) -> dict:
+        return {"epsilon": self.epsilon}
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class EuclideanNorm(Distortion):
+    """D(x, y) = ||x - y||_2, with gradient 0 at x = y. It has no metric tensor.
+
+    It replaces the squared error in the transform loss of the decomposed beta-VAE, and there only.
+    Source: Nakagawa et al., ICML 2021, appendix H.2.
+    """
+
+    has_metric = False
+
+    def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        square = _event_sum(tf.math.squared_difference(x, y))
+        apart = square > 0
+        return tf.where(apart, tf.sqrt(tf.where(apart, square, 1)), 0)
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class StructuralDissimilarity(Distortion):
+    """D(x, y) = 1 - SSIM(x, y) of images, the mean over windows w and channels of 1 minus
+
+        (2 mu_x mu_y + C1) (2 sigma_xy + C2) / ((mu_x^2 + mu_y^2 + C1) (sigma_x^2 + sigma_y^2 + C2))
+        v' A(x) w = mean[ mu_v mu_w / (2 mu_x^2 + C1) + sigma_vw / (2 sigma_x^2 + C2) ]
+
+    with the moments mu, sigma (divided by n) of uniform windows at every position inside the image, and
+    C1 = (k1 max_value)^2, C2 = (k2 max_value)^2.
+
+    Sources: Kato et al., ICML 2020, section 5.2 (the metric, there without constants); Nakagawa et al., ICML 2021,
+    Eq. 103-107. With k1 = k2 = 0 this is the papers' formula. A term is then 0 where it would be 0/0: windows that are
+    flat in both images agree in structure, and windows that are black in both agree in mean. A(x) leaves out the term
+    of such a window of x, where D jumps; flat is a variance at rounding level, below 1e-12 of the mean square.
+
+    Moments are float64 inside, as E[x^2] - E[x]^2 cancels in float32; the result has the type of x.
+
+    Args:
+        window: side of the windows in pixels.
+        k1, k2: of the constants C1, C2.
+        max_value: value of a white pixel.
+
+    Raises:
+        ValueError: an argument outside its range; later, images that are not (B, H, W, C) with H, W >= window.
+    """
+
+    def __init__(self, window: int = 11, k1: float = 0.01, k2: float = 0.03, max_value: float = 1.0):
+        for name, value, allowed, least in (
+            ("window", window, window >= 1, "at least 1"),
+            ("k1", k1, k1 >= 0, "at least 0"),
+            ("k2", k2, k2 >= 0, "at least 0"),
+            ("max_value", max_value, max_value > 0, "positive"),
+        ):
+            if not allowed:
+                raise ValueError(f"{name}: {value} must be {least}.")
+        self.window, self.k1, self.k2, self.max_value = window, k1, k2, max_value
+
+    def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+        dtype = x.dtype
+        x, y = tf.cast(x, tf.float64), tf.cast(y, tf.float64)
+        # as SSIM = (1 - luminance) (1 - structure), small distortions are not differences from 1
+        mean_x, mean_y, square, distance = self._window_means(
+            x, y, tf.square(x) + tf.square(y), tf.math.squared_difference(x, y)
+        )
+        mean_square = tf.square(mean_x) + tf.square(mean_y)
+        mean_distance = tf.math.squared_difference(mean_x, mean_y)
+        luminance = _ratio(mean_distance, mean_square + self._c1, square)
+        structure = _ratio(distance - mean_distance, square - mean_square + self._c2, square)
+        return tf.cast(tf.reduce_mean(luminance + structure - luminance * structure, axis=[1, 2, 3]), dtype)
+
+    def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        x = tf.convert_to_tensor(x)
+        dtype = x.dtype
+        x, v, w = (tf.cast(t, tf.float64) for t in (x, v, w))
+        mean_x, square, mean_v, mean_w, product = self._window_means(x, tf.square(x), v, w, v * w)
+        means = mean_v * mean_w
+        variance = square - tf.square(mean_x)
+        luminance = _ratio(means, 2 * tf.square(mean_x) + self._c1, square)
+        structure = _ratio(product - means, 2 * variance + self._c2, square)
+        return tf.cast(tf.reduce_mean(luminance + structure, axis=[1, 2, 3]), dtype)
+
+    @property
+    def _c1(self) -> float:
+        return (self.k1 * self.max_value) ** 2
+
+    @property
+    def _c2(self) -> float:
+        return (self.k2 * self.max_value) ** 2
+
+    def _window_means(self, *images: tf.Tensor) -> list[tf.Tensor]:
+        """Mean of each window, (B, H, W, C) -> (B, H - window + 1, W - window + 1, C) each."""
+        shape, window = images[0].shape, self.window
+        if shape.rank != 4:
+            raise ValueError(f"images: shape {shape} is not (B, H, W, C); reshape the rows to images.")
+        if any(side is not None and side < window for side in shape[1:3]):
+            raise ValueError(
+                f"images: shape {shape} is smaller than the {window} x {window} window; choose"
+                f" StructuralDissimilarity(window=...) of at most {min(s for s in shape[1:3] if s is not None)}."
+            )
+        stacked = tf.concat(images, axis=-1)
+        for sides in ((window, 1), (1, window)):
+            stacked = tf.nn.avg_pool2d(stacked, sides, strides=1, padding="VALID")
+        return tf.split(stacked, len(images), axis=-1)
+
+    def get_config(self) -> dict:
+        return {"window": self.window, "k1": self.k1, "k2": self.k2, "max_value": self.max_value}
+
+
+def _ratio(numerator: tf.Tensor, denominator: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """numerator / denominator, 0 where the denominator is at the rounding level of quantities of this size."""
+    above = denominator > 1e-12 * size
+    return tf.where(above, numerator / tf.where(above, denominator, 1), 0)
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class FunctionDistortion(Distortion):
+    """D(x, y) = function(x, y), a twice differentiable function of one's own; its geometry is the Hessian rule.
+
+    Args:
+        function: f(x, y) -> (B,), or the name under which such a function is registered.
+
+    Raises:
+        ValueError: no function is registered under the name; later, the function does not return (B,).
+    """
+
+    def __init__(self, function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | str):
+        self.function = registered_function("function", function)
+
+    def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        distortion = tf.convert_to_tensor(self.function(x, y))
+        if distortion.shape.rank not in (1, None):
+            raise ValueError(f"function: returned shape {distortion.shape}, one number per example, (B,), is needed.")
+        return distortion
+
+    def self_distortion(self, x: tf.Tensor) -> tf.Tensor:
+        return self(x, x)
+
+    def get_config(self) -> dict:
+        """
+        Raises:
+            TypeError: the function is not registered, so it could not be found again.
+        """
+        return {"function": function_name("function", self.function)}
+
+
+def as_distortion(value: Any, name: str = "distortion") -> Distortion:
+    """The distortion that an argument stands for.
+
+    Args:
+        value: a `Distortion`; None, for `SumSquaredError`; or a function f(x, y) -> (B,).
+        name: of the argument, for the message.
+
+    Raises:
+        TypeError: anything else, naming the argument.
+    """
+    if value is None:
+        return SumSquaredError()
+    if isinstance(value, Distortion):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return FunctionDistortion(value)
+    hint = f"; write {value.__name__}()" if isinstance(value, type) and issubclass(value, Distortion) else ""
+    raise TypeError(f"{name}: {value!r} is neither a Distortion nor a function f(x, y) -> (B,){hint}.")

@@ -14,8 +14,9 @@ class DenseNetwork(keras.layers.Layer):
     Args:
         input_units: width of the input.
         units: hidden widths.
-        output_units: width of the linear output layer.
+        output_units: width of the output layer.
         activation: of the hidden layers, by Keras name.
+        output_activation: of the output layer, such as "sigmoid" before a `BinaryCrossEntropy`; default none.
     """
 
     def __init__(
@@ -24,13 +25,14 @@ class DenseNetwork(keras.layers.Layer):
         units: tuple[int, ...],
         output_units: int,
         activation: str = "tanh",
+        output_activation: str | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
         self.input_units, self.units = input_units, tuple(units)
-        self.output_units, self.activation = output_units, activation
+        self.output_units, self.activation, self.output_activation = output_units, activation, output_activation
         self.dense = [keras.layers.Dense(width, activation) for width in self.units]
-        self.dense.append(keras.layers.Dense(output_units))
+        self.dense.append(keras.layers.Dense(output_units, output_activation))
         for layer, width in zip(self.dense, (input_units, *self.units)):
             layer.build((None, width))
 
@@ -45,4 +47,5 @@ class DenseNetwork(keras.layers.Layer):
             "units": list(self.units),
             "output_units": self.output_units,
             "activation": self.activation,
+            "output_activation": self.output_activation,
         }

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+import struct
+import warnings
+from collections.abc import Callable, Iterable
 
+import numpy as np
 import tensorflow as tf
+import tensorflow_compression as tfc
 import tensorflow_probability as tfp
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
 
 from tf_radogaga import randomness
+from tf_radogaga.mixtures import Mixture, Statistics
+from tf_radogaga.registration import function_name, registered_function
 
 keras = tf.keras
 tfd = tfp.distributions
@@ -21,6 +28,9 @@ class Prior(keras.layers.Layer):
     minimum_rows = 1
     """Fewest training rows that determine this prior."""
 
+    axis_aligned = True
+    """Whether the axes of z matter to this prior; one that any rotation leaves in its family overrides this."""
+
     @property
     def adapted(self) -> bool:
         """Whether `rate(z, training=False)` is defined; priors without stored statistics always are."""
@@ -31,82 +41,39 @@ class Prior(keras.layers.Layer):
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """-log P(z) in nats of each example, (B, N) -> (B,)."""
-        raise NotImplementedError
+        return -self.distribution.log_prob(tf.cast(z, self.distribution.dtype))
 
     @property
     def distribution(self) -> tfd.Distribution:
         """The prior as a `tfd.Distribution` over R^N, for `log_prob` and `sample`."""
         raise NotImplementedError
 
+    def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+        """log density in nats of the coordinates of z (B, N) along orthonormal directions (n, N), (B,): of a marginal.
+
+        Raises:
+            NotImplementedError: n is below N and this prior has no closed-form marginals.
+        """
+        if directions.shape[0] == directions.shape[1]:
+            return -self.rate(z)
+        raise NotImplementedError(
+            f"{type(self).__name__} has no closed-form marginal on {directions.shape[0]} of {directions.shape[1]}"
+            " dimensions; train with fewer latent units, so that all are informative."
+        )
+
+    def compress(self, z: tf.Tensor) -> bytes:
+        """One string for the rounded latents (B, N)."""
+        raise NotImplementedError(f"{type(self).__name__} has no range coder; train with a FactorizedPrior.")
+
+    def decompress(self, strings: bytes) -> tf.Tensor:
+        """The rounded latents (B, N) of a string of `compress`."""
+        raise NotImplementedError(f"{type(self).__name__} has no range coder; train with a FactorizedPrior.")
+
     def adapt(self, latents: Iterable[tf.Tensor], refine: bool = True) -> None:
         """Fixes what scoring needs from the latents of the training set; re-iterable batches of (B, N).
 
         With `refine=False` a quick answer will do, as between the epochs of a training.
         """
-
-
-class Mixture(NamedTuple):
-    """Gaussian mixture of K full-covariance components, float64: `log_weights` (K,), `mean` (K, N),
-    `covariance` (K, N, N) and `inverse_cholesky` (K, N, N), the inverse of its lower Cholesky factor."""
-
-    log_weights: tf.Tensor
-    mean: tf.Tensor
-    covariance: tf.Tensor
-    inverse_cholesky: tf.Tensor
-
-    def component_log_prob(self, z: tf.Tensor) -> tf.Tensor:
-        """log pi_k + log N(z; mu_k, Sigma_k), (B, N) -> (B, K), by matrix products alone."""
-        components, units = self.mean.shape
-        whitening = tf.reshape(tf.transpose(self.inverse_cholesky, (2, 0, 1)), (units, components * units))
-        offset = tf.linalg.matvec(self.inverse_cholesky, self.mean)
-        whitened = tf.reshape(z @ whitening, (-1, components, units)) - offset
-        log_scale = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(self.inverse_cholesky)), axis=-1)
-        log_norm = self.log_weights + log_scale - 0.5 * units * math.log(2 * math.pi)
-        return log_norm - 0.5 * tf.reduce_sum(tf.square(whitened), axis=-1)
-
-    def energy(self, z: tf.Tensor) -> tf.Tensor:
-        """-log sum_k pi_k N(z; mu_k, Sigma_k) in nats, (B, N) -> (B,)."""
-        return -tf.reduce_logsumexp(self.component_log_prob(z), axis=-1)
-
-    def expectation(self, z: tf.Tensor) -> tuple[tf.Tensor, Statistics]:
-        """The E step of EM: summed log likelihood (nats) of latents (B, N) and their statistics under this mixture."""
-        log_prob = self.component_log_prob(z)
-        return tf.reduce_sum(tf.reduce_logsumexp(log_prob, axis=-1)), Statistics.of(z, tf.nn.softmax(log_prob))
-
-
-class Statistics(NamedTuple):
-    """Sufficient statistics of soft memberships gamma: sum gamma (K,), sum gamma z (K, N), sum gamma z z' (K, N, N)."""
-
-    count: tf.Tensor
-    total: tf.Tensor
-    outer: tf.Tensor
-
-    @classmethod
-    def of(cls, z: tf.Tensor, memberships: tf.Tensor) -> Statistics:
-        """From float64 latents (B, N) and memberships (B, K)."""
-        weighted = memberships[:, :, None] * z[:, None, :]
-        return cls(
-            tf.reduce_sum(memberships, axis=0),
-            tf.reduce_sum(weighted, axis=0),
-            tf.einsum("bki,bj->kij", weighted, z),
-        )
-
-    def __add__(self, other: Statistics) -> Statistics:
-        return Statistics(*(a + b for a, b in zip(self, other)))
-
-    def mixture(self, covariance_floor: float) -> Mixture:
-        """The mixture with these moments; `covariance_floor` is added to every variance."""
-        count = self.count + 1e-8  # a component without members must not divide 0 by 0
-        weights = self.count / tf.reduce_sum(self.count)
-        mean = self.total / count[:, None]
-        covariance = self.outer / count[:, None, None] - mean[:, :, None] * mean[:, None, :]
-        covariance = 0.5 * (covariance + tf.linalg.matrix_transpose(covariance))
-        identity = tf.eye(mean.shape[-1], dtype=mean.dtype)
-        covariance += covariance_floor * identity
-        inverse = tf.linalg.triangular_solve(
-            tf.linalg.cholesky(covariance), tf.broadcast_to(identity, tf.shape(covariance))
-        )
-        return Mixture(tf.math.log(weights + 1e-20), mean, covariance, inverse)
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -116,9 +83,10 @@ class MixturePrior(Prior):
         gamma = softmax(EN(z)),  pi_k = mean gamma_k,  mu_k, Sigma_k = moments of z weighted by gamma_k
         rate(z) = -log sum_k pi_k N(z; mu_k, Sigma_k)                                            [nats]
 
-    While training, the mixture is that of the batch. `adapt` then fixes one mixture for scoring: the network's
-    memberships over the whole training set, refined by EM started there, because the network merges clusters
-    in some runs. Both likelihoods are kept in `adaptation`; a wide gap on z alone marks such a run.
+    While training, the mixture is that of the batch. `adapt` then fixes one mixture for scoring: the likelier of two
+    that EM refines, one started at the network's memberships over the whole training set, one at scikit-learn's
+    clusters, because the network merges clusters in some runs and EM cannot revive a component without members. The
+    network's likelihood and the final one are kept in `adaptation`; a wide gap on z alone marks such a run.
 
     All of it is computed in float64: in float32 the Cholesky factors of narrow components fail.
 
@@ -132,6 +100,8 @@ class MixturePrior(Prior):
         covariance_floor: added to every variance of every component, in units of z squared.
         em_iterations: most EM refinements in `adapt`; 0 scores by the network's own mixture.
     """
+
+    axis_aligned = False
 
     def __init__(
         self,
@@ -184,6 +154,11 @@ class MixturePrior(Prior):
         mixture = self.batch_mixture(z) if training else Mixture(*(tf.identity(v) for v in self.stored))
         return tf.cast(mixture.energy(tf.cast(z, tf.float64)), tf.float32)
 
+    def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+        marginal = Mixture(*(tf.identity(v) for v in self.stored)).along(directions)
+        z = tf.linalg.matmul(tf.cast(z, tf.float64), tf.cast(directions, tf.float64), transpose_b=True)
+        return -tf.cast(marginal.energy(z), tf.float32)
+
     @property
     def distribution(self) -> tfd.Distribution:
         """The stored mixture, float64."""
@@ -195,7 +170,7 @@ class MixturePrior(Prior):
         )
 
     def adapt(self, latents: Iterable[tf.Tensor], refine: bool = True) -> None:
-        """Stores the mixture of the training set, streamed: one pass for the network, one per EM iteration.
+        """Stores the mixture of the training set, streamed: one pass for the network, one per EM iteration and start.
 
         Raises:
             ValueError: fewer rows than components.
@@ -220,17 +195,39 @@ class MixturePrior(Prior):
         self._store(mixture)
         if not refine:
             return
-        best, iterations, history = mixture, 0, []
-        for iterations in range(self.em_iterations + 1):
+        starts = [mixture]
+        if self.em_iterations and self.components > 1:
+            starts.append(self._clustered(latents, rows))
+        results = [self._expectation_maximization(start, latents, rows) for start in starts]
+        best, nll, iterations = min(results, key=lambda result: result[1][-1])
+        self._store(best)
+        self.adaptation.update(nll_network=results[0][1][0], nll_em=nll[-1], em_iterations=iterations)
+
+    def _expectation_maximization(self, mixture: Mixture, latents: Iterable[tf.Tensor], rows: int):
+        """The refined mixture, its mean -log likelihoods from the start to it, and the number of iterations."""
+        best, history = mixture, []
+        for _ in range(self.em_iterations + 1):
             likelihoods, statistics = zip(*(mixture.expectation(tf.cast(z, tf.float64)) for z in latents))
-            history.append(-float(sum(likelihoods)) / rows)
-            if history[-1] <= min(history):
-                best = mixture
-            if iterations == self.em_iterations or (iterations and history[-2] - history[-1] < 1e-5):
+            nll = -float(sum(likelihoods)) / rows
+            gain = history[-1] - nll if history else math.inf
+            if gain < 0:  # the covariance floor can cost likelihood at the end
+                break
+            best, history = mixture, [*history, nll]
+            if gain < 1e-6:
                 break
             mixture = sum(statistics[1:], statistics[0]).mixture(self.covariance_floor)
-        self._store(best)
-        self.adaptation.update(nll_network=history[0], nll_em=min(history), em_iterations=iterations)
+        return best, history, len(history) - 1
+
+    def _clustered(self, latents: Iterable[tf.Tensor], rows: int) -> Mixture:
+        """A start of EM that owes nothing to the network: scikit-learn's, on at most 10,000 spread rows."""
+        stride = -(-rows // 10_000)
+        sample = np.concatenate([np.asarray(z[::stride], np.float64) for z in latents])
+        found = GaussianMixture(self.components, n_init=3, reg_covar=self.covariance_floor, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # EM goes on from here
+            found.fit(sample)
+        inverse = np.swapaxes(found.precisions_cholesky_, 1, 2)
+        return Mixture(*(tf.constant(v) for v in (np.log(found.weights_), found.means_, found.covariances_, inverse)))
 
     def _store(self, mixture: Mixture) -> None:
         for variable, value in zip(self.stored, mixture):
@@ -246,3 +243,135 @@ class MixturePrior(Prior):
             "covariance_floor": self.covariance_floor,
             "em_iterations": self.em_iterations,
         }
+
+
+class _SampledNoisyDeepFactorized(tfc.NoisyDeepFactorized):
+    """`tfc.NoisyDeepFactorized` that can be drawn from, by inverting its cumulative."""
+
+    def _sample_n(self, n, seed=None):
+        uniform, noise = tf.split(
+            tf.random.stateless_uniform((2 * n, *self.batch_shape), tfp.random.sanitize_seed(seed), 1e-6, 1 - 1e-6), 2
+        )
+        found = tfp.math.find_root_chandrupatla(
+            lambda y: self.base.cdf(y) - uniform,
+            self.base._lower_tail(1e-6),
+            self.base._upper_tail(1e-6),
+        )
+        return found.estimated_root + noise - 0.5
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class FactorizedPrior(Prior):
+    """Independent dimensions, each with a learned cumulative c_i: the entropy model of learned compression.
+
+        P(z) = prod_i [c_i(z_i + 1/2) - c_i(z_i - 1/2)],      rate(z) = -log P(z)                     [nats]
+
+    P(z) is a density, and at rounded latents also the probability of the bin, so `compress` reaches the rate. It cannot
+    be narrower than one unit of z: raise lambda2 where the data's spread is below that.
+
+    Source: Balle et al., ICLR 2018, appendix 6, as `tfc.NoisyDeepFactorized`.
+
+    Args:
+        latent_units: N.
+        filters: hidden widths of each cumulative; (3, 3, 3) is the papers', more resolve finer structure.
+        init_scale: width of P at the start, in units of z; choose it above the spread of z.
+    """
+
+    def __init__(
+        self,
+        latent_units: int,
+        filters: tuple[int, ...] = (3, 3, 3),
+        init_scale: float = 10.0,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.latent_units, self.filters, self.init_scale = latent_units, tuple(filters), init_scale
+        self.noisy = _SampledNoisyDeepFactorized(
+            batch_shape=(latent_units,), num_filters=self.filters, init_scale=init_scale
+        )
+
+    @property
+    def distribution(self) -> tfd.Distribution:
+        return tfd.Independent(self.noisy, reinterpreted_batch_ndims=1)
+
+    def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+        """As `Prior.log_prob_along`, for directions that are axes."""
+        return tf.linalg.matvec(self.noisy.log_prob(z), tf.reduce_sum(tf.square(directions), axis=0)[None])[:, 0]
+
+    def _coder(self) -> tfc.ContinuousBatchedEntropyModel:
+        return tfc.ContinuousBatchedEntropyModel(self.noisy, coding_rank=2, compression=True)
+
+    def quantize(self, z: tf.Tensor) -> tf.Tensor:
+        """The latents (B, N) that `compress` keeps: z rounded to whole steps from each dimension's offset."""
+        return self._coder().quantize(z)
+
+    def compress(self, z: tf.Tensor) -> bytes:
+        return struct.pack("<I", len(z)) + self._coder().compress(z).numpy()
+
+    def decompress(self, strings: bytes) -> tf.Tensor:
+        if len(strings) < 4:
+            raise ValueError(f"strings: {len(strings)} bytes are no output of compress.")
+        (rows,) = struct.unpack_from("<I", strings)
+        return self._coder().decompress(tf.constant(strings[4:]), broadcast_shape=[rows])
+
+    def get_config(self) -> dict:
+        return {"latent_units": self.latent_units, "filters": list(self.filters), "init_scale": self.init_scale}
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class NormalPrior(Prior):
+    """Standard normal: rate(z) = N/2 log(2 pi) + ||z||^2 / 2                                    [nats]
+
+    Args:
+        latent_units: N.
+    """
+
+    axis_aligned = False
+
+    def __init__(self, latent_units: int, name: str | None = None):
+        super().__init__(name=name)
+        self.latent_units = latent_units
+
+    @property
+    def distribution(self) -> tfd.Distribution:
+        return tfd.MultivariateNormalDiag(tf.zeros(self.latent_units))
+
+    def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+        along = tf.linalg.matmul(z, directions, transpose_b=True)
+        return tf.reduce_sum(tfd.Normal(0.0, 1.0).log_prob(along), axis=-1)
+
+    def get_config(self) -> dict:
+        return {"latent_units": self.latent_units}
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class DistributionPrior(Prior):
+    """Any `tfd.Distribution` over R^N; parameters that are `tf.Variable`s are learned with the model.
+
+    Args:
+        build: a function without arguments that returns the distribution, of event shape (N,), dtype floating. To save
+            a model with it, register it by `tf.keras.utils.register_keras_serializable`; its registered name is
+            accepted too.
+
+    Raises:
+        ValueError: the event shape is not (N,), or the name is not registered.
+    """
+
+    def __init__(self, build: Callable[[], tfd.Distribution] | str, name: str | None = None):
+        super().__init__(name=name)
+        self.build_distribution = registered_function("build", build)
+        self._distribution = self.build_distribution()
+        if self._distribution.event_shape.rank != 1 or self._distribution.batch_shape.rank != 0:
+            raise ValueError(
+                f"build: {self._distribution.name} has batch shape {self._distribution.batch_shape} and event shape"
+                f" {self._distribution.event_shape}; one event of shape (N,) is needed, as tfd.Independent or"
+                " tfd.Sample make it."
+            )
+        self.latent_units = int(self._distribution.event_shape[0])
+
+    @property
+    def distribution(self) -> tfd.Distribution:
+        return self._distribution
+
+    def get_config(self) -> dict:
+        return {"build": function_name("build", self.build_distribution)}

@@ -103,6 +103,8 @@ class RaDOGAGA(Autoencoder):
         for name, value in (("lambda1", lambda1), ("lambda2", lambda2), ("sigma2", sigma2)):
             if not value > 0:
                 raise ValueError(f"{name}: {value} must be positive.")
+        if not self.distortion.has_metric:
+            raise ValueError(f"distortion: {type(self.distortion).__name__} has no metric tensor, so no isometry.")
         self.lambda1, self.lambda2, self.h = lambda1, lambda2, h
         self.noise, self.sigma2, self.noisy_rate = noise, sigma2, noisy_rate
         self.latent_units = encoder.output_units
@@ -111,7 +113,7 @@ class RaDOGAGA(Autoencoder):
             log_unit = 0.0  # a distortion without a closed-form volume starts at that of the sum of squares
             if self.distortion.has_log_volume:
                 log_unit = float(self.distortion.log_volume(tf.zeros((1, encoder.input_units)), rank=1)[0])
-            self.gauge = LatentGauge(self.latent_units, math.sqrt(2 * lambda2 * sigma2) * math.exp(log_unit))
+            self.gauge = LatentGauge(self.latent_units, math.sqrt(self.metric_scale) * math.exp(log_unit))
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         y = self.encoder(x)
@@ -119,13 +121,13 @@ class RaDOGAGA(Autoencoder):
         noisy = z + self._draw_noise(tf.shape(z), training)
         noisy_y = self.gauge.inverse(noisy) if self.gauge else noisy
         x_hat, x_breve = tf.split(self.decoder(tf.concat([y, noisy_y], axis=0)), 2)
-        distortion = self.distortion(x, x_hat)
+        distortion = self.distortion.excess(x, x_hat)
         return {
             "rate": self.prior.rate(
                 self._prior_input(noisy if training and self.noisy_rate else z, x, x_hat), training
             ),
             "reconstruction": self.lambda1 * (tf.math.log(distortion + 1e-10) if self.h == "log" else distortion),
-            "coding": self.lambda2 * self.distortion(x_hat, x_breve),
+            "coding": self.lambda2 * self.distortion.excess(x_hat, x_breve),
         }
 
     def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -148,30 +150,13 @@ class RaDOGAGA(Autoencoder):
         return self.decoder(self.gauge.inverse(z) if self.gauge else z)
 
     @property
-    def has_log_density(self) -> bool:
-        return not self.reconstruction_features and self.distortion.has_log_volume
+    def metric_scale(self) -> float:
+        """2 lambda2 sigma2 (Eq. 13)."""
+        return 2 * self.lambda2 * self.sigma2
 
-    def log_density(self, rows: Any) -> tf.Tensor:
-        """log p(x) of raw rows, absolute, in nats, in the preprocessed space and on the N-dimensional manifold, (B,).
-
-            log p(x) = log P(z) + N/2 log(2 lambda2 sigma2) + 1/2 sum_j log alpha_j(A(x))           (Eq. 15-17)
-
-        Raises:
-            NotImplementedError: with `reconstruction_features` the score is an energy, not a density; or the
-                distortion has no closed-form volume.
-            RuntimeError, TypeError, ValueError: as `energy`.
-        """
-        self._require_adapted()
-        return self._log_density(self._checked(rows))
-
-    def _log_density(self, x: tf.Tensor) -> tf.Tensor:
-        if self.reconstruction_features:
-            raise NotImplementedError(
-                "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
-                " reconstruction_features=False for log_density."
-            )
-        scale = 0.5 * self.latent_units * math.log(2 * self.lambda2 * self.sigma2)
-        return scale + self.distortion.log_volume(x, self.latent_units) - self._scoring_graph(x)
+    @property
+    def noise_variance(self) -> float:
+        return self.sigma2
 
     def get_config(self) -> dict:
         return {

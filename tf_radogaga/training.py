@@ -1,0 +1,238 @@
+"""Training through Keras on raw rows, shared by every model: `compile`, `fit`, `evaluate`, `predict`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tf_radogaga import batches, randomness
+from tf_radogaga.callbacks import AdaptBeforeValidation, StartAtStep, StopOnNonFinite
+from tf_radogaga.preprocessing import Preprocessing
+from tf_radogaga.priors import Prior
+
+keras = tf.keras
+
+SCORING_BATCH = 16384
+
+
+class TrainedOnRows(keras.Model):
+    """A Keras model whose loss is the sum of named terms and whose data are raw rows.
+
+    A subclass gives `loss_terms`, `_latents`, and the layers `preprocess` and `prior`.
+    """
+
+    preprocess: Preprocessing
+    prior: Prior
+
+    def __init__(self, name: str | None = None):
+        super().__init__(name=name)
+        self._shuffle_seed = randomness.draw_seed()
+        self._non_finite = tf.Variable([0, 0], trainable=False, dtype=tf.int64, name="non_finite")
+        self._validation_batches = None
+        self._means: dict[str, keras.metrics.Mean] = {}
+
+    def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        """The named terms of the loss, each (B,); their sum, averaged over the batch, is the loss.
+
+        Args:
+            x: (B, M), preprocessed.
+            training: dropout on and the prior taken from the batch.
+        """
+        raise NotImplementedError
+
+    def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """More quantities to watch while training, computed from the loss terms."""
+        return {}
+
+    def _latents(self, x: tf.Tensor) -> tf.Tensor:
+        """The latents that the prior is adapted to and scores, from preprocessed x."""
+        raise NotImplementedError
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        steps_per_execution: int = 50,
+        jit_compile: bool | None = None,
+        run_eagerly: bool | None = None,
+    ) -> None:
+        """As `keras.Model.compile`, without losses: the loss is the model.
+
+        Args:
+            optimizer: Keras optimizer or its name.
+            steps_per_execution: steps in one call of the compiled loop. Small networks gain several times from it.
+            jit_compile: XLA; measure before use, mixture priors often run slower with it on a CPU.
+            run_eagerly: for debugging.
+        """
+        super().compile(
+            optimizer=optimizer,
+            steps_per_execution=1 if run_eagerly else steps_per_execution,
+            jit_compile=jit_compile,
+            run_eagerly=run_eagerly,
+        )
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        x = keras.utils.unpack_x_y_sample_weight(data)[0]
+        with tf.GradientTape() as tape:
+            terms = self.loss_terms(x, training=True)
+            loss = tf.add_n([tf.reduce_mean(term) for term in terms.values()])
+        self._watch_finite(terms)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return self._track(terms)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        return self._track(self.loss_terms(keras.utils.unpack_x_y_sample_weight(data)[0], training=False))
+
+    def _watch_finite(self, terms: dict[str, tf.Tensor]) -> None:
+        """Notes step and term of the first non-finite value, for `first_non_finite`."""
+        self._term_names = list(terms)
+        bad = tf.stack([~tf.math.is_finite(tf.reduce_mean(term)) for term in terms.values()])
+        found = tf.stack([tf.argmax(tf.cast(bad, tf.int32)), tf.cast(self.optimizer.iterations, tf.int64) + 1])
+        is_first = tf.reduce_any(bad) & (self._non_finite[1] == 0)
+        self._non_finite.assign(tf.where(is_first, found, self._non_finite))
+
+    def first_non_finite(self) -> tuple[str, int]:
+        """The loss term that first became NaN or infinite while training, and the step."""
+        term, step = self._non_finite.numpy()
+        return self._term_names[term], int(step)
+
+    def _track(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        values = {"loss": tf.add_n(list(terms.values())), **terms, **self.monitors(terms)}
+        for name, value in values.items():
+            if name not in self._means:
+                self._means[name] = keras.metrics.Mean(name)
+            self._means[name].update_state(value)
+        return {name: self._means[name].result() for name in values}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self._means.values())
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int = 256,
+        epochs: int = 1,
+        steps_per_epoch: int | None = None,
+        validation_data: Any = None,
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains on normal raw rows through `keras.Model.fit`, then adapts the prior.
+
+        A table in memory is preprocessed once and stays resident; its batches are drawn by shuffled index, whole
+        batches only, in an order that depends on the seed and the step alone. A `tf.data.Dataset` of batches of raw
+        rows is streamed as it is.
+
+        Args:
+            x: matrix, DataFrame or mapping of columns; or a `tf.data.Dataset` of batches of rows, or (rows, label).
+            y: ignored, for the scikit-learn habit.
+            batch_size: for tables in memory.
+            epochs: reports on the progress bar; each one pass over x, or `steps_per_epoch` steps.
+            steps_per_epoch: steps of one epoch; x is repeated as needed.
+            validation_data: held-out normal raw rows, for `val_loss` and early stopping.
+            callbacks: Keras callbacks.
+            **kwargs: the rest of `keras.Model.fit`.
+
+        Raises:
+            TypeError, ValueError: bad rows, naming column and row; too few rows for the prior.
+            FloatingPointError: a loss term became NaN or infinite, naming it.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size: {batch_size} must be at least 1.")
+        self._non_finite.assign([0, 0])
+        callbacks = [*(callbacks or []), StopOnNonFinite()]
+        streamed = isinstance(x, tf.data.Dataset)
+        if streamed:
+            scored = self._prepared(x)
+            training = (scored.repeat() if steps_per_epoch else scored).prefetch(tf.data.AUTOTUNE)
+        else:
+            x = self._checked_in_blocks(x)
+            if len(x) < self.prior.minimum_rows:
+                raise ValueError(f"x: {len(x)} rows, but the prior needs at least {self.prior.minimum_rows}.")
+            batch_size = min(batch_size, len(x))
+            first_step = tf.Variable(0, trainable=False, dtype=tf.int64)
+            callbacks.append(StartAtStep(first_step))
+            training = batches.resident(x, batch_size, self._shuffle_seed, first_step)
+            steps_per_epoch = steps_per_epoch or len(x) // batch_size
+            scored = tf.data.Dataset.from_tensor_slices(x).batch(SCORING_BATCH)
+        if validation_data is not None:
+            self._validation_batches = validation_data = self._prepared(validation_data)
+            callbacks.append(AdaptBeforeValidation(scored))
+        self.prior.invalidate()
+        try:
+            history = super().fit(
+                training,
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                validation_data=validation_data,
+                callbacks=callbacks,
+                **kwargs,
+            )
+        finally:
+            self._validation_batches = None
+        self._adapt(scored, cache=not streamed)
+        return history
+
+    def adapt_prior(self, x: Any, refine: bool = True) -> None:
+        """Fixes the prior that scores, from the latents of these raw training rows; `fit` calls it at its end.
+
+        With `refine=False` a mixture is the estimation network's own, without EM.
+        """
+        self._adapt(self._prepared(x), cache=not isinstance(x, tf.data.Dataset), refine=refine)
+
+    def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
+        latents = dataset.map(self._latents)
+        self.prior.adapt(latents.cache() if cache else latents, refine)
+
+    def evaluate(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, on raw rows; y is ignored, as in `fit`."""
+        if x is not self._validation_batches:  # fit hands over what it has already preprocessed
+            self._require_adapted()
+            x = self._prepared(x)
+        return super().evaluate(x, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
+        """As `keras.Model.predict`, on raw rows: `energy`, `latent` and `reconstruction` as arrays."""
+        self._require_adapted()
+        if not isinstance(x, tf.data.Dataset):
+            x = self.preprocess.check(x)
+        return super().predict(x, *args, **kwargs)
+
+    def _prepared(self, rows: Any) -> tf.data.Dataset:
+        if isinstance(rows, tf.data.Dataset):
+            return batches.rows_only(rows).map(self._checked, tf.data.AUTOTUNE)
+        return tf.data.Dataset.from_tensor_slices(self._checked_in_blocks(rows)).batch(SCORING_BATCH)
+
+    def _checked_in_blocks(self, rows: Any, size: int = 65536) -> tf.Tensor:
+        """Preprocesses a table block by block, so that its raw columns are never all tensors at once."""
+        if isinstance(rows, tuple):
+            rows = rows[0]
+        if isinstance(rows, dict):
+            rows = pd.DataFrame(rows)
+        blocks = [rows[i : i + size] for i in range(0, max(len(rows), 1), size)]
+        checked = [self.preprocess.check(block, i * size) for i, block in enumerate(blocks)]
+        return tf.concat([self.preprocess(block) for block in checked], axis=0)
+
+    # Keras' own file formats lose the parameters of GDN layers and entropy models without a word
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(_SAVE_MESSAGE)
+
+    def save_own_variables(self, store: Any) -> None:
+        raise NotImplementedError(_SAVE_MESSAGE)
+
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        if str(filepath).endswith((".h5", ".keras", ".hdf5")):
+            raise NotImplementedError(_SAVE_MESSAGE)
+        super().save_weights(filepath, *args, **kwargs)
+
+
+_SAVE_MESSAGE = (
+    "Keras' own formats (.keras, .h5, model.save) silently lose layers of tensorflow-compression; save with"
+    " tf_radogaga.save_model(model, directory), export with tf_radogaga.export_saved_model(model, directory)."
+)
