@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tf_radogaga import plots
 
@@ -26,3 +27,100 @@ def test_curves_name_each_score():
     figure = plots.roc_pr_curves(labels, {"perfect": np.arange(4.0), "reversed": -np.arange(4.0)})
     legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert "perfect (AUC = 1.00)" in legend and "reversed (AUC = 0.00)" in legend
+
+
+def _points(axes):
+    return np.asarray(axes.collections[0].get_offsets())
+
+
+def test_tangent_scatter_shows_every_pair_r_and_slope():
+    latent = np.array([-1.0, 0.0, 1.0, 2.0])
+    data = np.array([-2.0, 0.0, 2.0, 4.5])
+    axes = plots.tangent_scatter(latent, data).axes[0]
+    np.testing.assert_array_equal(_points(axes), np.stack([latent, data], axis=1))
+    slope, r = (latent * data).sum() / (latent**2).sum(), np.corrcoef(latent, data)[0, 1]
+    assert axes.get_title() == f"r = {r:.4f}, slope = {slope:.3f}"
+    assert axes.lines[0].get_slope() == 1
+
+
+def test_gram_matrix_shows_values_ranges_and_a_symmetric_colour_scale():
+    matrix = np.array([[1.5, -0.2, 0.0], [-0.2, 0.9, 0.1], [0.0, 0.1, 1.1]])
+    axes = plots.gram_matrix(matrix).axes[0]
+    np.testing.assert_array_equal(axes.images[0].get_array(), matrix)
+    assert axes.images[0].get_clim() == (-1.5, 1.5)
+    assert axes.get_title() == "diagonal 0.9 to 1.5\noff-diagonal -0.2 to 0.1"
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    assert shown[(1, 0)] == "-0.2" and shown[(2, 2)] == "1.1" and len(shown) == 9
+    assert not plots.gram_matrix(np.eye(9)).axes[0].texts
+    assert plots.gram_matrix(np.array([[2.0]])).axes[0].get_title() == "diagonal 2 to 2"
+
+
+def test_latent_spectrum_has_bars_and_shares():
+    variance = np.array([4.0, 3.0, 1.0])
+    bars, line = plots.latent_spectrum(variance, np.array([0.5, 0.875, 1.0])).axes
+    np.testing.assert_array_equal([patch.get_height() for patch in bars.patches], variance)
+    np.testing.assert_array_equal(line.lines[0].get_ydata(), [0.5, 0.875, 1.0])
+
+
+def test_dimension_response_has_error_bars_and_the_line_at_1():
+    axes = plots.dimension_response(np.array([1.1, 0.9]), np.array([0.2, 0.1])).axes[0]
+    points, (low, high), _ = axes.containers[0].lines
+    np.testing.assert_array_equal(points.get_ydata(), [1.1, 0.9])
+    np.testing.assert_allclose(low.get_ydata(), [0.9, 0.8])
+    np.testing.assert_allclose(high.get_ydata(), [1.3, 1.0])
+    assert [1, 1] in [list(line.get_ydata()) for line in axes.lines]
+
+
+def test_traversal_of_vectors_draws_a_line_for_every_step():
+    decoded = np.random.default_rng(0).normal(size=(4, 5, 6))
+    figure = plots.traversal(decoded, variance=np.array([4.0, 3.0, 2.0, 1.0]))
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == [f"{i}: variance {4 - i}" for i in range(4)]
+    for axes, lines in zip(panels, decoded):
+        np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], lines)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["-2 sd", "-1 sd", "mean", "+1 sd", "+2 sd"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_traversal_of_images_is_a_grid(channels):
+    decoded = np.random.default_rng(0).uniform(-0.1, 1.1, size=(2, 3, 4, 5, channels))
+    axes = plots.traversal(decoded, span=1.0).axes[0]
+    grid = np.asarray(axes.images[0].get_array()).reshape(8, 15, channels)
+    np.testing.assert_allclose(grid[4:8, 5:10], np.clip(decoded[1, 1], 0, 1))
+    np.testing.assert_allclose(grid[0:4, 10:15], np.clip(decoded[0, 2], 0, 1))
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["-1 sd", "mean", "+1 sd"]
+    assert list(axes.get_xticks()) == [2, 7, 12] and list(axes.get_yticks()) == [1.5, 5.5]
+
+
+def test_traversal_of_other_events_is_refused():
+    with pytest.raises(ValueError, match=r"decoded: events of shape \(4, 5\)"):
+        plots.traversal(np.zeros((2, 3, 4, 5)))
+
+
+def test_isometry_gap_counts_every_row():
+    gap = np.array([-1.0, 0.0, 0.5, 0.5])
+    axes = plots.isometry_gap(gap).axes[0]
+    assert sum(patch.get_height() for patch in axes.patches) == 4
+    assert axes.get_title() == f"mean 0, sd {gap.std():.3g}, median absolute 0.5 nats"
+
+
+def test_density_scatter_is_scaled_to_1_and_names_r():
+    true, model = np.array([0.1, 0.2, 0.4]), np.array([10.0, 30.0, 40.0])
+    axes = plots.density_scatter(true, model).axes[0]
+    np.testing.assert_allclose(_points(axes), np.stack([true, [0.25, 0.75, 1.0]], axis=1))
+    assert axes.get_title() == f"r = {np.corrcoef(true, model)[0, 1]:.4f}"
+
+
+def test_latent_scatter_pairs_the_first_three_columns():
+    rng = np.random.default_rng(0)
+    z, density = rng.normal(size=(20, 4)), rng.uniform(size=20)
+    order = np.argsort(density)
+    figure = plots.latent_scatter(z, density)
+    assert len(figure.axes) == 4  # three panels and the colour bar
+    for axes, pair in zip(figure.axes, ([0, 1], [0, 2], [1, 2])):
+        np.testing.assert_array_equal(_points(axes), z[order][:, pair])
+        np.testing.assert_array_equal(axes.collections[0].get_array(), density[order])
+        assert axes.get_aspect() == 1
+    assert len(plots.latent_scatter(z[:, :2], density).axes) == 2
+    with pytest.raises(ValueError, match=r"z: shape \(20, 1\)"):
+        plots.latent_scatter(z[:, :1], density)

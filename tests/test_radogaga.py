@@ -5,7 +5,17 @@ import pytest
 import tensorflow as tf
 from conftest import fitted, scaled, small_model
 
-from tf_radogaga import DenseNetwork, Distortion, MeanSquaredError, MixturePrior, RaDOGAGA, SumSquaredError, save_model
+from tf_radogaga import (
+    DenseNetwork,
+    Distortion,
+    EuclideanNorm,
+    FactorizedPrior,
+    MeanSquaredError,
+    MixturePrior,
+    RaDOGAGA,
+    SumSquaredError,
+    save_model,
+)
 from tf_radogaga.radogaga import LatentGauge
 
 
@@ -32,20 +42,35 @@ def _slopes(model):
     return a, float(model.decode([[1.0]])[0, 0] - model.decode([[0.0]])[0, 0])
 
 
-def _train(model, x, steps=3000, batch_size=512):
-    model.compile(tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, steps)), 500)
+def _train(model, x, steps=3000, batch_size=512, beta_2=0.999):
+    rate = tf.keras.optimizers.schedules.CosineDecay(0.02, steps)
+    model.compile(tf.keras.optimizers.Adam(rate, beta_2=beta_2), 500)
     model.fit(x, batch_size=batch_size, steps_per_epoch=steps, verbose=0)
     return model
+
+
+def _normal_line(s):
+    """(20000, 1) of mean 0 and standard deviation s exactly."""
+    x = np.random.default_rng(0).normal(size=(20000, 1))
+    return s * (x - x.mean()) / x.std()
 
 
 @pytest.mark.parametrize("gauge", ["learned", None])
 def test_identity_reaches_the_closed_form_in_one_dimension(gauge):
     """THEORY: b = 1 / sqrt(2 lambda2), a b = (1 + sqrt(1 - 2 / (lambda1 s^2))) / 2, noise variance 1."""
     s, lambda1, lambda2 = 2.0, 2.0, 0.8
-    x = np.random.default_rng(0).normal(0, s, (20000, 1))
-    a, b = _slopes(_train(_line(h="identity", lambda1=lambda1, lambda2=lambda2, gauge=gauge), x))
-    assert b == pytest.approx(1 / math.sqrt(2 * lambda2), rel=0.05)
-    assert a * b == pytest.approx((1 + math.sqrt(1 - 2 / (lambda1 * s**2))) / 2, abs=0.03)
+    a, b = _slopes(_train(_line(h="identity", lambda1=lambda1, lambda2=lambda2, gauge=gauge), _normal_line(s)))
+    expected = 1 / math.sqrt(2 * lambda2)
+    assert b == pytest.approx(expected, rel=0.02)
+    assert a == pytest.approx((1 + math.sqrt(1 - 2 / (lambda1 * s**2))) / 2 / expected, rel=0.02)
+
+
+def test_log_reaches_the_closed_form_in_one_dimension():
+    """THEORY: a b = 1, b = 1 / sqrt(2 lambda2). The gradient of log D has no variance, so Adam must forget sooner."""
+    lambda2 = 0.8
+    a, b = _slopes(_train(_line(h="log", lambda1=10.0, lambda2=lambda2), _normal_line(2.0), 2000, beta_2=0.9))
+    assert b == pytest.approx(1 / math.sqrt(2 * lambda2), rel=0.02)
+    assert a == pytest.approx(math.sqrt(2 * lambda2), rel=0.02)
 
 
 @pytest.mark.parametrize("distortion", [SumSquaredError(), MeanSquaredError()], ids=lambda d: type(d).__name__)
@@ -104,6 +129,25 @@ def test_reconstruction_features_are_relative_distance_and_cosine(rows):
     np.testing.assert_allclose(features[:, 3], (rows * x_hat).sum(1) / norms[0] / norms[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("h", ["log", "identity"])
+def test_linear_networks_and_a_factorized_prior_recover_principal_components(h):
+    """THEORY: orthogonal columns of squared length 1 / metric_scale, latent variances metric_scale x eigenvalues."""
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    x = (rng.normal(size=(4000, 5)) * np.sqrt([4, 1, 0.25, 0, 0]) @ basis.T).astype(np.float32)
+    parts = (DenseNetwork(5, (), 3), DenseNetwork(3, (), 5), FactorizedPrior(3, init_scale=30.0))
+    model = _train(RaDOGAGA(*parts, lambda1=100 if h == "log" else 1000, lambda2=400, h=h), x, steps=2000)
+    variances, axes = np.linalg.eigh(np.cov(x.T))
+    columns = model.decode(np.eye(3)).numpy() - model.decode(np.zeros((1, 3))).numpy()
+    latent = model.encode(x).numpy().var(axis=0)
+    order = np.argsort(latent)
+    cosines = np.sum(columns[order] * axes[:, 2:].T, axis=1) / np.linalg.norm(columns[order], axis=1)
+    assert np.abs(cosines).min() > 0.99
+    np.testing.assert_allclose(np.sum(columns**2, axis=1) * model.metric_scale, 1, rtol=0.03)
+    np.testing.assert_allclose(latent[order] / (model.metric_scale * variances[2:]), 1, rtol=0.03)
+    assert model.informative_dimensions == 3
+
+
 def test_reconstruction_features_of_a_zero_row_are_finite(rows):
     model = small_model(reconstruction_features=True)
     x = tf.zeros((3, 4))
@@ -137,6 +181,19 @@ def test_gauge_is_triangular_invertible_and_out_of_reach_of_the_reconstruction(r
         np.testing.assert_array_equal(gradient, 0)
 
 
+def test_a_rotating_gauge_is_inverted_exactly_and_belongs_to_axis_aligned_priors():
+    gauge = LatentGauge(3, 2.0, rotate=True)
+    np.testing.assert_allclose(gauge.matrix(), 2 * np.eye(3), atol=1e-6)
+    for weight in gauge.trainable_variables:
+        weight.assign(tf.random.normal(weight.shape, stddev=0.3))
+    y = tf.random.normal((50, 3))
+    np.testing.assert_allclose(gauge.inverse(gauge(y)), y, atol=1e-4)
+    np.testing.assert_allclose(gauge._rotation() @ tf.transpose(gauge._rotation()), np.eye(3), atol=1e-5)
+    networks = (DenseNetwork(4, (), 3), DenseNetwork(3, (), 4))
+    assert RaDOGAGA(*networks, FactorizedPrior(3), 1, 1).gauge.rotate
+    assert not RaDOGAGA(*networks, MixturePrior(3, 2), 1, 1).gauge.rotate
+
+
 def test_gauge_starts_at_the_theoretical_scale_of_the_distortion():
     for distortion, elements in ((SumSquaredError(), 1), (MeanSquaredError(), 4)):
         model = small_model(lambda2=600.0, distortion=distortion)
@@ -168,6 +225,11 @@ def test_a_distortion_without_closed_forms_trains_and_says_it_has_no_density(row
         model.log_density(rows)
     with pytest.raises(TypeError, match="Cosine: not registered"):
         save_model(model, "unused")
+
+
+def test_a_distortion_without_a_metric_is_refused():
+    with pytest.raises(ValueError, match="EuclideanNorm has no metric tensor"):
+        small_model(distortion=EuclideanNorm())
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,28 @@ _check_stack()
 
 from tf_radogaga.checkpoints import load_model, save_model  # noqa: E402
 from tf_radogaga.dagmm import DAGMM  # noqa: E402
-from tf_radogaga.distortions import Distortion, MeanSquaredError, SumSquaredError  # noqa: E402
+from tf_radogaga.distortions import (  # noqa: E402
+    BinaryCrossEntropy,
+    Distortion,
+    DownwardConvexError,
+    EuclideanNorm,
+    FunctionDistortion,
+    MeanSquaredError,
+    ScaledSquaredError,
+    StructuralDissimilarity,
+    SumSquaredError,
+    UpwardConvexError,
+)
+from tf_radogaga.isometry import isometry_report  # noqa: E402
 from tf_radogaga.networks import DenseNetwork  # noqa: E402
 from tf_radogaga.preprocessing import MinMaxScaling, PassThrough, TableEncoding  # noqa: E402
-from tf_radogaga.priors import MixturePrior, Prior  # noqa: E402
+from tf_radogaga.priors import (  # noqa: E402
+    DistributionPrior,
+    FactorizedPrior,
+    MixturePrior,
+    NormalPrior,
+    Prior,
+)
 from tf_radogaga.radogaga import RaDOGAGA  # noqa: E402
 from tf_radogaga.serving import export_saved_model  # noqa: E402
 
@@ -40,17 +58,28 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DAGMM",
+    "BinaryCrossEntropy",
     "DenseNetwork",
     "Distortion",
+    "DistributionPrior",
+    "DownwardConvexError",
+    "EuclideanNorm",
+    "FactorizedPrior",
+    "FunctionDistortion",
     "MeanSquaredError",
     "MinMaxScaling",
     "MixturePrior",
+    "NormalPrior",
     "PassThrough",
     "Prior",
     "RaDOGAGA",
+    "ScaledSquaredError",
+    "StructuralDissimilarity",
     "SumSquaredError",
     "TableEncoding",
+    "UpwardConvexError",
     "export_saved_model",
+    "isometry_report",
     "load_model",
     "save_model",
 ]

@@ -14,39 +14,52 @@ keras = tf.keras
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
 class LatentGauge(keras.layers.Layer):
-    """z = y A with a learned lower-triangular A between the encoder's output y and the latent z.
+    """z = y A with a learned invertible A between the encoder's output y and the latent z.
 
     The decoder sees y for the reconstruction and (z + eps) A^-1 for the coding term, so the reconstruction has no
     gradient to A: the rate and the coding term alone set the scale and the orthogonality of z, which the
     reconstruction term otherwise drowns. A adds no capacity; it is a linear layer that the dense layers beside it
     could absorb.
 
+    A = L R, L lower-triangular with a positive diagonal, R a rotation (Cayley transform of a skew-symmetric matrix).
+    A prior that takes rotations in its stride, as a mixture of full covariances does, needs no R.
+
     Args:
         units: N.
         scale: A starts at `scale` times the identity.
+        rotate: whether R is learned; for axis-aligned priors, whose dimensions then become principal ones.
         speed: step size of A relative to the other weights under Adam.
     """
 
-    def __init__(self, units: int, scale: float, speed: float = 5.0, name: str | None = None):
+    def __init__(self, units: int, scale: float, rotate: bool = False, speed: float = 5.0, name: str | None = None):
         super().__init__(name=name)
-        self.units, self.scale, self.speed = units, scale, speed
+        self.units, self.scale, self.rotate, self.speed = units, scale, rotate, speed
         self.log_diagonal = self.add_weight("log_diagonal", (units,), initializer="zeros")
         self.lower = self.add_weight("lower", (units, units), initializer="zeros")
+        self.turn = self.add_weight("turn", (units, units), initializer="zeros") if rotate else None
+
+    def _triangle(self) -> tf.Tensor:
+        off_diagonal = tf.linalg.band_part(self.lower, -1, 0) - tf.linalg.diag(tf.linalg.diag_part(self.lower))
+        return self.scale * (tf.linalg.diag(tf.exp(self.speed * self.log_diagonal)) + self.speed * off_diagonal)
+
+    def _rotation(self) -> tf.Tensor:
+        skew, identity = self.speed * (self.turn - tf.transpose(self.turn)), tf.eye(self.units)
+        return tf.linalg.solve(identity + skew, identity - skew)
 
     def matrix(self) -> tf.Tensor:
         """A, (N, N)."""
-        off_diagonal = tf.linalg.band_part(self.lower, -1, 0) - tf.linalg.diag(tf.linalg.diag_part(self.lower))
-        return self.scale * (tf.linalg.diag(tf.exp(self.speed * self.log_diagonal)) + self.speed * off_diagonal)
+        return self._triangle() @ self._rotation() if self.rotate else self._triangle()
 
     def call(self, y: tf.Tensor) -> tf.Tensor:
         return y @ self.matrix()
 
     def inverse(self, z: tf.Tensor) -> tf.Tensor:
-        """y = z A^-1. A is inverted against the identity: transposing the batch would break fused CPU kernels."""
-        return z @ tf.linalg.triangular_solve(self.matrix(), tf.eye(self.units))
+        """y = z A^-1. L is inverted against the identity: transposing the batch would break fused CPU kernels."""
+        inverse = tf.linalg.triangular_solve(self._triangle(), tf.eye(self.units))
+        return z @ (tf.linalg.matmul(self._rotation(), inverse, transpose_a=True) if self.rotate else inverse)
 
     def get_config(self) -> dict:
-        return {"units": self.units, "scale": self.scale, "speed": self.speed}
+        return {"units": self.units, "scale": self.scale, "rotate": self.rotate, "speed": self.speed}
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -113,7 +126,8 @@ class RaDOGAGA(Autoencoder):
             log_unit = 0.0  # a distortion without a closed-form volume starts at that of the sum of squares
             if self.distortion.has_log_volume:
                 log_unit = float(self.distortion.log_volume(tf.zeros((1, encoder.input_units)), rank=1)[0])
-            self.gauge = LatentGauge(self.latent_units, math.sqrt(self.metric_scale) * math.exp(log_unit))
+            scale = math.sqrt(self.metric_scale) * math.exp(log_unit)
+            self.gauge = LatentGauge(self.latent_units, scale, rotate=self.prior.axis_aligned)
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         y = self.encoder(x)

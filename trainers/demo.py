@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd
-import tables
+import table_tabular
 import train_tabular
 
 import tf_radogaga
@@ -38,8 +38,8 @@ def main() -> None:
     split = tabular.stratified_halves(table, seed=0)
     energies = tf_radogaga.load_model(OUT / "model").energy(split.test).numpy()
     f1 = {"radogaga-log": tabular.protocol_metrics(split.test_labels, energies, table.anomaly_share)["f1"]}
-    for method in ("isolation-forest", tables.UNTRAINED):
-        f1[method] = tables.run("thyroid", method, 0, "paper", None, None)["f1"]
+    for method in ("isolation-forest", table_tabular.UNTRAINED):
+        f1[method] = table_tabular.run("thyroid", method, 0, "paper", None, None)["f1"]
     print(
         f"\nF1 on the {len(split.test)} test rows of Thyroid, split 0 (python trainers/tables.py averages over splits)"
     )

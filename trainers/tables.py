@@ -1,56 +1,30 @@
 """The papers' tables, measured again.
 
     python trainers/tables.py tabular --datasets thyroid arrhythmia --seeds 20 --jobs 2 --out outputs/tabular.md
+    python trainers/tables.py toy --seeds 5 --out outputs/toy.md
 
 Every method meets the same splits. FILE.md holds mean (sd) over the seeds beside the papers' figures; FILE.json one
-record for each data set, method and seed. Records already in FILE.json are kept, so an interrupted table goes on and a
-longer one adds to it.
+record for each run. Records already in FILE.json are kept, so an interrupted table goes on and a longer one adds to it.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import hashlib
-import json
-import multiprocessing
 import os
 import platform
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import date
-from functools import lru_cache
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import table_tabular
+import table_toy
 import tensorflow as tf
-from baselines import BASELINES, SLOW_ROWS, baseline_energies
-from tqdm import tqdm
-from train_tabular import in_memory, train
+from records import measure
 
-from tf_radogaga import presets
-from tf_radogaga.datasets import tabular
-
-UNTRAINED = "untrained"
-METHODS = (*presets.MODELS, UNTRAINED, *BASELINES)
-KEY = ("dataset", "model", "seed", "preset", "steps", "settings")
-METRICS = ("f1", "precision", "recall", "auroc", "average_precision")
-
-PAPER_F1 = {  # Kato et al., ICML 2020, Table 1; "small": arXiv v1, Table 4
-    "paper": {
-        "dagmm": {"kddcup99": 0.9500, "thyroid": 0.4755, "arrhythmia": 0.5060, "kddcup-rev": 0.9779},
-        "radogaga-d": {"kddcup99": 0.9624, "thyroid": 0.6447, "arrhythmia": 0.5433, "kddcup-rev": 0.9797},
-        "radogaga-log": {"kddcup99": 0.9638, "thyroid": 0.6702, "arrhythmia": 0.5373, "kddcup-rev": 0.9865},
-    },
-    "small": {
-        "dagmm": {"kddcup99": 0.9410, "thyroid": 0.4734, "arrhythmia": 0.4791, "kddcup-rev": 0.9494},
-        "radogaga-d": {"kddcup99": 0.9531, "thyroid": 0.5851, "arrhythmia": 0.4970, "kddcup-rev": 0.9761},
-        "radogaga-log": {"kddcup99": 0.9443, "thyroid": 0.5851, "arrhythmia": 0.5119, "kddcup-rev": 0.9795},
-    },
-}
+TABLES = {"tabular": table_tabular, "toy": table_toy}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -58,138 +32,24 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=summary, epilog=description, formatter_class=formatter)
     tables = parser.add_subparsers(dest="table", required=True, metavar="TABLE")
-    table = tables.add_parser("tabular", help="anomaly detection on tables (ICML 2020, Table 1)", description=summary)
-    add = table.add_argument
-    add("--datasets", nargs="+", choices=list(tabular.ANOMALY_SHARE), default=["thyroid", "arrhythmia"])
-    add("--models", nargs="+", choices=METHODS, default=list(METHODS), help="rows of the table (default: all)")
-    add("--seeds", type=int, default=20, help="splits and trainings of each method (default: %(default)s)")
-    add("--preset", choices=("paper", "small"), default="paper", help="network sizes: arXiv v1 Table 2 or Table 3")
-    add("--steps", type=int, help="cap on the training steps of the models")
-    add("--out", type=Path, required=True, help="FILE.md; FILE.json is written beside it")
-    add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; downloaded to ~/.cache/tf_radogaga without it")
-    add("--jobs", type=int, default=1, help="runs at the same time, each with its share of the cores (default: 1)")
+    for name, module in TABLES.items():
+        table = tables.add_parser(name, help=module.HELP, description=module.__doc__)
+        module.add_arguments(table)
+        table.add_argument("--out", type=Path, required=True, help="FILE.md; FILE.json is written beside it")
+        table.add_argument("--jobs", type=int, default=1, help="runs at the same time (default: %(default)s)")
     return parser.parse_args(arguments)
-
-
-@lru_cache(maxsize=1)
-def _load(dataset: str, data_dir: Path | None, seed: int) -> tabular.Table:
-    return tabular.load_table(dataset, data_dir, seed)
-
-
-def planned(dataset: str, method: str, size: str, cap: int | None) -> presets.Preset | None:
-    """The preset of a method with its number of steps capped, 0 for the untrained network; None for baselines."""
-    if method in BASELINES:
-        return None
-    preset = presets.preset(dataset, "radogaga-log" if method == UNTRAINED else method, size)
-    return dataclasses.replace(preset, steps=0 if method == UNTRAINED else min(preset.steps, cap or preset.steps))
-
-
-def key(dataset: str, method: str, seed: int, size: str, cap: int | None) -> tuple:
-    """What makes a record the same as another; `settings` is a digest of all hyperparameters."""
-    preset = planned(dataset, method, size, cap)
-    settings = hashlib.sha256(repr(preset).encode()).hexdigest()[:8]
-    return dataset, method, seed, size, preset and preset.steps, settings
-
-
-def run(dataset: str, method: str, seed: int, size: str, cap: int | None, data_dir: Path | None) -> dict:
-    """One record: a method on one split of a data set. A training that fails becomes a record with an error."""
-    table = _load(dataset, data_dir, seed if dataset == "kddcup-rev" else 0)
-    data = in_memory(table, seed)
-    ((test_rows, test_labels),) = data.test
-    preset = planned(dataset, method, size, cap)
-    record = dict(zip(KEY, key(dataset, method, seed, size, cap)))
-    started = time.time()
-    try:
-        if preset is None:
-            train_x, test_x = (data.preprocess(data.preprocess.check(rows)).numpy() for rows in (data.train, test_rows))
-            energies = baseline_energies(method, train_x, test_x, seed)
-        else:
-            if method == UNTRAINED:
-                tf.keras.utils.set_random_seed(seed)
-                model = presets.build(preset, data.preprocess)
-                model.adapt_prior(data.train)
-            else:
-                model = train(preset, data, seed)
-            energies = model.energy(test_rows).numpy()
-            tf.keras.backend.clear_session()
-        record.update(tabular.protocol_metrics(test_labels, energies, table.anomaly_share))
-    except (FloatingPointError, ValueError) as error:
-        record.update(dict.fromkeys(METRICS), error=str(error))
-    return {**record, "wall_seconds": time.time() - started}
-
-
-def _limit_threads(jobs: int) -> None:
-    threads = max((os.cpu_count() or 1) // jobs, 1)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-
-
-def measure(args: argparse.Namespace) -> list[dict]:
-    """All records of the table, of which those in FILE.json are kept; it is rewritten after every run."""
-    path = args.out.with_suffix(".json")
-    records = json.loads(path.read_text()) if path.exists() else []
-    records = [record for record in records if record["f1"] is not None]  # failures are tried again
-    done = {tuple(record[name] for name in KEY) for record in records}
-    todo = []
-    for dataset in args.datasets:
-        jobs = [(dataset, m, seed, args.preset, args.steps) for seed in range(args.seeds) for m in args.models]
-        todo += [(*job, args.data_dir) for job in jobs if key(*job) not in done]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with ProcessPoolExecutor(args.jobs, spawn, _limit_threads, (args.jobs,)) as pool:
-        futures = [pool.submit(run, *job) for job in todo]
-        for future in tqdm(as_completed(futures), total=len(futures), unit="run"):
-            records.append(future.result())
-            partial = path.with_suffix(".json.partial")
-            partial.write_text(json.dumps(sorted(records, key=_order), indent=1) + "\n")
-            partial.replace(path)
-    return records
-
-
-def _order(record: dict) -> tuple:
-    return record["dataset"], record["model"], record["preset"], record["steps"] or 0, record["seed"]
-
-
-def markdown(args: argparse.Namespace, records: list[dict], command: str) -> str:
-    """The table as Markdown, with the command and the versions that made it."""
-    versions = f"tensorflow {tf.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
-    lines = [
-        "# Anomaly detection on tables",
-        "",
-        f"`python trainers/tables.py {command}`; {versions}; {date.today()}.",
-        "",
-        "Stratified halves; training on the normal rows of one, the anomaly share of the other flagged; min-max",
-        f"scaling over the whole set; mean (sd) over the seeds. {', '.join(BASELINES)} see the same scaled rows;",
-        f"one-class-svm and local-outlier-factor are fitted on at most {SLOW_ROWS} of them. `{UNTRAINED}` is the",
-        "network of radogaga-log before training, its prior adapted. Paper: F1 of Kato et al., ICML 2020, Table 1,",
-        "or for small networks arXiv v1, Table 4.",
-    ]
-    for dataset in args.datasets:
-        lines += ["", f"## {dataset}, {args.preset} networks", ""]
-        lines += [f"| method | paper F1 | {' | '.join(METRICS)} | seeds | steps | s/run |", "|---" * 10 + "|"]
-        for method in args.models:
-            wanted = {key(dataset, method, seed, args.preset, args.steps) for seed in range(args.seeds)}
-            chosen = [record for record in records if tuple(record[name] for name in KEY) in wanted]
-            good = [record for record in chosen if record["f1"] is not None]
-            paper = PAPER_F1[args.preset].get(method, {}).get(dataset)
-            values = {metric: [record[metric] for record in good] for metric in METRICS}
-            cells = [f"{np.mean(v):.4f} ({np.std(v, ddof=len(v) > 1):.4f})" if v else "failed" for v in values.values()]
-            failed = f" ({len(chosen) - len(good)} failed)" if len(good) < len(chosen) else ""
-            seconds = np.mean([r["wall_seconds"] for r in chosen])
-            lines.append(
-                f"| {method} | {paper or '-'} | {' | '.join(cells)} | {len(chosen)}{failed} |"
-                f" {'-' if chosen[0]['steps'] is None else chosen[0]['steps']} | {seconds:.1f} |"
-            )
-    return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
+    table = TABLES[args.table]
     args.out = args.out.with_suffix(".md")
-    table = markdown(args, measure(args), " ".join(arguments or sys.argv[1:]))
-    args.out.write_text(table)
-    print(table)
+    records = measure(table, table.jobs(args), args.out.with_suffix(".json"), args.jobs)
+    command = " ".join(arguments or sys.argv[1:])
+    versions = f"tensorflow {tf.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
+    text = table.markdown(args, records, f"`python trainers/tables.py {command}`; {versions}; {date.today()}.")
+    args.out.write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

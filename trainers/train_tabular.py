@@ -134,7 +134,6 @@ def train(
     """Builds and fits the model of a preset."""
     keras.utils.set_random_seed(seed)
     model = presets.build(preset, data.preprocess)
-    model.compile(keras.optimizers.Adam(preset.learning_rate))
     rows, validation, callbacks = data.train, None, list(callbacks)
     if isinstance(rows, StreamedTable):
         if patience:

@@ -1,0 +1,61 @@
+"""What the tables share: one JSON record a run, kept and added to, and cells of mean (sd)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+
+def digest(settings: Any) -> str:
+    """Eight characters that change with any hyperparameter of a preset."""
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+
+
+def mean_sd(values: list[float], digits: int = 4) -> str:
+    """mean (sd) over the seeds."""
+    if not values:
+        return "failed"
+    return f"{np.mean(values):.{digits}f} ({np.std(values, ddof=len(values) > 1):.{digits}f})"
+
+
+def measure(table: ModuleType, jobs: list[tuple], path: Path, processes: int) -> list[dict]:
+    """All records of a table, of which those in the JSON file are kept; it is rewritten after every run.
+
+    Args:
+        table: a module with `run(*job) -> record`, `key(*job) -> tuple`, and `KEY`, that tuple's names in a record.
+        jobs: what to run, where no record has the same key; failed records, which hold an `error`, are tried again.
+        path: FILE.json.
+        processes: runs at the same time, each with its share of the cores.
+    """
+    records = json.loads(path.read_text()) if path.exists() else []
+    records = [record for record in records if "error" not in record]
+    done = {tuple(record[name] for name in table.KEY) for record in records}
+    todo = [job for job in jobs if table.key(*job) not in done]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    with ProcessPoolExecutor(processes, spawn, _limit_threads, (processes,)) as pool:
+        futures = [pool.submit(table.run, *job) for job in todo]
+        for future in tqdm(as_completed(futures), total=len(futures), unit="run"):
+            records.append(future.result())
+            records.sort(key=lambda record: [str(record[name]).zfill(9) for name in table.KEY])
+            partial = path.with_suffix(".json.partial")
+            partial.write_text(json.dumps(records, indent=1) + "\n")
+            partial.replace(path)
+    return records
+
+
+def _limit_threads(processes: int) -> None:
+    threads = max((os.cpu_count() or 1) // processes, 1)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -1,0 +1,136 @@
+"""Anomaly detection on tables: ICML 2020, Table 1, and the small networks of arXiv v1, Table 4."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from baselines import BASELINES, SLOW_ROWS, baseline_energies
+from records import digest, mean_sd
+from train_tabular import in_memory, train
+
+from tf_radogaga import presets
+from tf_radogaga.datasets import tabular
+
+HELP = "anomaly detection on tables (ICML 2020, Table 1)"
+UNTRAINED = "untrained"
+METHODS = (*presets.MODELS, UNTRAINED, *BASELINES)
+KEY = ("dataset", "model", "seed", "preset", "steps", "settings")
+METRICS = ("f1", "precision", "recall", "auroc", "average_precision")
+
+PAPER_F1 = {  # Kato et al., ICML 2020, Table 1; "small": arXiv v1, Table 4
+    "paper": {
+        "dagmm": {"kddcup99": 0.9500, "thyroid": 0.4755, "arrhythmia": 0.5060, "kddcup-rev": 0.9779},
+        "radogaga-d": {"kddcup99": 0.9624, "thyroid": 0.6447, "arrhythmia": 0.5433, "kddcup-rev": 0.9797},
+        "radogaga-log": {"kddcup99": 0.9638, "thyroid": 0.6702, "arrhythmia": 0.5373, "kddcup-rev": 0.9865},
+    },
+    "small": {
+        "dagmm": {"kddcup99": 0.9410, "thyroid": 0.4734, "arrhythmia": 0.4791, "kddcup-rev": 0.9494},
+        "radogaga-d": {"kddcup99": 0.9531, "thyroid": 0.5851, "arrhythmia": 0.4970, "kddcup-rev": 0.9761},
+        "radogaga-log": {"kddcup99": 0.9443, "thyroid": 0.5851, "arrhythmia": 0.5119, "kddcup-rev": 0.9795},
+    },
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--datasets", nargs="+", choices=list(tabular.ANOMALY_SHARE), default=["thyroid", "arrhythmia"])
+    add("--models", nargs="+", choices=METHODS, default=list(METHODS), help="rows of the table (default: all)")
+    add("--seeds", type=int, default=20, help="splits and trainings of each method (default: %(default)s)")
+    add("--preset", choices=("paper", "small"), default="paper", help="network sizes: arXiv v1 Table 2 or Table 3")
+    add("--steps", type=int, help="cap on the training steps of the models")
+    add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; downloaded to ~/.cache/tf_radogaga without it")
+
+
+def jobs(args: argparse.Namespace) -> list[tuple]:
+    """Arguments of `run` for every row of the table."""
+    return [
+        (dataset, method, seed, args.preset, args.steps, args.data_dir)
+        for dataset in args.datasets
+        for seed in range(args.seeds)
+        for method in args.models
+    ]
+
+
+@lru_cache(maxsize=1)
+def _load(dataset: str, data_dir: Path | None, seed: int) -> tabular.Table:
+    return tabular.load_table(dataset, data_dir, seed)
+
+
+def planned(dataset: str, method: str, size: str, cap: int | None) -> presets.Preset | None:
+    """The preset of a method with its number of steps capped, 0 for the untrained network; None for baselines."""
+    if method in BASELINES:
+        return None
+    preset = presets.preset(dataset, "radogaga-log" if method == UNTRAINED else method, size)
+    return dataclasses.replace(preset, steps=0 if method == UNTRAINED else min(preset.steps, cap or preset.steps))
+
+
+def key(dataset: str, method: str, seed: int, size: str, cap: int | None, data_dir: Path | None) -> tuple:
+    """What makes a record the same as another, in the order of `KEY`; `settings` is a digest of all hyperparameters."""
+    preset = planned(dataset, method, size, cap)
+    settings = digest(preset)
+    return dataset, method, seed, size, preset and preset.steps, settings
+
+
+def run(dataset: str, method: str, seed: int, size: str, cap: int | None, data_dir: Path | None) -> dict:
+    """One record: a method on one split of a data set. A training that fails becomes a record with an error."""
+    table = _load(dataset, data_dir, seed if dataset == "kddcup-rev" else 0)
+    data = in_memory(table, seed)
+    ((test_rows, test_labels),) = data.test
+    preset = planned(dataset, method, size, cap)
+    record = dict(zip(KEY, key(dataset, method, seed, size, cap, data_dir)))
+    started = time.time()
+    try:
+        if preset is None:
+            train_x, test_x = (data.preprocess(data.preprocess.check(rows)).numpy() for rows in (data.train, test_rows))
+            energies = baseline_energies(method, train_x, test_x, seed)
+        else:
+            if method == UNTRAINED:
+                tf.keras.utils.set_random_seed(seed)
+                model = presets.build(preset, data.preprocess)
+                model.adapt_prior(data.train)
+            else:
+                model = train(preset, data, seed)
+            energies = model.energy(test_rows).numpy()
+            tf.keras.backend.clear_session()
+        record.update(tabular.protocol_metrics(test_labels, energies, table.anomaly_share))
+    except (FloatingPointError, ValueError) as error:
+        record.update(dict.fromkeys(METRICS), error=str(error))
+    return {**record, "wall_seconds": time.time() - started}
+
+
+def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
+    """The table as Markdown; `origin` tells the command and the versions that made it."""
+    lines = [
+        "# Anomaly detection on tables",
+        "",
+        origin,
+        "",
+        "Stratified halves; training on the normal rows of one, the anomaly share of the other flagged; min-max",
+        f"scaling over the whole set; mean (sd) over the seeds. {', '.join(BASELINES)} see the same scaled rows;",
+        f"one-class-svm and local-outlier-factor are fitted on at most {SLOW_ROWS} of them. `{UNTRAINED}` is the",
+        "network of radogaga-log before training, its prior adapted. Paper: F1 of Kato et al., ICML 2020, Table 1,",
+        "or for small networks arXiv v1, Table 4.",
+    ]
+    for dataset in args.datasets:
+        lines += ["", f"## {dataset}, {args.preset} networks", ""]
+        lines += [f"| method | paper F1 | {' | '.join(METRICS)} | seeds | steps | s/run |", "|---" * 10 + "|"]
+        for method in args.models:
+            wanted = {key(dataset, method, n, args.preset, args.steps, args.data_dir) for n in range(args.seeds)}
+            chosen = [record for record in records if tuple(record[name] for name in KEY) in wanted]
+            good = [record for record in chosen if record["f1"] is not None]
+            paper = PAPER_F1[args.preset].get(method, {}).get(dataset)
+            values = {metric: [record[metric] for record in good] for metric in METRICS}
+            cells = [mean_sd(value) for value in values.values()]
+            failed = f" ({len(chosen) - len(good)} failed)" if len(good) < len(chosen) else ""
+            seconds = np.mean([r["wall_seconds"] for r in chosen])
+            lines.append(
+                f"| {method} | {paper or '-'} | {' | '.join(cells)} | {len(chosen)}{failed} |"
+                f" {'-' if chosen[0]['steps'] is None else chosen[0]['steps']} | {seconds:.1f} |"
+            )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,176 @@
+"""The toy experiment of ICML 2020, section 5.2: is the latent isometric, and is the density right in absolute terms?
+
+    python trainers/train_toy.py --model radogaga-log --out outputs/toy
+    python trainers/train_toy.py --model radogaga-d --data generate --seed 1 --gauge none --out outputs/toy-papers-form
+
+The data are a three-component Gaussian mixture on a 3-dimensional plane in 16 dimensions, whose density is known.
+OUT then holds metrics.json, figures 7 and 8 of the paper, the isometry certificate with its figures, TensorBoard logs
+and model/. An interrupted run goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+from train_tabular import Data, positive, prepare_out, train, write_json
+
+import tf_radogaga
+from tf_radogaga import isometry, plots, presets
+from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.datasets import toy
+from tf_radogaga.preprocessing import PassThrough
+
+keras = tf.keras
+
+AUTHORS = "radogaga_toy.csv"
+GAUGES = {"learned": "learned", "none": None}
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    summary, _, description = __doc__.partition("\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", choices=presets.MODELS, default="radogaga-log", help="loss equation (default: %(default)s)")
+    add(
+        "--data",
+        type=lambda text: Path(text).name,
+        choices=(AUTHORS, "generate"),
+        default=AUTHORS,
+        help="the authors' 10,000 rows, which ship with the package (default), or fresh ones by the seed",
+    )
+    add("--seed", type=int, default=0, help="of the weights, the batches, the noise, and generated rows (default: 0)")
+    add("--out", type=Path, required=True, help="folder for the results")
+    add("--gauge", choices=tuple(GAUGES), default="learned", help="none: the papers' form (default: %(default)s)")
+    add("--distortion", choices=tuple(presets.DISTORTIONS), default="sum", help="metric D (default: %(default)s)")
+    add("--steps", type=positive(int), help="training steps (default: the preset's)")
+    add("--overwrite", action="store_true", help="discard what OUT holds")
+    return parser.parse_args(arguments)
+
+
+def load(source: str, seed: int) -> toy.ToyData:
+    """The rows scaled by one minimum and maximum, with their true log density there."""
+    return (toy.load_toy() if source == AUTHORS else toy.generate_toy(seed=seed)).scaled()
+
+
+def choose_preset(
+    model: str, gauge: str = "learned", distortion: str = "sum", steps: int | None = None
+) -> presets.Preset:
+    """The toy preset with these changes; the lambdas are for the sum of squares, so those of the mean are 16 times."""
+    preset = presets.preset("toy", model)
+    factor = 16 if distortion == "mean" else 1
+    return dataclasses.replace(
+        preset,
+        gauge=GAUGES[gauge] and preset.gauge,
+        distortion=distortion,
+        lambda1=preset.lambda1 * (factor if model == "radogaga-d" else 1),
+        lambda2=preset.lambda2 * factor,
+        steps=steps or preset.steps,
+    )
+
+
+def fit(preset: presets.Preset, data: toy.ToyData, seed: int, callbacks: tuple = (), verbose: int = 0) -> Autoencoder:
+    rows = data.rows.astype(np.float32)
+    return train(preset, Data(rows, len(rows), (), PassThrough(rows.shape[1]), None), seed, callbacks, verbose=verbose)
+
+
+def pearson_r(data: toy.ToyData, energy: np.ndarray) -> float:
+    """Correlation of the true density with P(z)."""
+    return float(np.corrcoef(np.exp(data.log_density), np.exp(energy.min() - energy))[0, 1])
+
+
+def regression_residual(data: toy.ToyData, energy: np.ndarray) -> float:
+    """Mean squared residual of P(z), normalised to 0..1, regressed linearly on the true density (arXiv v1, 4.1)."""
+    prior = np.exp(energy.min() - energy)
+    prior = (prior - prior.min()) / (prior.max() - prior.min())
+    density = np.exp(data.log_density - data.log_density.max())
+    return float(np.mean((prior - np.polyval(np.polyfit(density, prior, 1), density)) ** 2))
+
+
+def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, isometry.IsometryReport]:
+    """The metrics of one fitted model and its certificate."""
+    rows = data.rows.astype(np.float32)
+    model.adapt_prior(rows, refine=False)
+    network = pearson_r(data, model.energy(rows).numpy())
+    model.adapt_prior(rows)
+    energy = model.energy(rows).numpy()
+    errors = {}
+    for volume in ("isometric", "jacobian"):
+        try:
+            errors[volume] = float(np.median(np.abs(model.log_density(rows, volume=volume) - data.log_density)))
+        except NotImplementedError:  # DAGMM's loss fixes no volume
+            errors[volume] = None
+    report = isometry.isometry_report(model, rows)
+    return {
+        "pearson_r": pearson_r(data, energy),
+        "pearson_r_network": network,
+        "regression_residual": regression_residual(data, energy),
+        "abs_log_density_error_median": errors["isometric"],
+        "abs_log_density_error_median_jacobian": errors["jacobian"],
+        "gram_diagonal_mean": report.gram_diagonal_mean,
+        "gram_diagonal_sd": report.gram_diagonal_sd,
+        "gram_offdiagonal_mean": report.gram_offdiagonal_mean,
+        "gram_offdiagonal_max": report.gram_offdiagonal_max,
+        "tangent_r": report.tangent_r,
+        "tangent_slope": report.tangent_slope,
+    }, report
+
+
+def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData) -> None:
+    """Figures 7 and 8, and those of the certificate."""
+    rows = data.rows.astype(np.float32)
+    energy = model.energy(rows).numpy()
+    source = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    density = np.exp(data.log_density - data.log_density.max())
+    latent, tangent = isometry.tangent_pairs(model, rows)
+    figures = {
+        "figure7_source.png": plots.latent_scatter(source[0][:, :3] * source[1][:3], density),
+        "figure7_latent.png": plots.latent_scatter(model.encode(rows).numpy(), np.exp(energy.min() - energy)),
+        "figure8.png": plots.density_scatter(density, np.exp(energy.min() - energy)),
+        "tangents.png": plots.tangent_scatter(latent, tangent),
+        "gram.png": plots.gram_matrix(isometry.gram_matrices(model, rows[::20]).numpy().mean(axis=0)),
+        "spectrum.png": plots.latent_spectrum(*isometry.latent_spectrum(model, rows)),
+    }
+    for name, figure in figures.items():
+        figure.savefig(args.out / name, dpi=120)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_arguments(arguments)
+    started = time.time()
+    data = load(args.data, args.seed)
+    preset = choose_preset(args.model, args.gauge, args.distortion, args.steps)
+    prepare_out(args)
+    print(f"{len(data.rows)} rows in {data.rows.shape[1]} dimensions; {preset}")
+    backup = args.out / "backup"
+    callbacks = (
+        keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
+        keras.callbacks.TensorBoard(str(args.out / "logs"), write_graph=False),
+    )
+    model = fit(preset, data, args.seed, callbacks, 1 if sys.stdout.isatty() else 2)
+    metrics, report = measure(model, data)
+    draw(args, model, data)
+    print(report)
+    (args.out / "certificate.txt").write_text(f"{report}\n")
+    tf_radogaga.save_model(model, args.out / "model")
+    metrics = {"model": args.model, "seed": args.seed, **metrics, "wall_seconds": time.time() - started}
+    print(json.dumps(metrics, indent=1))
+    write_json(args.out / "metrics.json", metrics)  # its presence marks a finished run
+    shutil.rmtree(backup, ignore_errors=True)
+    print(f"figures, certificate.txt and metrics.json in {args.out}, model in {args.out / 'model'}")
+
+
+if __name__ == "__main__":
+    main()
