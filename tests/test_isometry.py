@@ -109,7 +109,7 @@ def test_shear_shows_off_the_diagonal():
     np.testing.assert_allclose(isometry.gram_matrices(model, rows)[7], expected, atol=1e-5)
     length = np.sqrt(np.diag(expected))
     cosines = np.abs(expected / np.outer(length, length))[np.triu_indices(3, 1)]
-    report = isometry.isometry_report(model, rows)
+    report = isometry.isometry_report(model, rows, jacobian_rows=10)  # along axes found on all rows
     assert report.gram_offdiagonal_mean == pytest.approx(cosines.mean(), rel=1e-4)
     assert report.gram_offdiagonal_max == pytest.approx(cosines.max(), rel=1e-4)
     assert report.gram_diagonal_mean == pytest.approx(np.diag(expected).mean(), rel=1e-4)
@@ -243,6 +243,7 @@ def test_spectrum_is_that_of_numpy(prior):
     mean, axes, _ = isometry.latent_axes(model, rows)
     np.testing.assert_allclose(mean, z.mean(axis=0))
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-6)
+    assert (axes.max(axis=1) == np.abs(axes).max(axis=1)).all()  # a sign that does not depend on the solver
     np.testing.assert_allclose(np.diag(axes @ covariance @ axes.T), variance, rtol=1e-6)
 
 
@@ -341,9 +342,9 @@ def test_the_certificate_holds_the_numbers_and_json_takes_them(curved):
 
 
 def test_the_certificate_counts_the_dimensions_that_hold_most_variance():
-    rows, basis = _flat_data(sd=(30.0, 3.0, 3.0))
+    rows, basis = _flat_data(sd=(3.0, 2.0, 0.3))
     text = str(isometry.isometry_report(_linear(rows, basis / math.sqrt(SCALE)), rows))
-    assert "dimensions that hold 95 % of it           1         of 3" in text
+    assert "dimensions that hold 95 % of it           2         of 3" in text
 
 
 def test_a_loss_that_fixes_no_scale_has_it_fitted():

@@ -198,6 +198,11 @@ class Autoencoder(TrainedOnRows):
             return f"the loss of {type(self).__name__} does not fix the volume of z; use volume='jacobian'."
         if volume == "isometric" and not self.distortion.has_log_volume:
             return f"{type(self.distortion).__name__} has no closed-form volume; use volume='jacobian'."
+        if self.prior.adapted and not self.informative_dimensions:
+            return (
+                "informative_dimensions: 0, no latent direction is known to carry more than noise; call fit or"
+                " adapt_prior, and if that finds none train longer or with a greater lambda1."
+            )
         return None
 
     @property

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_radogaga.distortions import Distortion
 
 ELEMENTS = 2**24
-"""Elements of the tangent vectors held at once, about; `blocks` cuts the rows accordingly."""
+"""Elements of the tangent vectors held at once, about; `block_rows` tells how many rows that is."""
 
 
 def tangents(decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, directions: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -167,8 +167,6 @@ def isometry_gap(model: Autoencoder, rows: Any) -> tf.Tensor:
     Raises:
         NotImplementedError: one of the two is not defined, with the reason.
     """
-    if model.has_log_density and not model.informative_dimensions:
-        raise NotImplementedError("informative_dimensions: 0, so there is no density; call fit or adapt_prior first.")
     return model.log_density(rows, volume="jacobian") - model.log_density(rows, volume="isometric")
 
 

@@ -112,7 +112,8 @@ def dimension_response(mean: np.ndarray, sd: np.ndarray) -> Figure:
     axes.errorbar(np.arange(len(mean)), mean, sd, fmt="o", capsize=3, label="mean, sd over rows")
     axes.axhline(1, color="black", linewidth=1, label="isometric")
     axes.set(xlabel="latent dimension, by variance", ylabel="$D'_i$ times metric scale")
-    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(0, low), 1.1 * high)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     return figure

@@ -52,7 +52,6 @@ class Preset:
     batch_size: int = 256
     steps: int = 4000
     reconstruction_features: bool = True
-    jit_compile: bool = False
 
 
 # data set -> (encoder widths, N, K, (lambda1, lambda2) of RaDOGAGA(d), of RaDOGAGA(log(d)))
@@ -84,7 +83,6 @@ _TOY = {
     "beta_2": 0.9,
     "steps": 20_000,
     "reconstruction_features": False,
-    "jit_compile": True,
 }
 _ARRHYTHMIA = {"covariance_floor": 1e-3, "em_iterations": 100, "steps": 400}
 _UNPRINTED = {
@@ -157,5 +155,5 @@ def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     rate = preset.learning_rate
     if preset.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, preset.steps)
-    model.compile(keras.optimizers.Adam(rate, beta_2=preset.beta_2), jit_compile=preset.jit_compile)
+    model.compile(keras.optimizers.Adam(rate, beta_2=preset.beta_2))
     return model
