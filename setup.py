@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 TRAINERS = ["matplotlib>=3.7", "tqdm>=4.60"]
-DEVELOP = ["pytest>=7", "ruff>=0.4"]
+DEVELOP = ["pytest>=7", "pytest-xdist>=3", "ruff>=0.4"]
 
 setup(
     name="tf_radogaga",

@@ -111,6 +111,13 @@ def test_density_scatter_is_scaled_to_1_and_names_r():
     assert axes.get_title() == f"r = {np.corrcoef(true, model)[0, 1]:.4f}"
 
 
+def test_log_density_scatter_has_the_line_of_equality_and_names_the_error():
+    true = np.linspace(-5, 3, 40)
+    axes = plots.log_density_scatter(true, true + np.where(np.arange(40) < 30, 0.25, 9)).axes[0]
+    assert "0.250 nats" in axes.get_title() and len(axes.collections[0].get_offsets()) == 40
+    np.testing.assert_array_equal(*axes.lines[0].get_data())
+
+
 def test_latent_scatter_pairs_the_first_three_columns():
     rng = np.random.default_rng(0)
     z, density = rng.normal(size=(20, 4)), rng.uniform(size=20)

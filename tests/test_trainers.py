@@ -10,6 +10,7 @@ import pytest
 import score
 import tables
 import train_tabular
+import train_toy
 
 KEYS = {"dataset", "model", "seed", "precision", "recall", "f1", "auroc", "average_precision", "wall_seconds"}
 
@@ -144,7 +145,7 @@ def test_histogram_is_the_sum_of_log_histograms():
     assert model.score_samples(np.array([[0.1, 0.1]]))[0] == pytest.approx(total)
 
 
-@pytest.mark.parametrize("script", [train_tabular.parse_arguments, tables.parse_arguments])
+@pytest.mark.parametrize("script", [train_tabular.parse_arguments, train_toy.parse_arguments, tables.parse_arguments])
 def test_help_teaches(script, capsys):
     with pytest.raises(SystemExit):
         script(["--help"])

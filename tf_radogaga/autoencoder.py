@@ -269,10 +269,11 @@ class Autoencoder(TrainedOnRows):
             self._find_informative(dataset)
 
     def _find_informative(self, dataset: tf.data.Dataset) -> None:
-        """Keeps the principal directions of the latent along which the data vary by more than a share of the noise.
+        """Keeps the directions of the latent along which the data vary by more than a share of the noise.
 
         A direction that carries nothing is either not used by the encoder or not heard by the decoder: its variance
-        in z times the decoder's squared response to it tells both.
+        in z times the decoder's squared response to it tells both. Axes are judged as they are, other directions where
+        the prior is blind to a rotation.
         """
         units = self.encoder.output_units
         directions, count = tf.eye(units), units
@@ -282,16 +283,21 @@ class Autoencoder(TrainedOnRows):
                 rows += len(z)
                 total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
             mean = total / rows
-            covariance = tf.cast(outer / rows - mean[:, None] * mean[None, :], tf.float32)
-            if not self.prior.axis_aligned:
-                directions = tf.transpose(tf.linalg.eigh(covariance)[1])
+            covariance = (outer / rows - mean[:, None] * mean[None, :]) / self.noise_variance
             x = next(iter(dataset))
             z = self._encode(x[:: max(len(x) // PROBED_ROWS, 1)][:PROBED_ROWS])
-            response = self.metric_scale * tf.reduce_mean(
-                tf.linalg.diag_part(geometry.gram(self._decode, self.distortion, z, directions)), axis=0
+            response = tf.reduce_mean(geometry.gram(self._decode, self.distortion, z, directions), axis=0)
+            response = self.metric_scale * tf.cast(response, tf.float64)
+            if not self.prior.axis_aligned:
+                # the parallel sum of both is small in the directions that either of them lacks
+                tiny = 1e-9 * tf.eye(units, dtype=tf.float64)
+                parallel = tf.linalg.inv(tf.linalg.inv(covariance + tiny) + tf.linalg.inv(response + tiny))
+                directions = tf.transpose(tf.linalg.eigh(0.5 * (parallel + tf.transpose(parallel)))[1])
+            along = tf.cast(directions, tf.float64)
+            signal = tf.einsum("ni,ij,nj->n", along, covariance, along) * tf.einsum(
+                "ni,ij,nj->n", along, response, along
             )
-            signal = tf.einsum("ni,ij,nj->n", directions, covariance, directions) * response / self.noise_variance
-            directions = tf.gather(directions, tf.argsort(signal, direction="DESCENDING"))
+            directions = tf.cast(tf.gather(along, tf.argsort(signal, direction="DESCENDING")), tf.float32)
             count = int(tf.reduce_sum(tf.cast(signal > LEAST_SIGNAL, tf.int32)))
         self._directions.assign(tf.eye(units) if count == units else directions)
         self._informative.assign(count)
@@ -309,7 +315,8 @@ class Autoencoder(TrainedOnRows):
         if rows < 1:
             raise ValueError(f"rows: {rows} must be at least 1.")
         self._require_prior_of_z("sample")
-        return self.decode(tf.cast(self.prior.distribution.sample(rows, seed=seed), tf.float32))
+        stateless = None if seed is None else tf.constant([seed, 0])  # an integer would not repeat a draw
+        return self.decode(tf.cast(self.prior.distribution.sample(rows, seed=stateless), tf.float32))
 
     def compress(self, rows: Any) -> bytes:
         """Raw rows as one range-coded string of their rounded latents; about `energy` of those, summed, in nats.

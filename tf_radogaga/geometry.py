@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tf_radogaga.distortions import Distortion
 
-ELEMENTS = 2**24
-"""Elements of the tangent vectors held at once, about; `block_rows` tells how many rows that is."""
+ELEMENTS = 2**21
+"""Elements of tangent vectors held at once; the layers of a convolutional decoder hold many times more."""
 
 
 def tangents(decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, directions: tf.Tensor) -> tuple[tf.Tensor, ...]:

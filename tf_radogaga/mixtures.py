@@ -22,7 +22,7 @@ class Mixture(NamedTuple):
         components, units = self.mean.shape
         whitening = tf.reshape(tf.transpose(self.inverse_cholesky, (2, 0, 1)), (units, components * units))
         offset = tf.linalg.matvec(self.inverse_cholesky, self.mean)
-        whitened = tf.reshape(z @ whitening, (-1, components, units)) - offset
+        whitened = tf.reshape(z @ whitening, (tf.shape(z)[0], components, units)) - offset
         log_scale = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(self.inverse_cholesky)), axis=-1)
         log_norm = self.log_weights + log_scale - 0.5 * units * math.log(2 * math.pi)
         return log_norm - 0.5 * tf.reduce_sum(tf.square(whitened), axis=-1)

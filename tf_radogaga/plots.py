@@ -198,6 +198,23 @@ def density_scatter(true_density: np.ndarray, model_density: np.ndarray) -> Figu
     return figure
 
 
+def log_density_scatter(true_log_density: np.ndarray, log_density: np.ndarray) -> Figure:
+    """True log p(x) (n,) against a model's (n,), both in absolute nats, with the line where they are equal."""
+    true_log_density, log_density = np.asarray(true_log_density), np.asarray(log_density)
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(true_log_density, log_density, s=6, alpha=0.3, linewidths=0)
+    ends = [true_log_density.min(), true_log_density.max()]
+    axes.plot(ends, ends, color="black", linewidth=1, label="equal")
+    axes.set(
+        xlabel="true log p(x) [nats]",
+        ylabel="the model's log p(x) [nats]",
+        title=f"median absolute error {np.median(np.abs(log_density - true_log_density)):.3f} nats",
+    )
+    axes.legend()
+    return figure
+
+
 def latent_scatter(z: np.ndarray, density: np.ndarray) -> Figure:
     """The first three columns of z (n, 2 or more), in pairs, coloured by a density or its logarithm (n,).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from tf_radogaga import randomness
+from tf_radogaga.entropy_model import NoisyDeepFactorized
 from tf_radogaga.mixtures import Mixture, Statistics
 from tf_radogaga.registration import function_name, registered_function
 
@@ -41,7 +43,7 @@ class Prior(keras.layers.Layer):
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """-log P(z) in nats of each example, (B, N) -> (B,)."""
-        return -self.distribution.log_prob(tf.cast(z, self.distribution.dtype))
+        return -tf.cast(self.distribution.log_prob(tf.cast(z, self.distribution.dtype)), tf.float32)
 
     @property
     def distribution(self) -> tfd.Distribution:
@@ -132,7 +134,8 @@ class MixturePrior(Prior):
 
     @property
     def adapted(self) -> bool:
-        return bool(self.is_adapted)
+        with tf.init_scope():
+            return bool(self.is_adapted)
 
     def invalidate(self) -> None:
         self.is_adapted.assign(False)
@@ -245,21 +248,6 @@ class MixturePrior(Prior):
         }
 
 
-class _SampledNoisyDeepFactorized(tfc.NoisyDeepFactorized):
-    """`tfc.NoisyDeepFactorized` that can be drawn from, by inverting its cumulative."""
-
-    def _sample_n(self, n, seed=None):
-        uniform, noise = tf.split(
-            tf.random.stateless_uniform((2 * n, *self.batch_shape), tfp.random.sanitize_seed(seed), 1e-6, 1 - 1e-6), 2
-        )
-        found = tfp.math.find_root_chandrupatla(
-            lambda y: self.base.cdf(y) - uniform,
-            self.base._lower_tail(1e-6),
-            self.base._upper_tail(1e-6),
-        )
-        return found.estimated_root + noise - 0.5
-
-
 @keras.utils.register_keras_serializable(package="tf_radogaga")
 class FactorizedPrior(Prior):
     """Independent dimensions, each with a learned cumulative c_i: the entropy model of learned compression.
@@ -286,9 +274,7 @@ class FactorizedPrior(Prior):
     ):
         super().__init__(name=name)
         self.latent_units, self.filters, self.init_scale = latent_units, tuple(filters), init_scale
-        self.noisy = _SampledNoisyDeepFactorized(
-            batch_shape=(latent_units,), num_filters=self.filters, init_scale=init_scale
-        )
+        self.noisy = NoisyDeepFactorized(batch_shape=(latent_units,), num_filters=self.filters, init_scale=init_scale)
 
     @property
     def distribution(self) -> tfd.Distribution:
@@ -296,23 +282,31 @@ class FactorizedPrior(Prior):
 
     def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
         """As `Prior.log_prob_along`, for directions that are axes."""
-        return tf.linalg.matvec(self.noisy.log_prob(z), tf.reduce_sum(tf.square(directions), axis=0)[None])[:, 0]
+        log_prob = self.noisy.log_prob(tf.cast(z, tf.float32))
+        return tf.linalg.matvec(log_prob, tf.reduce_sum(tf.square(directions), axis=0))
 
     def _coder(self) -> tfc.ContinuousBatchedEntropyModel:
-        return tfc.ContinuousBatchedEntropyModel(self.noisy, coding_rank=2, compression=True)
+        width = float(tf.reduce_max(self.noisy._upper_tail(2**-8) - self.noisy._lower_tail(2**-8)))
+        if not width < 2**14:  # the table of the range coder has 2**16 entries, and overrunning it ends the process
+            raise ValueError(f"prior: it spans {width:.0f} steps of z, too many for range coding; lower lambda2.")
+        return tfc.ContinuousBatchedEntropyModel(self.noisy, coding_rank=2, compression=True, range_coder_precision=16)
 
     def quantize(self, z: tf.Tensor) -> tf.Tensor:
         """The latents (B, N) that `compress` keeps: z rounded to whole steps from each dimension's offset."""
         return self._coder().quantize(z)
 
     def compress(self, z: tf.Tensor) -> bytes:
-        return struct.pack("<I", len(z)) + self._coder().compress(z).numpy()
+        coded = struct.pack("<I", len(z)) + self._coder().compress(tf.cast(z, tf.float32)).numpy()
+        return struct.pack("<I", zlib.crc32(coded)) + coded
 
     def decompress(self, strings: bytes) -> tf.Tensor:
-        if len(strings) < 4:
-            raise ValueError(f"strings: {len(strings)} bytes are no output of compress.")
-        (rows,) = struct.unpack_from("<I", strings)
-        return self._coder().decompress(tf.constant(strings[4:]), broadcast_shape=[rows])
+        if len(strings) < 8 or struct.unpack_from("<I", strings)[0] != zlib.crc32(strings[4:]):
+            raise ValueError(f"strings: these {len(strings)} bytes are no output of compress, or damaged.")
+        (rows,) = struct.unpack_from("<I", strings, 4)
+        try:
+            return self._coder().decompress(tf.constant(strings[8:]), broadcast_shape=[rows])
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError("strings: compressed by another prior than this.") from error
 
     def get_config(self) -> dict:
         return {"latent_units": self.latent_units, "filters": list(self.filters), "init_scale": self.init_scale}
@@ -337,7 +331,7 @@ class NormalPrior(Prior):
         return tfd.MultivariateNormalDiag(tf.zeros(self.latent_units))
 
     def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-        along = tf.linalg.matmul(z, directions, transpose_b=True)
+        along = tf.linalg.matmul(tf.cast(z, tf.float32), directions, transpose_b=True)
         return tf.reduce_sum(tfd.Normal(0.0, 1.0).log_prob(along), axis=-1)
 
     def get_config(self) -> dict:
@@ -349,17 +343,17 @@ class DistributionPrior(Prior):
     """Any `tfd.Distribution` over R^N; parameters that are `tf.Variable`s are learned with the model.
 
     Args:
-        build: a function without arguments that returns the distribution, of event shape (N,), dtype floating. To save
-            a model with it, register it by `tf.keras.utils.register_keras_serializable`; its registered name is
-            accepted too.
+        build: the distribution, of event shape (N,), or a function without arguments that returns it. To save a model
+            give a function registered by `tf.keras.utils.register_keras_serializable`, or its registered name.
 
     Raises:
         ValueError: the event shape is not (N,), or the name is not registered.
     """
 
-    def __init__(self, build: Callable[[], tfd.Distribution] | str, name: str | None = None):
+    def __init__(self, build: tfd.Distribution | Callable[[], tfd.Distribution] | str, name: str | None = None):
         super().__init__(name=name)
-        self.build_distribution = registered_function("build", build)
+        given = isinstance(build, tfd.Distribution)
+        self.build_distribution = (lambda: build) if given else registered_function("build", build)
         self._distribution = self.build_distribution()
         if self._distribution.event_shape.rank != 1 or self._distribution.batch_shape.rank != 0:
             raise ValueError(

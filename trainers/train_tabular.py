@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from runs import callbacks, finish, positive, prepare_out, verbosity
 
 import tf_radogaga
 from tf_radogaga import plots, presets
@@ -37,19 +36,6 @@ keras = tf.keras
 
 REPORTS = 20
 """Progress reports of a training, where passes over the table would be more."""
-
-
-def positive(kind: type) -> Callable[[str], float]:
-    """An argument type: a number above 0."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
-        return value
-
-    parse.__name__ = kind.__name__
-    return parse
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -168,33 +154,6 @@ def choose_preset(args: argparse.Namespace, training_rows: int) -> presets.Prese
     return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
 
 
-def prepare_out(args: argparse.Namespace) -> None:
-    """Makes OUT ready for a new run or for the rest of the same one."""
-    record = args.out / "run.json"
-    if args.overwrite and args.out.exists():
-        if any(args.out.iterdir()) and not record.exists():
-            sys.exit(f"--overwrite: {args.out} holds files but no run.json, so it is no run; choose another folder.")
-        shutil.rmtree(args.out)
-    settings = {k: str(v) for k, v in sorted(vars(args).items()) if k not in ("out", "export", "overwrite")}
-    if (args.out / "metrics.json").exists():
-        sys.exit(f"--out: {args.out} holds a finished run; choose another folder or give --overwrite.")
-    if record.exists():
-        before = json.loads(record.read_text())
-        changed = {k: (before.get(k), v) for k, v in settings.items() if before.get(k) != v}
-        if changed:
-            sys.exit(f"--out: {args.out} holds an interrupted run with other settings {changed}; give --overwrite.")
-        print(f"going on with the interrupted run in {args.out}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_json(record, settings)
-
-
-def write_json(path: Path, value: dict) -> None:
-    """Whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.replace(path)
-
-
 def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
     """Scores the test half, sets the threshold, and writes the figures; returns the metrics."""
     scored = [(model.energy(rows).numpy(), labels) for rows, labels in data.test]
@@ -219,13 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
     preset = choose_preset(args, data.training_rows)
     prepare_out(args)
     print(f"{args.dataset}: {data.training_rows} rows to train on; {preset}")
-    backup = args.out / "backup"
-    callbacks = (
-        keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
-        keras.callbacks.TensorBoard(str(args.out / "logs"), write_graph=False),
-    )
-    verbose = 1 if sys.stdout.isatty() else 2
-    model = train(preset, data, args.seed, callbacks, args.patience, verbose)
+    model = train(preset, data, args.seed, callbacks(args.out), args.patience, verbosity())
     if preset.em_iterations:
         print("mixture after training, mean -log likelihood in nats:", dict(model.prior.adaptation))
     metrics = report(args, data, model)
@@ -233,11 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args.export:
         print(f"SavedModel: {tf_radogaga.export_saved_model(model, args.export)}")
     identity = {"dataset": args.dataset, "model": args.model, "seed": args.seed}
-    metrics = {**identity, **metrics, "wall_seconds": time.time() - started}
-    print(json.dumps(metrics, indent=1))
-    write_json(args.out / "metrics.json", metrics)  # its presence marks a finished run
-    shutil.rmtree(backup, ignore_errors=True)
-    print(f"figures and metrics.json in {args.out}, model in {args.out / 'model'}")
+    finish(args.out, {**identity, **metrics, "wall_seconds": time.time() - started})
 
 
 if __name__ == "__main__":

@@ -12,26 +12,21 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
-import shutil
-import sys
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import tensorflow as tf
-from train_tabular import Data, positive, prepare_out, train, write_json
+from runs import callbacks, finish, positive, prepare_out, verbosity
+from train_tabular import Data, train
 
 import tf_radogaga
 from tf_radogaga import isometry, plots, presets
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.datasets import toy
 from tf_radogaga.preprocessing import PassThrough
-
-keras = tf.keras
 
 AUTHORS = "radogaga_toy.csv"
 GAUGES = {"learned": "learned", "none": None}
@@ -143,6 +138,8 @@ def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData) -> Non
         "gram.png": plots.gram_matrix(isometry.gram_matrices(model, rows[::20]).numpy().mean(axis=0)),
         "spectrum.png": plots.latent_spectrum(*isometry.latent_spectrum(model, rows)),
     }
+    if model.has_log_density:
+        figures["log_density.png"] = plots.log_density_scatter(data.log_density, model.log_density(rows).numpy())
     for name, figure in figures.items():
         figure.savefig(args.out / name, dpi=120)
 
@@ -154,22 +151,13 @@ def main(arguments: list[str] | None = None) -> None:
     preset = choose_preset(args.model, args.gauge, args.distortion, args.steps)
     prepare_out(args)
     print(f"{len(data.rows)} rows in {data.rows.shape[1]} dimensions; {preset}")
-    backup = args.out / "backup"
-    callbacks = (
-        keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
-        keras.callbacks.TensorBoard(str(args.out / "logs"), write_graph=False),
-    )
-    model = fit(preset, data, args.seed, callbacks, 1 if sys.stdout.isatty() else 2)
+    model = fit(preset, data, args.seed, callbacks(args.out), verbosity())
     metrics, report = measure(model, data)
     draw(args, model, data)
     print(report)
     (args.out / "certificate.txt").write_text(f"{report}\n")
     tf_radogaga.save_model(model, args.out / "model")
-    metrics = {"model": args.model, "seed": args.seed, **metrics, "wall_seconds": time.time() - started}
-    print(json.dumps(metrics, indent=1))
-    write_json(args.out / "metrics.json", metrics)  # its presence marks a finished run
-    shutil.rmtree(backup, ignore_errors=True)
-    print(f"figures, certificate.txt and metrics.json in {args.out}, model in {args.out / 'model'}")
+    finish(args.out, {"model": args.model, "seed": args.seed, **metrics, "wall_seconds": time.time() - started})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,508 @@
+"""The densities of `Autoencoder.log_density`: their integrals, closed forms, dimensions, and what goes with them."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from conftest import scaled, small_model
+from scipy import stats
+
+from tf_radogaga import (
+    DAGMM,
+    DenseNetwork,
+    MeanSquaredError,
+    MixturePrior,
+    RaDOGAGA,
+    SumSquaredError,
+    export_saved_model,
+    geometry,
+    load_model,
+    save_model,
+)
+from tf_radogaga.distortions import BinaryCrossEntropy, FunctionDistortion, ScaledSquaredError
+from tf_radogaga.priors import DistributionPrior, FactorizedPrior, NormalPrior
+
+tfd = tfp.distributions
+
+VOLUMES = ("isometric", "jacobian")
+SCALE = 2 * 40.0 / 12
+"""metric_scale of the models that are set by hand."""
+
+
+class Exponential(ScaledSquaredError):
+    """a(x) = exp(x_0 / 2), a metric without curvature: it has an isometric latent."""
+
+    def scale(self, x):
+        return tf.exp(0.5 * x[:, 0])
+
+
+def _rotation(units, seed=0):
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(units, units)))[0]
+
+
+def _linear(kernel, prior, rows, inverse=None, kind=RaDOGAGA, **options):
+    """x_hat = z kernel, z = x inverse, by default of the pseudoinverse, set by hand; the prior adapted to the rows."""
+    units, width = kernel.shape
+    if kind is RaDOGAGA:
+        options = {"lambda1": 1.0, "lambda2": 40.0, "gauge": None, **options}
+    model = kind(DenseNetwork(width, (), units), DenseNetwork(units, (), width), prior, **options)
+    model.decoder.dense[0].kernel.assign(kernel)
+    model.encoder.dense[0].kernel.assign(np.linalg.pinv(kernel) if inverse is None else inverse)
+    model.adapt_prior(rows)
+    return model
+
+
+def _isometric_kernel(units, width):
+    """Orthonormal rows / sqrt(metric_scale)."""
+    return _rotation(width)[:units] / math.sqrt(SCALE)
+
+
+def _rows(kernel, n=500, seed=1):
+    """Rows on the manifold of the decoder, from standard normal latents."""
+    return (np.random.default_rng(seed).normal(size=(n, len(kernel))) @ kernel).astype(np.float32)
+
+
+def _batch_volume(model, rows, directions=None):
+    """1/2 log det(J' J) by reverse-mode differentiation, float64."""
+    z = model.encode(rows)
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        x_hat = model.decode(z)
+    jacobian = tape.batch_jacobian(x_hat, z).numpy().astype(np.float64)
+    if directions is not None:
+        jacobian = jacobian @ np.transpose(directions)
+    return 0.5 * np.linalg.slogdet(np.swapaxes(jacobian, 1, 2) @ jacobian)[1]
+
+
+# Densities integrate
+
+
+def _two_modes(n, rng):
+    return np.where(rng.random((n, 1)) < 0.4, -1.0, 1.0) + 0.6 * rng.normal(size=(n, 1))
+
+
+def _two_modes_log_density(x):
+    return np.log(0.4 * stats.norm.pdf(x[:, 0], -1, 0.6) + 0.6 * stats.norm.pdf(x[:, 0], 1, 0.6))
+
+
+def _wave(n, rng):
+    x = rng.normal(size=(n, 2)) * [1.0, 0.6]
+    return x + np.stack([np.zeros(n), 0.3 * np.sin(1.5 * x[:, 0])], axis=1)
+
+
+def _wave_log_density(x):
+    return stats.norm.logpdf(x[:, 0]) + stats.norm.logpdf(x[:, 1], 0.3 * np.sin(1.5 * x[:, 0]), 0.6)
+
+
+@pytest.mark.parametrize(
+    ("draw", "truth", "components", "steps"),
+    [(_two_modes, _two_modes_log_density, 2, 1500), (_wave, _wave_log_density, 3, 1200)],
+    ids=["one-dimension", "two-dimensions"],
+)
+def test_a_trained_density_integrates_to_one_and_is_the_datas(draw, truth, components, steps):
+    """Over a grid of eight standard deviations, which no datum leaves."""
+    x = draw(4000, np.random.default_rng(0)).astype(np.float32)
+    width = x.shape[1]
+    networks = DenseNetwork(width, (16,), width), DenseNetwork(width, (16,), width)
+    prior = MixturePrior(width, components, dropout=0.0, em_iterations=30)
+    model = RaDOGAGA(*networks, prior, lambda1=1000.0, lambda2=100.0, h="identity")
+    model.compile(tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.03, steps)), 500)
+    model.fit(x, batch_size=256, steps_per_epoch=steps, verbose=0)
+    cell = 0.02 if width == 1 else 0.05
+    axis = np.arange(-4.8, 4.8, cell)
+    grid = np.stack(np.meshgrid(*[axis] * width), axis=-1).reshape(-1, width).astype(np.float32)
+    integrals = {v: np.exp(model.log_density(grid, v)).sum() * cell**width for v in VOLUMES}
+    assert integrals["isometric"] == pytest.approx(1, abs=0.05)
+    assert integrals["jacobian"] == pytest.approx(1, abs=0.02)
+    for volume in VOLUMES:
+        assert np.mean(truth(x) - model.log_density(x, volume)) == pytest.approx(0, abs=0.03)
+
+
+# Closed forms
+
+
+@pytest.mark.parametrize(
+    ("standard", "units", "width"), [(True, 2, 2), (True, 2, 3), (False, 1, 1), (False, 2, 2), (False, 3, 5)]
+)
+def test_a_linear_isometric_model_has_the_density_of_its_gaussian(standard, units, width):
+    """On the manifold, where it is narrower than the data space."""
+    kernel, rng = _isometric_kernel(units, width), np.random.default_rng(2)
+    mean, factor = np.zeros(units), np.eye(units)
+    if not standard:
+        mean, factor = rng.normal(size=units), np.tril(rng.normal(size=(units, units))) + 2 * np.eye(units)
+    prior = NormalPrior(units)
+    if not standard:
+        parameters = tf.constant(mean, tf.float32), tf.constant(factor, tf.float32)
+        prior = DistributionPrior(lambda: tfd.MultivariateNormalTriL(*parameters))
+    rows = _rows(kernel)
+    model = _linear(kernel, prior, rows)
+    covariance = kernel.T @ factor @ factor.T @ kernel
+    expected = stats.multivariate_normal(mean @ kernel, covariance, allow_singular=True).logpdf(rows)
+    for volume in VOLUMES:
+        np.testing.assert_allclose(model.log_density(rows, volume), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_the_isometric_volume_trusts_the_scale_of_z_and_the_jacobian_measures_it():
+    """The decoder scaled by c and the encoder by 1 / c: the same model of the data."""
+    kernel, c = _isometric_kernel(2, 3), 1.7
+    rows = _rows(kernel)
+    model, stretched = (_linear(k, MixturePrior(2, 1, covariance_floor=1e-9), rows) for k in (kernel, c * kernel))
+    np.testing.assert_allclose(stretched.decode(stretched.encode(rows)), model.decode(model.encode(rows)), atol=1e-5)
+    exact, again = (m.log_density(rows, "jacobian") for m in (model, stretched))
+    np.testing.assert_allclose(exact, again, atol=1e-4)
+    gain = stretched.log_density(rows, "isometric") - model.log_density(rows, "isometric")
+    np.testing.assert_allclose(gain, 2 * math.log(c), atol=1e-4)
+
+
+def test_the_metric_of_the_distortion_enters_the_isometric_volume_alone():
+    """n/2 log a(x), a = 1, 1/M and exp(x_0 / 2), with n below M."""
+    kernel = _isometric_kernel(2, 3)
+    rows = _rows(kernel)
+    expected = {SumSquaredError: 0.0, MeanSquaredError: math.log(1 / 3), Exponential: 0.5 * rows[:, 0]}
+    plain = _linear(kernel, NormalPrior(2), rows)
+    for distortion, volume in expected.items():
+        model = _linear(kernel, NormalPrior(2), rows, distortion=distortion())
+        gain = model.log_density(rows, "isometric") - plain.log_density(rows, "isometric")
+        np.testing.assert_allclose(gain, np.broadcast_to(volume, 500), atol=1e-4)
+        np.testing.assert_array_equal(model.log_density(rows, "jacobian"), plain.log_density(rows, "jacobian"))
+
+
+def test_both_volumes_agree_where_the_decoder_is_isometric_in_the_mean_squared_error():
+    kernel = _isometric_kernel(2, 3) * math.sqrt(3)
+    rows = _rows(kernel)
+    model = _linear(kernel, NormalPrior(2), rows, distortion=MeanSquaredError())
+    expected = stats.multivariate_normal(np.zeros(3), kernel.T @ kernel, allow_singular=True).logpdf(rows)
+    for volume in VOLUMES:
+        np.testing.assert_allclose(model.log_density(rows, volume), expected, atol=1e-4)
+
+
+class Unrolled(tf.keras.layers.Layer):
+    """x -> z, the isometric latent of `Exponential`: 4 sqrt(scale) exp(w / 4), complex in two dimensions; or back."""
+
+    def __init__(self, units, back=False):
+        super().__init__()
+        self.input_units = self.output_units = units
+        self.back = back
+
+    def call(self, x):
+        radius = 4 * math.sqrt(SCALE)
+        if self.input_units == 1:
+            return 4 * tf.math.log(x / radius) if self.back else radius * tf.exp(x / 4)
+        if self.back:
+            return 4 * tf.stack([0.5 * tf.math.log(tf.reduce_sum(x**2, 1) / radius**2), tf.atan2(x[:, 1], x[:, 0])], 1)
+        return radius * tf.exp(x[:, :1] / 4) * tf.stack([tf.cos(x[:, 1] / 4), tf.sin(x[:, 1] / 4)], axis=1)
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_both_volumes_agree_where_a_curved_decoder_is_isometric_in_a_metric_that_varies(units):
+    """And are the change of variables, p(x) = P(z) |dz/dx|, |dz/dx| = (metric_scale a(x))^(n/2)."""
+    x = np.random.default_rng(0).normal(size=(500, units)).astype(np.float32)
+    networks = Unrolled(units), Unrolled(units, back=True)
+    model = RaDOGAGA(*networks, MixturePrior(units, 1), lambda1=1.0, lambda2=40.0, gauge=None, distortion=Exponential())
+    model.adapt_prior(x)
+    np.testing.assert_allclose(model.decode(model.encode(x)), x, atol=1e-4)
+    assert model.informative_dimensions == units
+    expected = -model.energy(x) + 0.5 * units * (math.log(SCALE) + 0.5 * x[:, 0])
+    for volume in VOLUMES:
+        np.testing.assert_allclose(model.log_density(x, volume), expected, atol=1e-3)
+
+
+# The volume by the Jacobian
+
+
+def _small(rows, *arguments, **options):
+    """A `small_model` of random weights, its prior adapted without EM."""
+    model = small_model(*arguments, preprocess=scaled(rows), **options)
+    model.prior.em_iterations = 0
+    model.adapt_prior(rows)
+    return model
+
+
+def test_the_jacobian_volume_is_half_the_log_determinant_of_the_jacobians_gram_matrix(rows):
+    model = _small(rows)
+    assert model.informative_dimensions == 2
+    expected = -model.energy(rows) - _batch_volume(model, rows)
+    np.testing.assert_allclose(model.log_density(rows, "jacobian"), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_densities_do_not_depend_on_the_batch(rows, monkeypatch):
+    rows = rows[:60]
+    model = _small(rows)
+    whole = {volume: model.log_density(rows, volume) for volume in VOLUMES}
+    monkeypatch.setattr(geometry, "ELEMENTS", 8 * model.informative_dimensions * 4)
+    assert geometry.block_rows(4, model.informative_dimensions) == 8
+    for volume in VOLUMES:
+        assert whole[volume].shape == (60,)
+        np.testing.assert_allclose(model.log_density(rows, volume), whole[volume], rtol=1e-4)
+        np.testing.assert_allclose(model.log_density(rows[59:], volume), whole[volume][59:], rtol=1e-4)
+
+
+# Informative dimensions
+
+
+def _dead_axis(how):
+    """A linear model of three latent units in four columns whose second unit carries nothing, as kernel and inverse."""
+    kernel = np.zeros((3, 4))
+    kernel[[0, 2]] = _isometric_kernel(2, 3) @ np.eye(3, 4)
+    inverse = np.linalg.pinv(kernel)
+    if how == "deaf decoder":  # the second unit copies the fourth column, which the decoder leaves out
+        inverse[3, 1] = 1
+    if how == "mute encoder":  # the second unit stays at 0, which the decoder would put into the fourth column
+        kernel[1, 3] = 1
+    return kernel, inverse
+
+
+def _dead_rows(kernel, inverse):
+    """Rows on the manifold of the two live units, with noise in the fourth column where the encoder looks."""
+    rng = np.random.default_rng(1)
+    z = np.where(rng.random((400, 1)) < 0.5, [4.0, 0.0], [-4.0, 1.0]) + rng.normal(size=(400, 2)) * [1.0, 0.5]
+    noise = 2 * rng.normal(size=(400, 1)) * np.eye(4)[3] * inverse[3, 1]
+    return (z @ kernel[[0, 2]] + noise).astype(np.float32)
+
+
+def _perturbed_factorized(units):
+    """A FactorizedPrior each of whose dimensions differs; those of two units are the first and last of three."""
+    prior, rng = FactorizedPrior(units, init_scale=2.0), np.random.default_rng(0)
+    for variable in prior.trainable_variables:
+        values = rng.normal(0, 0.5, (3, *variable.shape[1:]))
+        variable.assign_add(values if units == 3 else values[::2])
+    for variable in prior.trainable_variables:
+        if "bias" in variable.name:  # these start at random
+            values = rng.normal(0, 0.5, (3, *variable.shape[1:]))
+            variable.assign(values if units == 3 else values[::2])
+    return prior
+
+
+PRIORS = {
+    "normal": NormalPrior,
+    "gaussian": lambda units: MixturePrior(units, 1),
+    "mixture": lambda units: MixturePrior(units, 2, em_iterations=3),
+    "factorized": _perturbed_factorized,
+}
+
+
+@pytest.mark.parametrize(
+    ("prior", "how"),
+    [
+        ("normal", "both"),
+        ("gaussian", "both"),
+        ("gaussian", "deaf decoder"),
+        ("gaussian", "mute encoder"),
+        ("factorized", "both"),
+        ("factorized", "deaf decoder"),
+    ],
+)
+def test_a_dead_dimension_does_not_count(prior, how):
+    """The density is that of the model without it."""
+    kernel, inverse = _dead_axis(how)
+    rows = _dead_rows(kernel, inverse)
+    model = _linear(kernel, PRIORS[prior](3), rows, inverse)
+    narrow = _linear(kernel[[0, 2]], PRIORS[prior](2), rows, inverse[:, [0, 2]])
+    assert (model.informative_dimensions, narrow.informative_dimensions) == (2, 2)
+    directions = model.informative_directions
+    np.testing.assert_allclose(tf.matmul(directions, directions, transpose_b=True), np.eye(2), atol=1e-5)
+    np.testing.assert_allclose(directions[:, 1], 0, atol=0.05)
+    for volume in VOLUMES:
+        found, expected = (m.log_density(rows, volume) for m in (model, narrow))
+        assert found.shape == (400,)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=0.02 if how == "deaf decoder" else 2e-3)
+
+
+@pytest.mark.parametrize("prior", ["normal", "mixture"])
+def test_a_dead_direction_is_found_aslant_where_the_prior_allows_it(prior):
+    kernel, inverse = _dead_axis("both")
+    rows, rotation = _dead_rows(kernel, inverse), _rotation(3)
+    model = _linear(rotation @ kernel, PRIORS[prior](3), rows, inverse @ rotation.T)
+    narrow = _linear(kernel[[0, 2]], PRIORS[prior](2), rows, inverse[:, [0, 2]])
+    assert model.informative_dimensions == 2
+    np.testing.assert_allclose(model.informative_directions @ rotation[:, 1:2], 0, atol=1e-3)
+    for volume in VOLUMES:
+        np.testing.assert_allclose(
+            model.log_density(rows, volume), narrow.log_density(rows, volume), rtol=1e-3, atol=2e-3
+        )
+
+
+def test_a_direction_the_decoder_leaves_out_is_found_among_others_of_the_same_variance():
+    """Principal directions of the latent alone would be arbitrary here."""
+    kernel, inverse = _dead_axis("deaf decoder")
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(400, 3))
+    z = (z - z.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T, ddof=0))).T @ _rotation(3)
+    rows = (z @ kernel + z[:, 1:2] * np.eye(4)[3]).astype(np.float32)
+    model = _linear(kernel, NormalPrior(3), rows, inverse)
+    assert model.informative_dimensions == 2
+    np.testing.assert_allclose(model.informative_directions[:, 1], 0, atol=1e-3)
+    narrow = _linear(kernel[[0, 2]], NormalPrior(2), rows, inverse[:, [0, 2]])
+    for volume in VOLUMES:
+        np.testing.assert_allclose(model.log_density(rows, volume), narrow.log_density(rows, volume), atol=1e-3)
+
+
+def test_the_informative_dimensions_survive_saving_and_are_served(tmp_path):
+    kernel, inverse = _dead_axis("both")
+    rows = _dead_rows(kernel, inverse)
+    model = _linear(kernel, MixturePrior(3, 2, em_iterations=3), rows, inverse)
+    save_model(model, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert loaded.informative_dimensions == 2
+    np.testing.assert_array_equal(loaded.informative_directions, model.informative_directions)
+    for volume in VOLUMES:
+        np.testing.assert_allclose(loaded.log_density(rows, volume), model.log_density(rows, volume), rtol=1e-6)
+    served = tf.saved_model.load(str(export_saved_model(model, tmp_path / "served")))
+    found = served.signatures["serving_default"](features=tf.constant(rows))["log_density"]
+    np.testing.assert_allclose(found, model.log_density(rows), rtol=1e-4, atol=1e-4)
+
+
+def test_a_prior_without_marginals_has_no_density_where_a_dimension_is_dead():
+    kernel, inverse = _dead_axis("both")
+    rows = _dead_rows(kernel, inverse)
+    model = _linear(kernel, DistributionPrior(lambda: tfd.MultivariateNormalDiag(tf.zeros(3))), rows, inverse)
+    for volume in VOLUMES:
+        with pytest.raises(NotImplementedError, match="DistributionPrior has no closed-form marginal on 2 of 3"):
+            model.log_density(rows, volume)
+
+
+@pytest.mark.parametrize("prior", ["normal", "gaussian", "factorized"])
+def test_a_collapsed_model_has_no_density(prior):
+    rows = _rows(_isometric_kernel(3, 4))
+    model = _linear(np.zeros((3, 4)), PRIORS[prior](3), rows)
+    assert model.informative_dimensions == 0 and not model.has_log_density
+    for volume in VOLUMES:
+        with pytest.raises(NotImplementedError, match="informative_dimensions: 0"):
+            model.log_density(rows, volume)
+
+
+# What has no density
+
+
+def test_dagmm_has_the_density_of_the_change_of_variables_alone():
+    """Linear and with one component, it is the Gaussian of the data's moments, whatever the scale of z."""
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(500, 2)) @ rng.normal(size=(2, 2)) + [1, 2]).astype(np.float32)
+    expected = stats.multivariate_normal(rows.mean(axis=0), np.cov(rows.T, ddof=0)).logpdf(rows)
+    for scale in (1.0, 5.0):
+        model = _linear(scale * rng.normal(size=(2, 2)), MixturePrior(2, 1, covariance_floor=1e-9), rows, kind=DAGMM)
+        assert not model.has_log_density
+        with pytest.raises(NotImplementedError, match="loss of DAGMM does not fix the volume of z; use volume="):
+            model.log_density(rows)
+        np.testing.assert_allclose(model.log_density(rows, "jacobian"), expected, atol=1e-3)
+
+
+def test_dagmm_counts_every_dimension(rows):
+    model = _small(rows, "dagmm")
+    assert model.informative_dimensions == 2
+    expected = -model.energy(rows) - _batch_volume(model, rows)
+    np.testing.assert_allclose(model.log_density(rows, "jacobian"), expected, rtol=1e-4, atol=1e-3)
+
+
+def _quartic(x, y):
+    return tf.reduce_sum((x - y) ** 2 + (x - y) ** 4, axis=1)
+
+
+@pytest.mark.parametrize("distortion", [FunctionDistortion(_quartic), BinaryCrossEntropy()], ids=["own", "entropy"])
+def test_a_distortion_without_a_closed_volume_has_the_jacobians_density(rows, distortion):
+    model = _small(rows, distortion=distortion)
+    assert not model.has_log_density
+    with pytest.raises(NotImplementedError, match=f"{type(distortion).__name__} has no closed-form volume; use volume"):
+        model.log_density(rows)
+    expected = -model.energy(rows) - _batch_volume(model, rows)
+    np.testing.assert_allclose(model.log_density(rows, "jacobian"), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["log", "dagmm"])
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_with_reconstruction_features_there_is_no_density(rows, kind, volume):
+    model = _small(rows, kind, reconstruction_features=True)
+    assert not model.has_log_density
+    with pytest.raises(NotImplementedError, match="reconstruction_features: the prior sees more than z"):
+        model.log_density(rows, volume)
+
+
+def test_an_unknown_volume_is_refused(rows):
+    with pytest.raises(ValueError, match="volume: 'other' is not one of"):
+        small_model().log_density(rows, volume="other")
+
+
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_a_model_that_was_not_fitted_has_no_density(rows, volume):
+    with pytest.raises(RuntimeError, match="call fit or adapt_prior first"):
+        small_model().log_density(rows, volume)
+    kernel = _isometric_kernel(2, 3)
+    model = _linear(kernel, NormalPrior(2), _rows(kernel))
+    fresh = RaDOGAGA(model.encoder, model.decoder, model.prior, 1.0, 40.0, gauge=None)
+    with pytest.raises(NotImplementedError, match=r"informative_dimensions: 0.*call fit or adapt_prior"):
+        fresh.log_density(_rows(kernel), volume)
+
+
+# Sampling and coding
+
+
+def test_samples_of_a_linear_model_are_its_gaussian():
+    kernel = _isometric_kernel(2, 3)
+    factor = np.array([[2.0, 0.0], [1.5, 0.5]])
+    prior = DistributionPrior(lambda: tfd.MultivariateNormalTriL([1.0, -2.0], tf.constant(factor, tf.float32)))
+    model = _linear(kernel, prior, _rows(kernel))
+    model.decoder.dense[0].bias.assign([5.0, 0.0, -1.0])
+    n = 20000
+    sample = model.sample(n, seed=0).numpy()
+    assert sample.shape == (n, 3) and sample.dtype == np.float32
+    covariance = kernel.T @ factor @ factor.T @ kernel
+    variance = np.diag(covariance)
+    distance = np.abs(sample.mean(axis=0) - ([1.0, -2.0] @ kernel + [5, 0, -1]))
+    assert (distance < 4 * np.sqrt(variance / n)).all()
+    error = np.sqrt((covariance**2 + np.outer(variance, variance)) / n)
+    assert (np.abs(np.cov(sample.T) - covariance) < 4 * error).all()
+
+
+@pytest.mark.parametrize("prior", ["normal", "gaussian", "factorized"])
+def test_samples_of_every_prior_are_repeated_by_their_seed(prior):
+    kernel = _isometric_kernel(3, 4)
+    model = _linear(kernel, PRIORS[prior](3), _rows(kernel))
+    first, again, other = (model.sample(6, seed=seed).numpy() for seed in (1, 1, 2))
+    assert first.shape == (6, 4)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any() and (model.sample(6).numpy() != model.sample(6).numpy()).any()
+
+
+def test_samples_lie_where_the_data_do():
+    """A mixture's samples have the moments of the latents it was adapted to."""
+    kernel, inverse = _dead_axis("both")
+    x = _dead_rows(kernel, inverse)
+    sample = _linear(kernel, MixturePrior(3, 2, em_iterations=3), x, inverse).sample(20000, seed=0).numpy()
+    np.testing.assert_allclose(sample.mean(axis=0), x.mean(axis=0), atol=0.05)
+    np.testing.assert_allclose(np.cov(sample.T), np.cov(x.T), atol=0.05)
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_no_rows_cannot_be_sampled(count):
+    kernel = _isometric_kernel(2, 3)
+    model = _linear(kernel, NormalPrior(2), _rows(kernel))
+    with pytest.raises(ValueError, match=f"rows: {count} must be at least 1"):
+        model.sample(count)
+
+
+def test_decompressing_decodes_the_quantized_latents():
+    kernel = _isometric_kernel(2, 3)
+    rows = _rows(kernel, n=100) * 5
+    model = _linear(kernel, FactorizedPrior(2), rows)
+    found = model.decompress(model.compress(rows))
+    quantized = model.prior.quantize(model.encode(rows))
+    np.testing.assert_array_equal(found, model.decode(quantized))
+    z = model.encode(rows)
+    assert np.abs(quantized - z).max() <= 0.5 + 1e-4
+    error = tf.reduce_mean(tf.reduce_sum((found - rows) ** 2, axis=1))
+    assert float(error) == pytest.approx(2 / 12 / SCALE, rel=0.2)  # the noise of the loss: sigma2 in each dimension
+
+
+def test_reconstruction_features_cannot_be_sampled_nor_coded(rows):
+    model = _small(rows, reconstruction_features=True)
+    for call in (lambda: model.sample(3), lambda: model.compress(rows)):
+        with pytest.raises(NotImplementedError, match="with reconstruction_features the prior sees more than z"):
+            call()
+
+
+def test_a_model_whose_prior_has_no_range_coder_says_so(rows):
+    model = _small(rows)
+    with pytest.raises(NotImplementedError, match="MixturePrior has no range coder; train with a FactorizedPrior"):
+        model.compress(rows)

@@ -1,0 +1,43 @@
+"""The factorized density of learned compression, made fast to invert and able to sample."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+import tensorflow_compression as tfc
+import tensorflow_probability as tfp
+
+
+class NoisyDeepFactorized(tfc.NoisyDeepFactorized):
+    """`tfc.NoisyDeepFactorized` that can be drawn from, its cumulative inverted by bisection: the library's search
+    walks from 0 in steps of 0.1, thousands of them for wide latents."""
+
+    def _solve(self, logit: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+        """y between low and high with c(y) = sigmoid(logit)."""
+        for _ in range(50):
+            middle = 0.5 * (low + high)
+            below = self.base._logits_cumulative(middle) < logit
+            low, high = tf.where(below, middle, low), tf.where(below, high, middle)
+        return tf.stop_gradient(0.5 * (low + high))
+
+    def _quantile(self, probability: float) -> tf.Tensor:
+        far = tf.fill(self.batch_shape, 2.0**24)
+        return self._solve(math.log(probability / (1 - probability)), -far, far)
+
+    def _quantization_offset(self):
+        median = self._quantile(0.5)
+        return median - tf.round(median)
+
+    def _lower_tail(self, tail_mass):
+        return self._quantile(tail_mass / 2)
+
+    def _upper_tail(self, tail_mass):
+        return self._quantile(1 - tail_mass / 2)
+
+    def _sample_n(self, n, seed=None):
+        uniform, noise = tf.split(
+            tf.random.stateless_uniform((2 * n, *self.batch_shape), tfp.random.sanitize_seed(seed), 1e-6, 1 - 1e-6), 2
+        )
+        low, high = (tf.broadcast_to(self._quantile(p), tf.shape(uniform)) for p in (0.9e-6, 1 - 0.9e-6))
+        return self._solve(tf.math.log(uniform) - tf.math.log1p(-uniform), low, high) + noise - 0.5

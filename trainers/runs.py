@@ -1,0 +1,75 @@
+"""The folder of a run: its settings, what it takes to go on after an interruption, its metrics."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+
+keras = tf.keras
+
+
+def positive(kind: type) -> Callable[[str], float]:
+    """An argument type: a number above 0."""
+
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse
+
+
+def prepare_out(args: argparse.Namespace) -> None:
+    """Makes OUT ready for a new run or for the rest of the same one."""
+    record = args.out / "run.json"
+    if args.overwrite and args.out.exists():
+        if any(args.out.iterdir()) and not record.exists():
+            sys.exit(f"--overwrite: {args.out} holds files but no run.json, so it is no run; choose another folder.")
+        shutil.rmtree(args.out)
+    settings = {k: str(v) for k, v in sorted(vars(args).items()) if k not in ("out", "export", "overwrite")}
+    if (args.out / "metrics.json").exists():
+        sys.exit(f"--out: {args.out} holds a finished run; choose another folder or give --overwrite.")
+    if record.exists():
+        before = json.loads(record.read_text())
+        changed = {k: (before.get(k), v) for k, v in settings.items() if before.get(k) != v}
+        if changed:
+            sys.exit(f"--out: {args.out} holds an interrupted run with other settings {changed}; give --overwrite.")
+        print(f"going on with the interrupted run in {args.out}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    _write_json(record, settings)
+
+
+def _write_json(path: Path, value: dict) -> None:
+    """Whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.replace(path)
+
+
+def callbacks(out: Path) -> tuple[keras.callbacks.Callback, ...]:
+    """Backups to go on from, and TensorBoard."""
+    return (
+        keras.callbacks.BackupAndRestore(str(out / "backup"), delete_checkpoint=False),
+        keras.callbacks.TensorBoard(str(out / "logs"), write_graph=False),
+    )
+
+
+def verbosity() -> int:
+    """A progress bar for a terminal, a line an epoch for a file."""
+    return 1 if sys.stdout.isatty() else 2
+
+
+def finish(out: Path, metrics: dict) -> None:
+    """Prints and writes metrics.json, whose presence marks a finished run."""
+    print(json.dumps(metrics, indent=1))
+    _write_json(out / "metrics.json", metrics)
+    shutil.rmtree(out / "backup", ignore_errors=True)
+    print(f"figures and metrics.json in {out}, model in {out / 'model'}")
