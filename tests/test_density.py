@@ -26,6 +26,13 @@ from tf_radogaga.priors import DistributionPrior, FactorizedPrior, NormalPrior
 
 tfd = tfp.distributions
 
+
+class FittingNormal(NormalPrior):
+    """Stands for a learned prior that has reached the law of z, which these models are set to have."""
+
+    learned = True
+
+
 VOLUMES = ("isometric", "jacobian")
 SCALE = 2 * 40.0 / 12
 """metric_scale of the models that are set by hand."""
@@ -132,9 +139,9 @@ def test_a_linear_isometric_model_has_the_density_of_its_gaussian(standard, unit
     mean, factor = np.zeros(units), np.eye(units)
     if not standard:
         mean, factor = rng.normal(size=units), np.tril(rng.normal(size=(units, units))) + 2 * np.eye(units)
-    prior = NormalPrior(units)
+    prior = FittingNormal(units)
     if not standard:
-        parameters = tf.constant(mean, tf.float32), tf.constant(factor, tf.float32)
+        parameters = tf.Variable(mean, dtype=tf.float32), tf.Variable(factor, dtype=tf.float32)
         prior = DistributionPrior(lambda: tfd.MultivariateNormalTriL(*parameters))
     rows = _rows(kernel)
     model = _linear(kernel, prior, rows)
@@ -161,9 +168,9 @@ def test_the_metric_of_the_distortion_enters_the_isometric_volume_alone():
     kernel = _isometric_kernel(2, 3)
     rows = _rows(kernel)
     expected = {SumSquaredError: 0.0, MeanSquaredError: math.log(1 / 3), Exponential: 0.5 * rows[:, 0]}
-    plain = _linear(kernel, NormalPrior(2), rows)
+    plain = _linear(kernel, FittingNormal(2), rows)
     for distortion, volume in expected.items():
-        model = _linear(kernel, NormalPrior(2), rows, distortion=distortion())
+        model = _linear(kernel, FittingNormal(2), rows, distortion=distortion())
         gain = model.log_density(rows, "isometric") - plain.log_density(rows, "isometric")
         np.testing.assert_allclose(gain, np.broadcast_to(volume, 500), atol=1e-4)
         np.testing.assert_array_equal(model.log_density(rows, "jacobian"), plain.log_density(rows, "jacobian"))
@@ -172,7 +179,7 @@ def test_the_metric_of_the_distortion_enters_the_isometric_volume_alone():
 def test_both_volumes_agree_where_the_decoder_is_isometric_in_the_mean_squared_error():
     kernel = _isometric_kernel(2, 3) * math.sqrt(3)
     rows = _rows(kernel)
-    model = _linear(kernel, NormalPrior(2), rows, distortion=MeanSquaredError())
+    model = _linear(kernel, FittingNormal(2), rows, distortion=MeanSquaredError())
     expected = stats.multivariate_normal(np.zeros(3), kernel.T @ kernel, allow_singular=True).logpdf(rows)
     for volume in VOLUMES:
         np.testing.assert_allclose(model.log_density(rows, volume), expected, atol=1e-4)
@@ -276,7 +283,7 @@ def _perturbed_factorized(units):
 
 
 PRIORS = {
-    "normal": NormalPrior,
+    "normal": FittingNormal,
     "gaussian": lambda units: MixturePrior(units, 1),
     "mixture": lambda units: MixturePrior(units, 2, em_iterations=3),
     "factorized": _perturbed_factorized,
@@ -331,10 +338,10 @@ def test_a_direction_the_decoder_leaves_out_is_found_among_others_of_the_same_va
     z = rng.normal(size=(400, 3))
     z = (z - z.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T, ddof=0))).T @ _rotation(3)
     rows = (z @ kernel + z[:, 1:2] * np.eye(4)[3]).astype(np.float32)
-    model = _linear(kernel, NormalPrior(3), rows, inverse)
+    model = _linear(kernel, FittingNormal(3), rows, inverse)
     assert model.informative_dimensions == 2
     np.testing.assert_allclose(model.informative_directions[:, 1], 0, atol=1e-3)
-    narrow = _linear(kernel[[0, 2]], NormalPrior(2), rows, inverse[:, [0, 2]])
+    narrow = _linear(kernel[[0, 2]], FittingNormal(2), rows, inverse[:, [0, 2]])
     for volume in VOLUMES:
         np.testing.assert_allclose(model.log_density(rows, volume), narrow.log_density(rows, volume), atol=1e-3)
 
@@ -357,10 +364,25 @@ def test_the_informative_dimensions_survive_saving_and_are_served(tmp_path):
 def test_a_prior_without_marginals_has_no_density_where_a_dimension_is_dead():
     kernel, inverse = _dead_axis("both")
     rows = _dead_rows(kernel, inverse)
-    model = _linear(kernel, DistributionPrior(lambda: tfd.MultivariateNormalDiag(tf.zeros(3))), rows, inverse)
+    model = _linear(
+        kernel, DistributionPrior(lambda: tfd.MultivariateNormalDiag(tf.Variable(tf.zeros(3)))), rows, inverse
+    )
+    assert not model.has_log_density  # so that it can still be exported
     for volume in VOLUMES:
         with pytest.raises(NotImplementedError, match="DistributionPrior has no closed-form marginal on 2 of 3"):
             model.log_density(rows, volume)
+
+
+def test_under_a_fixed_prior_the_jacobian_alone_gives_a_density():
+    """The latent bends towards N(0, 1), so 1 / sqrt(metric_scale) is not its unit: the integral is 1 nevertheless."""
+    rows = np.random.default_rng(0).normal(0, 2, (4000, 1)).astype(np.float32)
+    model = RaDOGAGA(DenseNetwork(1, (), 1), DenseNetwork(1, (), 1), tfd.MultivariateNormalDiag(tf.zeros(1)), 100, 100)
+    model.compile(tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, 1000)), 500)
+    model.fit(rows, batch_size=256, steps_per_epoch=1000, verbose=0)
+    grid = np.linspace(-16, 16, 2001, dtype=np.float32)[:, None]
+    assert np.exp(model.log_density(grid, "jacobian")).sum() * (grid[1] - grid[0]) == pytest.approx(1, abs=0.02)
+    with pytest.raises(NotImplementedError, match=r"DistributionPrior is fixed.*volume='jacobian'"):
+        model.log_density(rows)
 
 
 @pytest.mark.parametrize("prior", ["normal", "gaussian", "factorized"])
@@ -429,7 +451,7 @@ def test_a_model_that_was_not_fitted_has_no_density(rows, volume):
     with pytest.raises(RuntimeError, match="call fit or adapt_prior first"):
         small_model().log_density(rows, volume)
     kernel = _isometric_kernel(2, 3)
-    model = _linear(kernel, NormalPrior(2), _rows(kernel))
+    model = _linear(kernel, FittingNormal(2), _rows(kernel))
     fresh = RaDOGAGA(model.encoder, model.decoder, model.prior, 1.0, 40.0, gauge=None)
     with pytest.raises(NotImplementedError, match=r"informative_dimensions: 0.*call fit or adapt_prior"):
         fresh.log_density(_rows(kernel), volume)
@@ -477,7 +499,7 @@ def test_samples_lie_where_the_data_do():
 @pytest.mark.parametrize("count", [0, -3])
 def test_no_rows_cannot_be_sampled(count):
     kernel = _isometric_kernel(2, 3)
-    model = _linear(kernel, NormalPrior(2), _rows(kernel))
+    model = _linear(kernel, FittingNormal(2), _rows(kernel))
     with pytest.raises(ValueError, match=f"rows: {count} must be at least 1"):
         model.sample(count)
 

@@ -535,3 +535,26 @@ def test_a_distribution_of_another_shape_is_refused(build, shapes):
 def test_a_distribution_of_another_width_than_the_latent_is_refused():
     with pytest.raises(ValueError, match="prior: 3 units where the 2 latent units"):
         _model(DistributionPrior(lambda: tfd.MultivariateNormalDiag(tf.zeros(3))))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NormalPrior(0), "latent_units: 0 must be at least 1"),
+        (lambda: FactorizedPrior(2, init_scale=-1.0), "init_scale: -1.0 must be positive"),
+        (lambda: MixturePrior(2, 0), "components: 0 must be at least 1"),
+        (lambda: MixturePrior(2, 2, dropout=1.0), "dropout: 1.0 must be in"),
+        (lambda: MixturePrior(2, 2, covariance_floor=-1.0), "covariance_floor: -1.0"),
+    ],
+)
+def test_wrong_arguments_of_priors_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("prior", [None, NormalPrior, 3])
+def test_what_is_no_prior_is_refused_by_name(prior):
+    with pytest.raises(TypeError, match=r"prior: .* is neither a Prior nor a tfd.Distribution"):
+        RaDOGAGA(DenseNetwork(3, (), 2), DenseNetwork(2, (), 3), prior, 1, 1)
+    with pytest.raises(TypeError, match="build: "):
+        DistributionPrior(lambda: prior)

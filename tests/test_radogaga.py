@@ -6,13 +6,16 @@ import tensorflow as tf
 from conftest import fitted, scaled, small_model
 
 from tf_radogaga import (
+    BinaryCrossEntropy,
     DenseNetwork,
     Distortion,
     EuclideanNorm,
     FactorizedPrior,
+    FunctionDistortion,
     MeanSquaredError,
     MixturePrior,
     RaDOGAGA,
+    StructuralDissimilarity,
     SumSquaredError,
     save_model,
 )
@@ -225,6 +228,36 @@ def test_a_distortion_without_closed_forms_trains_and_says_it_has_no_density(row
         model.log_density(rows)
     with pytest.raises(TypeError, match="Cosine: not registered"):
         save_model(model, "unused")
+
+
+@pytest.mark.parametrize(
+    ("distortion", "message"),
+    [
+        (lambda x, y: (x - y) ** 2, "one number per example"),
+        (lambda x, y: tf.reduce_sum((x - y) ** 2), "one number per example"),
+        (StructuralDissimilarity(), "reshape the rows to images"),
+    ],
+)
+def test_a_distortion_that_does_not_fit_the_rows_is_refused_at_once(distortion, message):
+    with pytest.raises(ValueError, match=message):
+        small_model(distortion=distortion)
+
+
+@pytest.mark.parametrize("name", ["bce", "ssim"])
+def test_other_metrics_train_and_have_the_jacobians_density(name, rows):
+    """Rows of 4 as images of 2 x 2, all within 0..1."""
+    preprocess = scaled(rows)
+    distortion = BinaryCrossEntropy()
+    if name == "ssim":
+        ssim = StructuralDissimilarity(window=2)
+        distortion = FunctionDistortion(lambda x, y: ssim(tf.reshape(x, (-1, 2, 2, 1)), tf.reshape(y, (-1, 2, 2, 1))))
+    decoder = DenseNetwork(2, (8,), 4, output_activation="sigmoid")
+    model = RaDOGAGA(
+        DenseNetwork(4, (8,), 2), decoder, MixturePrior(2, 2), 10, 100, distortion=distortion, preprocess=preprocess
+    )
+    first, last = fitted(model, rows, epochs=30, compiled=True).history.history["loss"][::29]
+    assert last < first
+    assert not model.has_log_density and np.isfinite(model.log_density(rows, "jacobian")).all()
 
 
 def test_a_distortion_without_a_metric_is_refused():

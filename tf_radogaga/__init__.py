@@ -42,12 +42,12 @@ from tf_radogaga.distortions import (  # noqa: E402
     UpwardConvexError,
 )
 from tf_radogaga.isometry import isometry_report  # noqa: E402
+from tf_radogaga.mixtures import MixturePrior  # noqa: E402
 from tf_radogaga.networks import DenseNetwork  # noqa: E402
 from tf_radogaga.preprocessing import MinMaxScaling, PassThrough, TableEncoding  # noqa: E402
 from tf_radogaga.priors import (  # noqa: E402
     DistributionPrior,
     FactorizedPrior,
-    MixturePrior,
     NormalPrior,
     Prior,
 )

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tf_radogaga import geometry, randomness
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
-from tf_radogaga.priors import Prior
+from tf_radogaga.priors import Prior, as_prior
 from tf_radogaga.training import TrainedOnRows
 
 keras = tf.keras
@@ -24,7 +24,7 @@ LEAST_SIGNAL = 0.1
 """A latent direction is informative when the data's variance along it exceeds this share of the noise's."""
 
 PROBED_ROWS = 64
-"""Training rows at which the decoder's response is measured."""
+"""Training rows at which the decoder's response is measured, at least, where there are as many."""
 
 
 class Autoencoder(TrainedOnRows):
@@ -36,7 +36,7 @@ class Autoencoder(TrainedOnRows):
     Args:
         encoder: x -> latent, a layer with `input_units` and `output_units`, such as `DenseNetwork`.
         decoder: latent -> x_hat, likewise.
-        prior: P(z); over N + 2 dimensions with `reconstruction_features`.
+        prior: P(z), a `Prior` or a `tfd.Distribution`; over N + 2 dimensions with `reconstruction_features`.
         preprocess: adapted layer from raw rows to x; default: rows are x.
         distortion: D(x, y), default the sum of squared errors; or a function (x, y) -> (B,) of your own.
         reconstruction_features: the prior sees [z, ||x - x_hat|| / ||x||, cos(x, x_hat)] as in DAGMM; the decoder sees
@@ -54,18 +54,22 @@ class Autoencoder(TrainedOnRows):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.encoder, self.decoder, self.prior = encoder, decoder, prior
+        self.encoder, self.decoder, self.prior = encoder, decoder, as_prior(prior)
         self.preprocess = preprocess or PassThrough(encoder.input_units)
         wide_prior = encoder.output_units + 2 * reconstruction_features
-        for name, found, needed, why in (
+        for part, found, needed, why in (
             ("encoder", encoder.input_units, self.preprocess.width, "columns of preprocess"),
             ("decoder", decoder.input_units, encoder.output_units, "latent units of the encoder"),
             ("decoder", decoder.output_units, encoder.input_units, "columns of x"),
-            ("prior", getattr(prior, "latent_units", wide_prior), wide_prior, "latent units and features"),
+            ("prior", getattr(self.prior, "latent_units", wide_prior), wide_prior, "latent units and features"),
         ):
             if found != needed:
-                raise ValueError(f"{name}: {found} units where the {needed} {why} are needed.")
+                raise ValueError(f"{part}: {found} units where the {needed} {why} are needed.")
         self.distortion = as_distortion(distortion)
+        example = tf.zeros((1, self.preprocess.width))
+        found = tf.convert_to_tensor(self.distortion(example, example)).shape
+        if found != (1,):
+            raise ValueError(f"distortion: {found} for {example.shape} rows; one number per example, (B,), is needed.")
         self.reconstruction_features = reconstruction_features
         self.threshold = self.add_weight(
             "threshold", (), initializer=keras.initializers.Constant(math.inf), trainable=False
@@ -198,10 +202,20 @@ class Autoencoder(TrainedOnRows):
             return f"the loss of {type(self).__name__} does not fix the volume of z; use volume='jacobian'."
         if volume == "isometric" and not self.distortion.has_log_volume:
             return f"{type(self.distortion).__name__} has no closed-form volume; use volume='jacobian'."
+        if volume == "isometric" and not self.prior.learned:
+            return (
+                f"{type(self.prior).__name__} is fixed, so the latent bends towards it and is not isometric; use"
+                " volume='jacobian' or a prior that is learned."
+            )
         if self.prior.adapted and not self.informative_dimensions:
             return (
                 "informative_dimensions: 0, no latent direction is known to carry more than noise; call fit or"
                 " adapt_prior, and if that finds none train longer or with a greater lambda1."
+            )
+        if self.informative_dimensions < self.encoder.output_units and not self.prior.has_marginals:
+            return (
+                f"{type(self.prior).__name__} has no closed-form marginal on {self.informative_dimensions} of"
+                f" {self.encoder.output_units} dimensions; train with fewer latent units, so that all are informative."
             )
         return None
 
@@ -217,8 +231,8 @@ class Autoencoder(TrainedOnRows):
             isometric   log p(x) = log P(z) + n/2 log(metric_scale) + 1/2 sum_j log alpha_j(A(x))     (free)
             jacobian    log p(x) = log P(z) - 1/2 log det(J' J),     J = dx_hat/dz                    (exact)
 
-        Their difference is the isometry gap, `isometry.isometry_gap`; both speak of x_hat where x lies off the
-        manifold. Source: Kato et al., ICML 2020, Eq. 15-17; the change of variables.
+        Their difference is the isometry gap, `isometry.isometry_gap`. Where x lies off the manifold P(z) and J speak of
+        its image x_hat. Source: Kato et al., ICML 2020, Eq. 15-17; the change of variables.
 
         Args:
             rows: as `energy`.
@@ -278,15 +292,16 @@ class Autoencoder(TrainedOnRows):
         units = self.encoder.output_units
         directions, count = tf.eye(units), units
         if self.metric_scale is not None:
-            rows, total, outer = 0, 0.0, 0.0
-            for z in dataset.map(lambda x: tf.cast(self._encode(x), tf.float64)):
-                rows += len(z)
+            rows, total, outer, probed = 0, 0.0, 0.0, tf.zeros((0, units))
+            for z in dataset.map(self._encode):
+                probed = tf.concat([probed, z[:: max(len(z) // PROBED_ROWS, 1)]], axis=0)
+                while len(probed) > 2 * PROBED_ROWS:
+                    probed = probed[::2]
+                rows, z = rows + len(z), tf.cast(z, tf.float64)
                 total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
             mean = total / rows
             covariance = (outer / rows - mean[:, None] * mean[None, :]) / self.noise_variance
-            x = next(iter(dataset))
-            z = self._encode(x[:: max(len(x) // PROBED_ROWS, 1)][:PROBED_ROWS])
-            response = tf.reduce_mean(geometry.gram(self._decode, self.distortion, z, directions), axis=0)
+            response = tf.reduce_mean(geometry.gram(self._decode, self.distortion, probed, directions), axis=0)
             response = self.metric_scale * tf.cast(response, tf.float64)
             if not self.prior.axis_aligned:
                 # the parallel sum of both is small in the directions that either of them lacks
@@ -331,10 +346,10 @@ class Autoencoder(TrainedOnRows):
         return self.prior.compress(self.encode(rows))
 
     def decompress(self, strings: bytes) -> tf.Tensor:
-        """x_hat (B, M), in the preprocessed space, of the latents that `compress` rounded.
+        """x_hat (B, M), in the preprocessed space, of the latents that `compress` of this very model rounded.
 
         Raises:
-            ValueError: not such a string.
+            ValueError: a string that is damaged, or no output of `compress`.
         """
         return self.decode(self.prior.decompress(strings))
 

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.priors import MixturePrior
+from tf_radogaga.mixtures import MixturePrior
 
 keras = tf.keras
 

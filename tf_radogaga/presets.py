@@ -18,9 +18,9 @@ import tensorflow as tf
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.dagmm import DAGMM
 from tf_radogaga.distortions import DownwardConvexError, MeanSquaredError, SumSquaredError
+from tf_radogaga.mixtures import MixturePrior
 from tf_radogaga.networks import DenseNetwork
 from tf_radogaga.preprocessing import Preprocessing
-from tf_radogaga.priors import MixturePrior
 from tf_radogaga.radogaga import RaDOGAGA
 
 keras = tf.keras

@@ -70,7 +70,8 @@ class RaDOGAGA(Autoencoder):
         L = -log P(z) + lambda1 h(D(x, x_hat)) + lambda2 D(x_hat, x_breve)
 
     At the optimum one unit of z moves x by 1 / sqrt(2 lambda2 sigma2), in orthogonal directions, and
-    2 * coding / N, shown as `isometry` while training, is 1.
+    2 * coding / N, shown as `isometry` while training, is 1. This takes a prior that is learned: a fixed P(z) bends z
+    towards itself.
 
     Sources: Kato et al., ICML 2020, Eq. 4-17; `gauge="learned"` is this package's addition, see `LatentGauge`.
 
@@ -145,7 +146,7 @@ class RaDOGAGA(Autoencoder):
         }
 
     def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """`isometry`: 2 * coding / N, which tends to 1."""
+        """`isometry`: 2 * coding / N, which tends to 1, or to n / N where n of N dimensions are informative."""
         return {"isometry": 2 * terms["coding"] / self.latent_units}
 
     def _draw_noise(self, shape: tf.Tensor, training: bool) -> tf.Tensor:

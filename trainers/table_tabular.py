@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from baselines import BASELINES, SLOW_ROWS, baseline_energies
 from records import digest, mean_sd
+from runs import positive
 from train_tabular import in_memory, train
 
 from tf_radogaga import presets
@@ -41,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--datasets", nargs="+", choices=list(tabular.ANOMALY_SHARE), default=["thyroid", "arrhythmia"])
     add("--models", nargs="+", choices=METHODS, default=list(METHODS), help="rows of the table (default: all)")
-    add("--seeds", type=int, default=20, help="splits and trainings of each method (default: %(default)s)")
+    add("--seeds", type=positive(int), default=20, help="splits and trainings of each method (default: %(default)s)")
     add("--preset", choices=("paper", "small"), default="paper", help="network sizes: arXiv v1 Table 2 or Table 3")
-    add("--steps", type=int, help="cap on the training steps of the models")
+    add("--steps", type=positive(int), help="cap on the training steps of the models")
     add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; downloaded to ~/.cache/tf_radogaga without it")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import train_toy
 from records import digest, mean_sd
+from runs import positive
 
 HELP = "density and isometry on toy data (ICML 2020, section 5.2)"
 KEY = ("variant", "seed", "settings")
@@ -41,8 +42,8 @@ COLUMNS = {  # heading: (metric, digits)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), help="rows (default: all)")
-    add("--seeds", type=int, default=5, help="trainings of each variant (default: %(default)s)")
-    add("--steps", type=int, help="training steps (default: the preset's)")
+    add("--seeds", type=positive(int), default=5, help="trainings of each variant (default: %(default)s)")
+    add("--steps", type=positive(int), help="training steps (default: the preset's)")
 
 
 def jobs(args: argparse.Namespace) -> list[tuple]:
