@@ -149,6 +149,11 @@ def test_linear_networks_and_a_factorized_prior_recover_principal_components(h):
     np.testing.assert_allclose(np.sum(columns**2, axis=1) * model.metric_scale, 1, rtol=0.03)
     np.testing.assert_allclose(latent[order] / (model.metric_scale * variances[2:]), 1, rtol=0.03)
     assert model.informative_dimensions == 3
+    scores = (x - x.mean(axis=0)) @ axes[:, 2:]
+    expected = -0.5 * np.sum(scores**2 / variances[2:] + np.log(2 * math.pi * variances[2:]), axis=1)
+    assert np.median(np.abs(model.log_density(x) - expected)) < 0.1
+    rate = model.prior.rate(model.prior.quantize(model.encode(x)))
+    assert 8 * len(model.compress(x)) * math.log(2) == pytest.approx(float(tf.reduce_sum(rate)), rel=0.02)
 
 
 def test_reconstruction_features_of_a_zero_row_are_finite(rows):
