@@ -123,7 +123,7 @@ def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, isometry.Isome
     }, report
 
 
-def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData) -> None:
+def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData, report: isometry.IsometryReport) -> None:
     """Figures 7 and 8, and those of the certificate."""
     rows = data.rows.astype(np.float32)
     energy = model.energy(rows).numpy()
@@ -136,9 +136,12 @@ def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData) -> Non
         "figure8.png": plots.density_scatter(density, np.exp(energy.min() - energy)),
         "tangents.png": plots.tangent_scatter(latent, tangent),
         "gram.png": plots.gram_matrix(isometry.gram_matrices(model, rows[::20]).numpy().mean(axis=0)),
-        "spectrum.png": plots.latent_spectrum(*isometry.latent_spectrum(model, rows)),
+        "spectrum.png": plots.latent_spectrum(report.spectrum, report.cumulative_share),
+        "response.png": plots.dimension_response(report.response_mean, report.response_sd),
+        "traversals.png": plots.traversal(isometry.traversals(model, rows).numpy(), report.spectrum),
     }
     if model.has_log_density:
+        figures["isometry_gap.png"] = plots.isometry_gap(isometry.isometry_gap(model, rows).numpy())
         figures["log_density.png"] = plots.log_density_scatter(data.log_density, model.log_density(rows).numpy())
     for name, figure in figures.items():
         figure.savefig(args.out / name, dpi=120)
@@ -153,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{len(data.rows)} rows in {data.rows.shape[1]} dimensions; {preset}")
     model = fit(preset, data, args.seed, callbacks(args.out), verbosity())
     metrics, report = measure(model, data)
-    draw(args, model, data)
+    draw(args, model, data, report)
     print(report)
     (args.out / "certificate.txt").write_text(f"{report}\n")
     tf_radogaga.save_model(model, args.out / "model")
