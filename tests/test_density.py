@@ -7,6 +7,17 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from conftest import scaled, small_model
+from linear_models import (
+    PRIORS,
+    SCALE,
+    FittingNormal,
+    dead_axis,
+    dead_rows,
+    isometric_kernel,
+    linear_model,
+    rotation_matrix,
+    rows_along,
+)
 from scipy import stats
 
 from tf_radogaga import (
@@ -22,20 +33,12 @@ from tf_radogaga import (
     save_model,
 )
 from tf_radogaga.distortions import BinaryCrossEntropy, FunctionDistortion, ScaledSquaredError
-from tf_radogaga.priors import DistributionPrior, FactorizedPrior, NormalPrior
+from tf_radogaga.priors import DistributionPrior
 
 tfd = tfp.distributions
 
 
-class FittingNormal(NormalPrior):
-    """Stands for a learned prior that has reached the law of z, which these models are set to have."""
-
-    learned = True
-
-
 VOLUMES = ("isometric", "jacobian")
-SCALE = 2 * 40.0 / 12
-"""metric_scale of the models that are set by hand."""
 
 
 class Exponential(ScaledSquaredError):
@@ -43,32 +46,6 @@ class Exponential(ScaledSquaredError):
 
     def scale(self, x):
         return tf.exp(0.5 * x[:, 0])
-
-
-def _rotation(units, seed=0):
-    return np.linalg.qr(np.random.default_rng(seed).normal(size=(units, units)))[0]
-
-
-def _linear(kernel, prior, rows, inverse=None, kind=RaDOGAGA, **options):
-    """x_hat = z kernel, z = x inverse, by default of the pseudoinverse, set by hand; the prior adapted to the rows."""
-    units, width = kernel.shape
-    if kind is RaDOGAGA:
-        options = {"lambda1": 1.0, "lambda2": 40.0, "gauge": None, **options}
-    model = kind(DenseNetwork(width, (), units), DenseNetwork(units, (), width), prior, **options)
-    model.decoder.dense[0].kernel.assign(kernel)
-    model.encoder.dense[0].kernel.assign(np.linalg.pinv(kernel) if inverse is None else inverse)
-    model.adapt_prior(rows)
-    return model
-
-
-def _isometric_kernel(units, width):
-    """Orthonormal rows / sqrt(metric_scale)."""
-    return _rotation(width)[:units] / math.sqrt(SCALE)
-
-
-def _rows(kernel, n=500, seed=1):
-    """Rows on the manifold of the decoder, from standard normal latents."""
-    return (np.random.default_rng(seed).normal(size=(n, len(kernel))) @ kernel).astype(np.float32)
 
 
 def _batch_volume(model, rows, directions=None):
@@ -135,7 +112,7 @@ def test_a_trained_density_integrates_to_one_and_is_the_datas(draw, truth, compo
 )
 def test_a_linear_isometric_model_has_the_density_of_its_gaussian(standard, units, width):
     """On the manifold, where it is narrower than the data space."""
-    kernel, rng = _isometric_kernel(units, width), np.random.default_rng(2)
+    kernel, rng = isometric_kernel(units, width), np.random.default_rng(2)
     mean, factor = np.zeros(units), np.eye(units)
     if not standard:
         mean, factor = rng.normal(size=units), np.tril(rng.normal(size=(units, units))) + 2 * np.eye(units)
@@ -143,8 +120,8 @@ def test_a_linear_isometric_model_has_the_density_of_its_gaussian(standard, unit
     if not standard:
         parameters = tf.Variable(mean, dtype=tf.float32), tf.Variable(factor, dtype=tf.float32)
         prior = DistributionPrior(lambda: tfd.MultivariateNormalTriL(*parameters))
-    rows = _rows(kernel)
-    model = _linear(kernel, prior, rows)
+    rows = rows_along(kernel)
+    model = linear_model(kernel, prior, rows)
     covariance = kernel.T @ factor @ factor.T @ kernel
     expected = stats.multivariate_normal(mean @ kernel, covariance, allow_singular=True).logpdf(rows)
     for volume in VOLUMES:
@@ -153,9 +130,9 @@ def test_a_linear_isometric_model_has_the_density_of_its_gaussian(standard, unit
 
 def test_the_isometric_volume_trusts_the_scale_of_z_and_the_jacobian_measures_it():
     """The decoder scaled by c and the encoder by 1 / c: the same model of the data."""
-    kernel, c = _isometric_kernel(2, 3), 1.7
-    rows = _rows(kernel)
-    model, stretched = (_linear(k, MixturePrior(2, 1, covariance_floor=1e-9), rows) for k in (kernel, c * kernel))
+    kernel, c = isometric_kernel(2, 3), 1.7
+    rows = rows_along(kernel)
+    model, stretched = (linear_model(k, MixturePrior(2, 1, covariance_floor=1e-9), rows) for k in (kernel, c * kernel))
     np.testing.assert_allclose(stretched.decode(stretched.encode(rows)), model.decode(model.encode(rows)), atol=1e-5)
     exact, again = (m.log_density(rows, "jacobian") for m in (model, stretched))
     np.testing.assert_allclose(exact, again, atol=1e-4)
@@ -165,21 +142,21 @@ def test_the_isometric_volume_trusts_the_scale_of_z_and_the_jacobian_measures_it
 
 def test_the_metric_of_the_distortion_enters_the_isometric_volume_alone():
     """n/2 log a(x), a = 1, 1/M and exp(x_0 / 2), with n below M."""
-    kernel = _isometric_kernel(2, 3)
-    rows = _rows(kernel)
+    kernel = isometric_kernel(2, 3)
+    rows = rows_along(kernel)
     expected = {SumSquaredError: 0.0, MeanSquaredError: math.log(1 / 3), Exponential: 0.5 * rows[:, 0]}
-    plain = _linear(kernel, FittingNormal(2), rows)
+    plain = linear_model(kernel, FittingNormal(2), rows)
     for distortion, volume in expected.items():
-        model = _linear(kernel, FittingNormal(2), rows, distortion=distortion())
+        model = linear_model(kernel, FittingNormal(2), rows, distortion=distortion())
         gain = model.log_density(rows, "isometric") - plain.log_density(rows, "isometric")
         np.testing.assert_allclose(gain, np.broadcast_to(volume, 500), atol=1e-4)
         np.testing.assert_array_equal(model.log_density(rows, "jacobian"), plain.log_density(rows, "jacobian"))
 
 
 def test_both_volumes_agree_where_the_decoder_is_isometric_in_the_mean_squared_error():
-    kernel = _isometric_kernel(2, 3) * math.sqrt(3)
-    rows = _rows(kernel)
-    model = _linear(kernel, FittingNormal(2), rows, distortion=MeanSquaredError())
+    kernel = isometric_kernel(2, 3) * math.sqrt(3)
+    rows = rows_along(kernel)
+    model = linear_model(kernel, FittingNormal(2), rows, distortion=MeanSquaredError())
     expected = stats.multivariate_normal(np.zeros(3), kernel.T @ kernel, allow_singular=True).logpdf(rows)
     for volume in VOLUMES:
         np.testing.assert_allclose(model.log_density(rows, volume), expected, atol=1e-4)
@@ -249,47 +226,6 @@ def test_densities_do_not_depend_on_the_batch(rows, monkeypatch):
 # Informative dimensions
 
 
-def _dead_axis(how):
-    """A linear model of three latent units in four columns whose second unit carries nothing, as kernel and inverse."""
-    kernel = np.zeros((3, 4))
-    kernel[[0, 2]] = _isometric_kernel(2, 3) @ np.eye(3, 4)
-    inverse = np.linalg.pinv(kernel)
-    if how == "deaf decoder":  # the second unit copies the fourth column, which the decoder leaves out
-        inverse[3, 1] = 1
-    if how == "mute encoder":  # the second unit stays at 0, which the decoder would put into the fourth column
-        kernel[1, 3] = 1
-    return kernel, inverse
-
-
-def _dead_rows(kernel, inverse):
-    """Rows on the manifold of the two live units, with noise in the fourth column where the encoder looks."""
-    rng = np.random.default_rng(1)
-    z = np.where(rng.random((400, 1)) < 0.5, [4.0, 0.0], [-4.0, 1.0]) + rng.normal(size=(400, 2)) * [1.0, 0.5]
-    noise = 2 * rng.normal(size=(400, 1)) * np.eye(4)[3] * inverse[3, 1]
-    return (z @ kernel[[0, 2]] + noise).astype(np.float32)
-
-
-def _perturbed_factorized(units):
-    """A FactorizedPrior each of whose dimensions differs; those of two units are the first and last of three."""
-    prior, rng = FactorizedPrior(units, init_scale=2.0), np.random.default_rng(0)
-    for variable in prior.trainable_variables:
-        values = rng.normal(0, 0.5, (3, *variable.shape[1:]))
-        variable.assign_add(values if units == 3 else values[::2])
-    for variable in prior.trainable_variables:
-        if "bias" in variable.name:  # these start at random
-            values = rng.normal(0, 0.5, (3, *variable.shape[1:]))
-            variable.assign(values if units == 3 else values[::2])
-    return prior
-
-
-PRIORS = {
-    "normal": FittingNormal,
-    "gaussian": lambda units: MixturePrior(units, 1),
-    "mixture": lambda units: MixturePrior(units, 2, em_iterations=3),
-    "factorized": _perturbed_factorized,
-}
-
-
 @pytest.mark.parametrize(
     ("prior", "how"),
     [
@@ -303,10 +239,10 @@ PRIORS = {
 )
 def test_a_dead_dimension_does_not_count(prior, how):
     """The density is that of the model without it."""
-    kernel, inverse = _dead_axis(how)
-    rows = _dead_rows(kernel, inverse)
-    model = _linear(kernel, PRIORS[prior](3), rows, inverse)
-    narrow = _linear(kernel[[0, 2]], PRIORS[prior](2), rows, inverse[:, [0, 2]])
+    kernel, inverse = dead_axis(how)
+    rows = dead_rows(kernel, inverse)
+    model = linear_model(kernel, PRIORS[prior](3), rows, inverse)
+    narrow = linear_model(kernel[[0, 2]], PRIORS[prior](2), rows, inverse[:, [0, 2]])
     assert (model.informative_dimensions, narrow.informative_dimensions) == (2, 2)
     directions = model.informative_directions
     np.testing.assert_allclose(tf.matmul(directions, directions, transpose_b=True), np.eye(2), atol=1e-5)
@@ -319,10 +255,10 @@ def test_a_dead_dimension_does_not_count(prior, how):
 
 @pytest.mark.parametrize("prior", ["normal", "mixture"])
 def test_a_dead_direction_is_found_aslant_where_the_prior_allows_it(prior):
-    kernel, inverse = _dead_axis("both")
-    rows, rotation = _dead_rows(kernel, inverse), _rotation(3)
-    model = _linear(rotation @ kernel, PRIORS[prior](3), rows, inverse @ rotation.T)
-    narrow = _linear(kernel[[0, 2]], PRIORS[prior](2), rows, inverse[:, [0, 2]])
+    kernel, inverse = dead_axis("both")
+    rows, rotation = dead_rows(kernel, inverse), rotation_matrix(3)
+    model = linear_model(rotation @ kernel, PRIORS[prior](3), rows, inverse @ rotation.T)
+    narrow = linear_model(kernel[[0, 2]], PRIORS[prior](2), rows, inverse[:, [0, 2]])
     assert model.informative_dimensions == 2
     np.testing.assert_allclose(model.informative_directions @ rotation[:, 1:2], 0, atol=1e-3)
     for volume in VOLUMES:
@@ -333,23 +269,23 @@ def test_a_dead_direction_is_found_aslant_where_the_prior_allows_it(prior):
 
 def test_a_direction_the_decoder_leaves_out_is_found_among_others_of_the_same_variance():
     """Principal directions of the latent alone would be arbitrary here."""
-    kernel, inverse = _dead_axis("deaf decoder")
+    kernel, inverse = dead_axis("deaf decoder")
     rng = np.random.default_rng(0)
     z = rng.normal(size=(400, 3))
-    z = (z - z.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T, ddof=0))).T @ _rotation(3)
+    z = (z - z.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T, ddof=0))).T @ rotation_matrix(3)
     rows = (z @ kernel + z[:, 1:2] * np.eye(4)[3]).astype(np.float32)
-    model = _linear(kernel, FittingNormal(3), rows, inverse)
+    model = linear_model(kernel, FittingNormal(3), rows, inverse)
     assert model.informative_dimensions == 2
     np.testing.assert_allclose(model.informative_directions[:, 1], 0, atol=1e-3)
-    narrow = _linear(kernel[[0, 2]], FittingNormal(2), rows, inverse[:, [0, 2]])
+    narrow = linear_model(kernel[[0, 2]], FittingNormal(2), rows, inverse[:, [0, 2]])
     for volume in VOLUMES:
         np.testing.assert_allclose(model.log_density(rows, volume), narrow.log_density(rows, volume), atol=1e-3)
 
 
 def test_the_informative_dimensions_survive_saving_and_are_served(tmp_path):
-    kernel, inverse = _dead_axis("both")
-    rows = _dead_rows(kernel, inverse)
-    model = _linear(kernel, MixturePrior(3, 2, em_iterations=3), rows, inverse)
+    kernel, inverse = dead_axis("both")
+    rows = dead_rows(kernel, inverse)
+    model = linear_model(kernel, MixturePrior(3, 2, em_iterations=3), rows, inverse)
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
     assert loaded.informative_dimensions == 2
@@ -362,9 +298,9 @@ def test_the_informative_dimensions_survive_saving_and_are_served(tmp_path):
 
 
 def test_a_prior_without_marginals_has_no_density_where_a_dimension_is_dead():
-    kernel, inverse = _dead_axis("both")
-    rows = _dead_rows(kernel, inverse)
-    model = _linear(
+    kernel, inverse = dead_axis("both")
+    rows = dead_rows(kernel, inverse)
+    model = linear_model(
         kernel, DistributionPrior(lambda: tfd.MultivariateNormalDiag(tf.Variable(tf.zeros(3)))), rows, inverse
     )
     assert not model.has_log_density  # so that it can still be exported
@@ -387,8 +323,8 @@ def test_under_a_fixed_prior_the_jacobian_alone_gives_a_density():
 
 @pytest.mark.parametrize("prior", ["normal", "gaussian", "factorized"])
 def test_a_collapsed_model_has_no_density(prior):
-    rows = _rows(_isometric_kernel(3, 4))
-    model = _linear(np.zeros((3, 4)), PRIORS[prior](3), rows)
+    rows = rows_along(isometric_kernel(3, 4))
+    model = linear_model(np.zeros((3, 4)), PRIORS[prior](3), rows)
     assert model.informative_dimensions == 0 and not model.has_log_density
     for volume in VOLUMES:
         with pytest.raises(NotImplementedError, match="informative_dimensions: 0"):
@@ -404,7 +340,9 @@ def test_dagmm_has_the_density_of_the_change_of_variables_alone():
     rows = (rng.normal(size=(500, 2)) @ rng.normal(size=(2, 2)) + [1, 2]).astype(np.float32)
     expected = stats.multivariate_normal(rows.mean(axis=0), np.cov(rows.T, ddof=0)).logpdf(rows)
     for scale in (1.0, 5.0):
-        model = _linear(scale * rng.normal(size=(2, 2)), MixturePrior(2, 1, covariance_floor=1e-9), rows, kind=DAGMM)
+        model = linear_model(
+            scale * rng.normal(size=(2, 2)), MixturePrior(2, 1, covariance_floor=1e-9), rows, kind=DAGMM
+        )
         assert not model.has_log_density
         with pytest.raises(NotImplementedError, match="loss of DAGMM does not fix the volume of z; use volume="):
             model.log_density(rows)
@@ -450,81 +388,8 @@ def test_an_unknown_volume_is_refused(rows):
 def test_a_model_that_was_not_fitted_has_no_density(rows, volume):
     with pytest.raises(RuntimeError, match="call fit or adapt_prior first"):
         small_model().log_density(rows, volume)
-    kernel = _isometric_kernel(2, 3)
-    model = _linear(kernel, FittingNormal(2), _rows(kernel))
+    kernel = isometric_kernel(2, 3)
+    model = linear_model(kernel, FittingNormal(2), rows_along(kernel))
     fresh = RaDOGAGA(model.encoder, model.decoder, model.prior, 1.0, 40.0, gauge=None)
     with pytest.raises(NotImplementedError, match=r"informative_dimensions: 0.*call fit or adapt_prior"):
-        fresh.log_density(_rows(kernel), volume)
-
-
-# Sampling and coding
-
-
-def test_samples_of_a_linear_model_are_its_gaussian():
-    kernel = _isometric_kernel(2, 3)
-    factor = np.array([[2.0, 0.0], [1.5, 0.5]])
-    prior = DistributionPrior(lambda: tfd.MultivariateNormalTriL([1.0, -2.0], tf.constant(factor, tf.float32)))
-    model = _linear(kernel, prior, _rows(kernel))
-    model.decoder.dense[0].bias.assign([5.0, 0.0, -1.0])
-    n = 20000
-    sample = model.sample(n, seed=0).numpy()
-    assert sample.shape == (n, 3) and sample.dtype == np.float32
-    covariance = kernel.T @ factor @ factor.T @ kernel
-    variance = np.diag(covariance)
-    distance = np.abs(sample.mean(axis=0) - ([1.0, -2.0] @ kernel + [5, 0, -1]))
-    assert (distance < 4 * np.sqrt(variance / n)).all()
-    error = np.sqrt((covariance**2 + np.outer(variance, variance)) / n)
-    assert (np.abs(np.cov(sample.T) - covariance) < 4 * error).all()
-
-
-@pytest.mark.parametrize("prior", ["normal", "gaussian", "factorized"])
-def test_samples_of_every_prior_are_repeated_by_their_seed(prior):
-    kernel = _isometric_kernel(3, 4)
-    model = _linear(kernel, PRIORS[prior](3), _rows(kernel))
-    first, again, other = (model.sample(6, seed=seed).numpy() for seed in (1, 1, 2))
-    assert first.shape == (6, 4)
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any() and (model.sample(6).numpy() != model.sample(6).numpy()).any()
-
-
-def test_samples_lie_where_the_data_do():
-    """A mixture's samples have the moments of the latents it was adapted to."""
-    kernel, inverse = _dead_axis("both")
-    x = _dead_rows(kernel, inverse)
-    sample = _linear(kernel, MixturePrior(3, 2, em_iterations=3), x, inverse).sample(20000, seed=0).numpy()
-    np.testing.assert_allclose(sample.mean(axis=0), x.mean(axis=0), atol=0.05)
-    np.testing.assert_allclose(np.cov(sample.T), np.cov(x.T), atol=0.05)
-
-
-@pytest.mark.parametrize("count", [0, -3])
-def test_no_rows_cannot_be_sampled(count):
-    kernel = _isometric_kernel(2, 3)
-    model = _linear(kernel, FittingNormal(2), _rows(kernel))
-    with pytest.raises(ValueError, match=f"rows: {count} must be at least 1"):
-        model.sample(count)
-
-
-def test_decompressing_decodes_the_quantized_latents():
-    kernel = _isometric_kernel(2, 3)
-    rows = _rows(kernel, n=100) * 5
-    model = _linear(kernel, FactorizedPrior(2), rows)
-    found = model.decompress(model.compress(rows))
-    quantized = model.prior.quantize(model.encode(rows))
-    np.testing.assert_array_equal(found, model.decode(quantized))
-    z = model.encode(rows)
-    assert np.abs(quantized - z).max() <= 0.5 + 1e-4
-    error = tf.reduce_mean(tf.reduce_sum((found - rows) ** 2, axis=1))
-    assert float(error) == pytest.approx(2 / 12 / SCALE, rel=0.2)  # the noise of the loss: sigma2 in each dimension
-
-
-def test_reconstruction_features_cannot_be_sampled_nor_coded(rows):
-    model = _small(rows, reconstruction_features=True)
-    for call in (lambda: model.sample(3), lambda: model.compress(rows)):
-        with pytest.raises(NotImplementedError, match="with reconstruction_features the prior sees more than z"):
-            call()
-
-
-def test_a_model_whose_prior_has_no_range_coder_says_so(rows):
-    model = _small(rows)
-    with pytest.raises(NotImplementedError, match="MixturePrior has no range coder; train with a FactorizedPrior"):
-        model.compress(rows)
+        fresh.log_density(rows_along(kernel), volume)

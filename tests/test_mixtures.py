@@ -4,7 +4,7 @@ import tensorflow as tf
 from scipy import special, stats
 from sklearn.mixture import GaussianMixture
 
-from tf_radogaga.mixtures import Mixture, Statistics
+from tf_radogaga.mixtures import Mixture, MixturePrior, Statistics
 
 
 def _clusters(n=900, spread=6.0):
@@ -117,3 +117,94 @@ def test_narrow_latents_stay_finite():
     z = tf.constant(1000 + 1e-7 * _clusters(100))
     gamma = tf.constant(np.full((100, 3), 1 / 3))
     assert np.isfinite(Statistics.of(z, gamma).mixture(1e-6).energy(z)).all()
+
+
+# MixturePrior
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100, 149])
+def test_streamed_statistics_equal_the_full_batch(batch):
+    z, prior = tf.constant(_clusters(150)), MixturePrior(2, 3)
+    whole = Statistics.of(z, prior.memberships(z)).mixture(1e-6)
+    prior.adapt([z[i : i + batch] for i in range(0, len(z), batch)], refine=False)
+    for streamed, full in zip(prior.stored, whole):
+        np.testing.assert_allclose(streamed, full, rtol=1e-5, atol=1e-9)  # float32 memberships
+
+
+def test_log_density_is_scikit_learns_and_tensorflow_probabilitys():
+    z, prior = _clusters(), MixturePrior(2, 3)
+    prior.adapt([z])
+    energy = prior.rate(tf.constant(z))
+    np.testing.assert_allclose(energy, -_scikit(prior.stored).score_samples(z), rtol=1e-5)
+    np.testing.assert_allclose(energy, -prior.distribution.log_prob(z), rtol=1e-5)
+
+
+def test_em_repairs_a_network_that_merges_clusters():
+    z, prior = _clusters(), MixturePrior(2, 3, em_iterations=200)
+    prior.adapt([z[:500], z[500:]])
+    best = GaussianMixture(3, n_init=5, random_state=0, reg_covar=1e-6).fit(z)
+    assert prior.adaptation["nll_network"] > prior.adaptation["nll_em"] + 0.1  # untrained: all clusters merged
+    assert prior.adaptation["nll_em"] == pytest.approx(-best.score(z), abs=1e-3)
+    np.testing.assert_allclose(np.exp(prior.stored.log_weights), 1 / 3, atol=0.02)
+
+
+def test_em_revives_a_component_to_which_the_network_gives_no_members():
+    """Weights 0.67 / 0.33 / 0, two clusters merged: EM started there alone would stay there."""
+    z, prior = _clusters(), MixturePrior(2, 3, units=())
+    prior.logits.kernel.assign([[0, 8, 0], [0, 0, 0]])
+    prior.logits.bias.assign([0, -24, -60])  # the second component begins at z_0 = 3, the third nowhere
+    prior.adapt([z], refine=False)
+    np.testing.assert_allclose(np.exp(prior.stored.log_weights), [2 / 3, 1 / 3, 0], atol=0.01)
+    prior.adapt([z])
+    np.testing.assert_allclose(np.exp(prior.stored.log_weights), 1 / 3, atol=0.01)
+    means = np.array(prior.stored.mean)
+    np.testing.assert_allclose(means[np.lexsort(means.round().T)], [[0, 0], [6, 0], [0, 6]], atol=0.3)
+    best = GaussianMixture(3, n_init=5, random_state=0, reg_covar=1e-6).fit(z)
+    assert float(tf.reduce_mean(prior.rate(tf.constant(z)))) == pytest.approx(-best.score(z), abs=1e-3)
+
+
+@pytest.mark.parametrize(("seed", "floor"), [(0, 1e-6), (1, 0.5), (2, 5.0)])
+def test_em_never_costs_likelihood(seed, floor):
+    tf.keras.utils.set_random_seed(seed)
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(300, 2)) * [3, 0.3] + rng.choice([0, 1, 5], (300, 1))
+    prior, rates = MixturePrior(2, 3, covariance_floor=floor, em_iterations=20), []
+    for refine in (False, True):
+        prior.adapt([z[:90], z[90:]], refine=refine)
+        rates.append(float(tf.reduce_mean(prior.rate(tf.constant(z)))))
+    assert rates[1] < rates[0] + 1e-6
+    assert [prior.adaptation["nll_network"], prior.adaptation["nll_em"]] == pytest.approx(rates, abs=1e-4)
+
+
+def test_em_iterations_zero_keeps_the_networks_mixture():
+    z, prior = tf.constant(_clusters()), MixturePrior(2, 3, em_iterations=0)
+    prior.adapt([z])
+    expected = Statistics.of(z, prior.memberships(z)).mixture(1e-6)
+    np.testing.assert_allclose(prior.stored.mean, expected.mean)
+    assert prior.adaptation["nll_network"] == prior.adaptation["nll_em"]
+
+
+def test_energy_grows_and_stays_finite_far_away():
+    prior = MixturePrior(2, 3)
+    prior.adapt([_clusters()])
+    far = tf.constant([[10.0**k, -(10.0**k)] for k in range(1, 7)], tf.float64)
+    energy = prior.rate(far).numpy()
+    assert np.isfinite(energy).all() and (np.diff(energy) > 0).all()
+
+
+def test_dropout_is_for_training_only():
+    z, prior = tf.constant(_clusters(64)), MixturePrior(2, 3, dropout=0.5)
+    np.testing.assert_array_equal(prior.memberships(z), prior.memberships(z))
+    assert np.abs(prior.memberships(z, training=True) - prior.memberships(z, training=True)).max() > 1e-3
+
+
+def test_too_few_rows_for_the_components():
+    with pytest.raises(ValueError, match="2 rows cannot determine components=3"):
+        MixturePrior(2, 3).adapt([_clusters(2)])
+
+
+def test_latents_that_are_not_finite():
+    z = _clusters(20)
+    z[4] = np.nan
+    with pytest.raises(FloatingPointError, match="lower learning rate"):
+        MixturePrior(2, 3).adapt([z])

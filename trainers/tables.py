@@ -1,7 +1,7 @@
 """The papers' tables, measured again.
 
     python trainers/tables.py tabular --datasets thyroid arrhythmia --seeds 20 --jobs 2 --out outputs/tabular.md
-    python trainers/tables.py toy --seeds 5 --out outputs/toy.md
+    python trainers/tables.py toy --seeds 5
 
 Every method meets the same splits. FILE.md holds mean (sd) over the seeds beside the papers' figures; FILE.json one
 record for each run. Records already in FILE.json are kept, so an interrupted table goes on and a longer one adds to it.
@@ -35,7 +35,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     for name, module in TABLES.items():
         table = tables.add_parser(name, help=module.HELP, description=module.__doc__)
         module.add_arguments(table)
-        table.add_argument("--out", type=Path, required=True, help="FILE.md; FILE.json is written beside it")
+        table.add_argument("--out", type=Path, help=f"FILE.md, and FILE.json beside it (default: outputs/{name}.md)")
         table.add_argument("--jobs", type=int, default=1, help="runs at the same time (default: %(default)s)")
     return parser.parse_args(arguments)
 
@@ -43,7 +43,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
     table = TABLES[args.table]
-    args.out = args.out.with_suffix(".md")
+    args.out = (args.out or Path("outputs") / args.table).with_suffix(".md")
     records = measure(table, table.jobs(args), args.out.with_suffix(".json"), args.jobs)
     command = " ".join(arguments or sys.argv[1:])
     versions = f"tensorflow {tf.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
