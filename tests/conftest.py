@@ -10,10 +10,20 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tf_radogaga import DAGMM, DenseNetwork, MinMaxScaling, MixturePrior, RaDOGAGA, TableEncoding
+from tf_radogaga import (
+    DAGMM,
+    BetaVAE,
+    DenseNetwork,
+    EuclideanNorm,
+    MinMaxScaling,
+    MixturePrior,
+    RaDOGAGA,
+    TableEncoding,
+)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-MODELS = ("log", "identity", "no-gauge", "gaussian", "noisy-rate", "dagmm")
+WITH_FEATURES = ("log", "identity", "no-gauge", "gaussian", "noisy-rate", "dagmm")
+MODELS = (*WITH_FEATURES, "vae", "vae-decomposed")
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +73,10 @@ def encoded(frame):
 def small_model(kind="log", preprocess=None, width=4, reconstruction_features=False, latent_units=2, **options):
     """One of `MODELS`, untrained: width - 8 - 2 - 8 - width and a mixture of two."""
     width = preprocess.width if preprocess else width
+    if kind.startswith("vae"):
+        weights = {"beta": 0.01} if kind == "vae" else {"lambda1": 50, "lambda2": 100, "transform": EuclideanNorm()}
+        networks = DenseNetwork(width, (8,), 2 * latent_units), DenseNetwork(latent_units, (8,), width)
+        return BetaVAE(*networks, preprocess=preprocess, **{**weights, **options})
     prior = MixturePrior(latent_units + 2 * reconstruction_features, components=2, covariance_floor=1e-4)
     parts = (DenseNetwork(width, (8,), latent_units), DenseNetwork(latent_units, (8,), width), prior)
     shared = {"preprocess": preprocess, "reconstruction_features": reconstruction_features}

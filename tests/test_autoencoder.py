@@ -5,15 +5,16 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MODELS, encoded, fitted, scaled, small_model
+from conftest import MODELS, WITH_FEATURES, encoded, fitted, scaled, small_model
 
 from tf_radogaga import TableEncoding
 
 keras = tf.keras
 
 
-@pytest.mark.parametrize("features", [False, True])
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(
+    ("kind", "features"), [*((kind, False) for kind in MODELS), *((kind, True) for kind in WITH_FEATURES)]
+)
 def test_every_trainable_variable_gets_a_finite_nonzero_gradient(kind, features, rows):
     model = small_model(kind, scaled(rows), reconstruction_features=features)
     x = model.preprocess(model.preprocess.check(rows))
@@ -31,7 +32,7 @@ def test_every_trainable_variable_gets_a_finite_nonzero_gradient(kind, features,
 def test_a_step_lowers_the_loss_with_noise_and_dropout_off(kind, rows, monkeypatch):
     model = small_model(kind, scaled(rows))
     model.prior.dropout = 0
-    monkeypatch.setattr(model, "_draw_noise", lambda shape, training: tf.zeros(shape), raising=False)
+    monkeypatch.setattr(model, "_draw_noise", lambda shape, *_: tf.zeros(shape), raising=False)
     model.compile(keras.optimizers.SGD(1e-5), run_eagerly=True)
     x = model.preprocess(model.preprocess.check(rows))
 
@@ -53,8 +54,9 @@ def test_the_variants_are_different_models(rows):
             assert np.abs(energies[i] - energies[j]).max() > 1e-5, (MODELS[i], MODELS[j])
 
 
-@pytest.mark.parametrize("kind", ["log", "dagmm"])
-@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "features"), [("log", False), ("log", True), ("dagmm", False), ("dagmm", True), ("vae-decomposed", False)]
+)
 def test_same_input_same_score(kind, features, rows):
     model = fitted(small_model(kind, scaled(rows), reconstruction_features=features), rows)
     energy = model.energy(rows).numpy()
@@ -92,7 +94,7 @@ def test_one_seed_fixes_everything(rows):
     assert any(not np.array_equal(a, b) for a, b in zip(first, other))
 
 
-@pytest.mark.parametrize("kind", ["log", "dagmm"])
+@pytest.mark.parametrize("kind", ["log", "dagmm", "vae-decomposed"])
 def test_an_interrupted_training_resumes_to_the_unbroken_one(kind, rows, tmp_path):
     class Kill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -239,7 +241,7 @@ def test_width_of_preprocessing_and_encoder_must_agree(rows):
     build()
     for wrong, message in (
         ({"encoder": (3, 2)}, "encoder: 3 units where the 4 columns of preprocess"),
-        ({"decoder": (3, 4)}, "decoder: 3 units where the 2 latent units"),
+        ({"decoder": (3, 4)}, "encoder: 2 units where the 3 outputs for the latent"),
         ({"decoder": (2, 1)}, "decoder: 1 units where the 4 columns of x"),
         ({"reconstruction_features": True}, "prior: 2 units where the 4 latent units and features"),
     ):

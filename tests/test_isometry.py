@@ -13,6 +13,7 @@ from tf_radogaga import (
     MixturePrior,
     RaDOGAGA,
     SumSquaredError,
+    certificate,
     geometry,
     isometry,
 )
@@ -84,7 +85,7 @@ def test_an_orthonormal_decoder_is_perfectly_isometric(distortion):
     np.testing.assert_allclose(isometry.gram_matrices(model, rows), np.tile(np.eye(3), (200, 1, 1)), atol=1e-5)
     np.testing.assert_allclose(isometry.response(model, rows), np.ones((200, 3)), rtol=1e-4)
     np.testing.assert_allclose(isometry.isometry_gap(model, rows), np.zeros(200), atol=1e-5)
-    report = isometry.isometry_report(model, rows)
+    report = certificate.isometry_report(model, rows)
     assert (report.tangent_r, report.tangent_slope) == pytest.approx((1, 1), abs=1e-6)
     assert report.verdict.startswith("isometric: Pearson r >= 0.99 and slope 1 +- 0.05")
 
@@ -92,9 +93,9 @@ def test_an_orthonormal_decoder_is_perfectly_isometric(distortion):
 def test_a_decoder_c_times_too_long_shows_c_squared():
     rows, model = _isometric()
     kernel = model.decoder.dense[0].kernel
-    before = isometry.isometry_report(model, rows)
+    before = certificate.isometry_report(model, rows)
     kernel.assign(3 * kernel)
-    after = isometry.isometry_report(model, rows)
+    after = certificate.isometry_report(model, rows)
     for name in ("tangent_slope", "gram_diagonal_mean", "response_mean"):
         np.testing.assert_allclose(getattr(after, name), 9 * getattr(before, name), rtol=1e-4)
     assert after.tangent_r == pytest.approx(1, abs=1e-6)
@@ -109,7 +110,7 @@ def test_shear_shows_off_the_diagonal():
     np.testing.assert_allclose(isometry.gram_matrices(model, rows)[7], expected, atol=1e-5)
     length = np.sqrt(np.diag(expected))
     cosines = np.abs(expected / np.outer(length, length))[np.triu_indices(3, 1)]
-    report = isometry.isometry_report(model, rows, jacobian_rows=10)  # along axes found on all rows
+    report = certificate.isometry_report(model, rows, jacobian_rows=10)  # along axes found on all rows
     assert report.gram_offdiagonal_mean == pytest.approx(cosines.mean(), rel=1e-4)
     assert report.gram_offdiagonal_max == pytest.approx(cosines.max(), rel=1e-4)
     assert report.gram_diagonal_mean == pytest.approx(np.diag(expected).mean(), rel=1e-4)
@@ -184,7 +185,7 @@ def test_only_the_informative_subspace_is_measured():
     latent, data = isometry.tangent_pairs(model, rows, pairs=50)
     np.testing.assert_allclose(data, latent, rtol=1e-3, atol=1e-4)
     assert isometry.response(model, rows).shape == (200, 2)
-    report = isometry.isometry_report(model, rows)
+    report = certificate.isometry_report(model, rows)
     assert (report.informative_dimensions, report.latent_units, len(report.spectrum)) == (2, 3, 2)
     assert report.gap_median_absolute == pytest.approx(0, abs=1e-4)
 
@@ -280,7 +281,7 @@ def test_image_events_are_measured_as_their_elements_are(curved, monkeypatch):
 
 def test_the_report_is_that_of_the_functions_and_depends_on_the_seed_alone(curved):
     rows, model = curved
-    report = isometry.isometry_report(model, rows, pairs=100, seed=5, jacobian_rows=1000)
+    report = certificate.isometry_report(model, rows, pairs=100, seed=5, jacobian_rows=1000)
     latent, data = isometry.tangent_pairs(model, rows, pairs=100, seed=5)
     gram, gap = isometry.gram_matrices(model, rows).numpy(), isometry.isometry_gap(model, rows).numpy()
     diagonal = np.diagonal(gram, axis1=1, axis2=2)
@@ -304,7 +305,7 @@ def test_the_report_is_that_of_the_functions_and_depends_on_the_seed_alone(curve
     np.testing.assert_array_equal(report.spectrum, isometry.latent_spectrum(model, rows)[0])
 
     def again(seed):
-        return isometry.isometry_report(model, rows, pairs=100, seed=seed, jacobian_rows=50).to_dict()
+        return certificate.isometry_report(model, rows, pairs=100, seed=seed, jacobian_rows=50).to_dict()
 
     first, other = again(5), again(6)
     assert first == again(5)
@@ -314,7 +315,7 @@ def test_the_report_is_that_of_the_functions_and_depends_on_the_seed_alone(curve
 
 def test_the_certificate_holds_the_numbers_and_json_takes_them(curved):
     rows, model = curved
-    report = isometry.isometry_report(model, rows, pairs=50, jacobian_rows=20)
+    report = certificate.isometry_report(model, rows, pairs=50, jacobian_rows=20)
     text = str(report)
     assert text.startswith("RaDOGAGA: 200 rows, Jacobians at 20, 50 tangent pairs")
     lines = {line[:33].strip(): line[33:].split() for line in text.splitlines()}
@@ -343,7 +344,7 @@ def test_the_certificate_holds_the_numbers_and_json_takes_them(curved):
 
 def test_the_certificate_counts_the_dimensions_that_hold_most_variance():
     rows, basis = _flat_data(sd=(3.0, 2.0, 0.3))
-    text = str(isometry.isometry_report(_linear(rows, basis / math.sqrt(SCALE)), rows))
+    text = str(certificate.isometry_report(_linear(rows, basis / math.sqrt(SCALE)), rows))
     assert "dimensions that hold 95 % of it           2         of 3" in text
 
 
@@ -351,7 +352,7 @@ def test_a_loss_that_fixes_no_scale_has_it_fitted():
     rows, basis = _flat_data()
     model = _linear(rows, 7 * basis, model=DAGMM)
     np.testing.assert_allclose(isometry.gram_matrices(model, rows), np.tile(49 * np.eye(3), (200, 1, 1)), atol=1e-3)
-    report = isometry.isometry_report(model, rows)
+    report = certificate.isometry_report(model, rows)
     assert report.scale_is_fitted and report.metric_scale == pytest.approx(1 / 49, rel=1e-4)
     assert (report.tangent_slope, report.gram_diagonal_mean) == pytest.approx((1, 1), rel=1e-4)
     np.testing.assert_allclose(report.response_mean, 1, rtol=1e-3)
@@ -364,7 +365,7 @@ def test_a_loss_that_fixes_no_scale_has_it_fitted():
 def test_reconstruction_features_leave_a_geometry_without_a_gap(rows):
     model = small_model(preprocess=scaled(rows), reconstruction_features=True)
     model.adapt_prior(rows)
-    report = isometry.isometry_report(model, rows, jacobian_rows=20)
+    report = certificate.isometry_report(model, rows, jacobian_rows=20)
     assert (report.informative_dimensions, len(report.spectrum)) == (0, 2)
     assert isometry.gram_matrices(model, rows[:5]).shape == (5, 2, 2)
     assert "not judged: all are measured" in str(report) and "reconstruction_features" in report.gap_obstacle
@@ -374,7 +375,7 @@ def test_reconstruction_features_leave_a_geometry_without_a_gap(rows):
 
 def test_one_dimension_has_no_off_diagonal():
     rows, basis = _flat_data(dimensions=1)
-    report = isometry.isometry_report(_linear(rows, basis / math.sqrt(SCALE)), rows)
+    report = certificate.isometry_report(_linear(rows, basis / math.sqrt(SCALE)), rows)
     assert report.gram_offdiagonal_mean is None and report.gram_offdiagonal_max is None
     assert "off-diagonal" not in str(report) and report.verdict.startswith("isometric:")
     json.dumps(report.to_dict(), allow_nan=False)
@@ -386,7 +387,7 @@ def test_a_decoder_that_answers_nothing_is_reported_as_such(kind):
     model = _linear(rows, basis, model=kind, adapt=False)
     model.decoder.dense[0].kernel.assign(np.zeros((3, 5)))
     model.adapt_prior(rows)
-    report = isometry.isometry_report(model, rows)
+    report = certificate.isometry_report(model, rows)
     assert report.to_dict()["tangent_r"] is None and report.gap_mean is None
     assert "not isometric" in str(report)
     json.dumps(report.to_dict(), allow_nan=False)
@@ -396,7 +397,7 @@ def test_named_columns_as_frame_and_as_mapping(frame):
     model = small_model(preprocess=encoded(frame))
     model.adapt_prior(frame)
     reports = [
-        isometry.isometry_report(model, table, pairs=20, jacobian_rows=20).to_dict()
+        certificate.isometry_report(model, table, pairs=20, jacobian_rows=20).to_dict()
         for table in (frame, {name: frame[name].to_numpy() for name in frame})
     ]
     assert reports[0] == reports[1] and reports[0]["rows"] == 300
@@ -411,7 +412,7 @@ def test_errors_are_those_of_the_model(rows, monkeypatch):
         isometry.response,
         isometry.traversals,
         isometry.isometry_gap,
-        isometry.isometry_report,
+        certificate.isometry_report,
     )
     model = small_model(preprocess=scaled(rows))
     for function in functions:
@@ -432,8 +433,8 @@ def test_errors_are_those_of_the_model(rows, monkeypatch):
         (isometry.traversals, {"dimensions": 0}),
         (isometry.traversals, {"steps": 0}),
         (isometry.response, {"step": 0.0}),
-        (isometry.isometry_report, {"pairs": 0}),
-        (isometry.isometry_report, {"jacobian_rows": 0}),
+        (certificate.isometry_report, {"pairs": 0}),
+        (certificate.isometry_report, {"jacobian_rows": 0}),
     ):
         ((name, value),) = wrong.items()
         with pytest.raises(ValueError, match=f"{name}: {value} must be"):

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from tf_radogaga import DAGMM, PassThrough, RaDOGAGA, presets
+from tf_radogaga import DAGMM, BetaVAE, EuclideanNorm, PassThrough, RaDOGAGA, presets
+
+CLASSES = {"dagmm": DAGMM, "vae": BetaVAE}
 
 
 @pytest.mark.parametrize("size", ["paper", "small"])
@@ -9,7 +11,7 @@ from tf_radogaga import DAGMM, PassThrough, RaDOGAGA, presets
 @pytest.mark.parametrize("dataset", ["thyroid", "arrhythmia", "kddcup99", "kddcup-rev", "my.csv"])
 def test_every_preset_builds_a_model_that_scores(dataset, model, size):
     built = presets.build(presets.preset(dataset, model, size), PassThrough(20))
-    assert isinstance(built, DAGMM if model == "dagmm" else RaDOGAGA)
+    assert isinstance(built, CLASSES.get(model, RaDOGAGA))
     rows = np.random.default_rng(0).uniform(size=(50, 20))
     built.adapt_prior(rows)
     assert np.isfinite(built.energy(rows)).all()
@@ -25,8 +27,24 @@ def test_sizes_and_lambdas_are_the_papers():
     assert (dagmm.units, dagmm.latent_units, dagmm.lambda1, dagmm.lambda2) == ((10,), 4, 0.1, 0.005)
 
 
+def test_the_vae_has_the_networks_weights_and_transform_losses_of_table_5():
+    kdd, rev = (presets.build(presets.preset(name, "vae"), PassThrough(30)) for name in ("kddcup99", "kddcup-rev"))
+    assert (kdd.encoder.units, kdd.latent_units, kdd.lambda1, kdd.lambda2) == ((200, 100), 10, 30000, 6000)
+    assert isinstance(kdd.transform, EuclideanNorm) and rev.transform is rev.distortion
+    assert (kdd.decoder.output_activation, rev.decoder.output_activation) == ("leaky_relu", "tanh")
+    assert kdd.decomposed and kdd.beta == 1 / 6000
+
+
+def test_images_weight_the_sum_over_pixels_as_the_paper_its_mean():
+    wide = presets.build(presets.image_preset("mnist", "beta-vae", "paper-64"), PassThrough(784))
+    assert (wide.latent_units, wide.decomposed, wide.decoder.output_activation) == (64, False, "sigmoid")
+    assert wide.lambda2 * 784 == pytest.approx(10_000)
+
+
 def test_unknown_names():
-    with pytest.raises(ValueError, match="model: 'vae'"):
-        presets.preset("thyroid", "vae")
+    with pytest.raises(ValueError, match="model: 'gan'"):
+        presets.preset("thyroid", "gan")
+    with pytest.raises(ValueError, match="'mnist', 'beta-vae', 'huge'"):
+        presets.image_preset("mnist", "beta-vae", "huge")
     with pytest.raises(ValueError, match="size: 'huge'"):
         presets.preset("thyroid", "dagmm", "huge")

@@ -27,6 +27,8 @@ def _check_stack() -> None:
 
 _check_stack()
 
+from tf_radogaga.beta_vae import BetaVAE  # noqa: E402
+from tf_radogaga.certificate import isometry_report  # noqa: E402
 from tf_radogaga.checkpoints import load_model, save_model  # noqa: E402
 from tf_radogaga.dagmm import DAGMM  # noqa: E402
 from tf_radogaga.distortions import (  # noqa: E402
@@ -41,7 +43,6 @@ from tf_radogaga.distortions import (  # noqa: E402
     SumSquaredError,
     UpwardConvexError,
 )
-from tf_radogaga.isometry import isometry_report  # noqa: E402
 from tf_radogaga.mixtures import MixturePrior  # noqa: E402
 from tf_radogaga.networks import DenseNetwork  # noqa: E402
 from tf_radogaga.preprocessing import MinMaxScaling, PassThrough, TableEncoding  # noqa: E402
@@ -58,6 +59,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DAGMM",
+    "BetaVAE",
     "BinaryCrossEntropy",
     "DenseNetwork",
     "Distortion",

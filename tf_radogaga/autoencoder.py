@@ -43,6 +43,9 @@ class Autoencoder(TrainedOnRows):
             z alone. The score is then an energy, not a density.
     """
 
+    heads = 1
+    """Outputs of the encoder for each latent unit."""
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
@@ -56,10 +59,16 @@ class Autoencoder(TrainedOnRows):
         super().__init__(name=name)
         self.encoder, self.decoder, self.prior = encoder, decoder, as_prior(prior)
         self.preprocess = preprocess or PassThrough(encoder.input_units)
-        wide_prior = encoder.output_units + 2 * reconstruction_features
+        self.latent_units = decoder.input_units
+        wide_prior = self.latent_units + 2 * reconstruction_features
         for part, found, needed, why in (
             ("encoder", encoder.input_units, self.preprocess.width, "columns of preprocess"),
-            ("decoder", decoder.input_units, encoder.output_units, "latent units of the encoder"),
+            (
+                "encoder",
+                encoder.output_units,
+                self.heads * self.latent_units,
+                "outputs for the latent units of the decoder",
+            ),
             ("decoder", decoder.output_units, encoder.input_units, "columns of x"),
             ("prior", getattr(self.prior, "latent_units", wide_prior), wide_prior, "latent units and features"),
         ):
@@ -75,7 +84,7 @@ class Autoencoder(TrainedOnRows):
             "threshold", (), initializer=keras.initializers.Constant(math.inf), trainable=False
         )
         self.random = randomness.generator()
-        units = encoder.output_units
+        units = self.latent_units
         self._directions = self.add_weight("informative_directions", (units, units), trainable=False)
         self._informative = self.add_weight("informative_dimensions", (), "int32", "zeros", trainable=False)
         self.built = True  # every weight exists from here on
@@ -140,9 +149,7 @@ class Autoencoder(TrainedOnRows):
         self._require_adapted()
         x = self._checked(rows)
         z = self._encode(x)
-        x_hat = self._decode(z)
-        energy = self.prior.rate(self._prior_input(z, x, x_hat), training=False)
-        return {"energy": energy, "latent": z, "reconstruction": x_hat}
+        return {"energy": self._energy(x), "latent": z, "reconstruction": self._decode(z)}
 
     def set_threshold(self, energies: np.ndarray, anomaly_share: float) -> float:
         """Flags rows above the (1 - anomaly_share) quantile of these energies; returns the threshold in nats.
@@ -180,6 +187,11 @@ class Autoencoder(TrainedOnRows):
         return 1.0
 
     @property
+    def axis_aligned(self) -> bool:
+        """Whether the axes of z mean something one by one; a loss that is blind to rotations of z mixes them."""
+        return self.prior.axis_aligned
+
+    @property
     def informative_dimensions(self) -> int:
         """Latent directions along which the data vary by more than `LEAST_SIGNAL` of the noise, found at the end of
         `fit`; densities count these alone."""
@@ -198,25 +210,34 @@ class Autoencoder(TrainedOnRows):
                 "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
                 " reconstruction_features=False."
             )
-        if volume == "isometric" and self.metric_scale is None:
-            return f"the loss of {type(self).__name__} does not fix the volume of z; use volume='jacobian'."
-        if volume == "isometric" and not self.distortion.has_log_volume:
-            return f"{type(self.distortion).__name__} has no closed-form volume; use volume='jacobian'."
-        if volume == "isometric" and not self.prior.learned:
-            return (
-                f"{type(self.prior).__name__} is fixed, so the latent bends towards it and is not isometric; use"
-                " volume='jacobian' or a prior that is learned."
-            )
+        if volume == "isometric" and (obstacle := self._isometric_obstacle()):
+            return obstacle
         if self.prior.adapted and not self.informative_dimensions:
             return (
                 "informative_dimensions: 0, no latent direction is known to carry more than noise; call fit or"
                 " adapt_prior, and if that finds none train longer or with a greater lambda1."
             )
-        if self.informative_dimensions < self.encoder.output_units and not self.prior.has_marginals:
+        if self.informative_dimensions < self.latent_units and not self.prior.has_marginals:
             return (
                 f"{type(self.prior).__name__} has no closed-form marginal on {self.informative_dimensions} of"
-                f" {self.encoder.output_units} dimensions; train with fewer latent units, so that all are informative."
+                f" {self.latent_units} dimensions; train with fewer latent units, so that all are informative."
             )
+        return None
+
+    def _isometric_obstacle(self) -> str | None:
+        """Why the theory gives no volume."""
+        if self.metric_scale is None:
+            return f"the loss of {type(self).__name__} does not fix the volume of z; use volume='jacobian'."
+        if not self.prior.learned:
+            return (
+                f"{type(self.prior).__name__} is fixed, so the latent bends towards it and is not isometric; use"
+                " volume='jacobian' or a prior that is learned."
+            )
+        return self._metric_obstacle()
+
+    def _metric_obstacle(self) -> str | None:
+        if not self.distortion.has_log_volume:
+            return f"{type(self.distortion).__name__} has no closed-form volume; use volume='jacobian'."
         return None
 
     @property
@@ -264,7 +285,7 @@ class Autoencoder(TrainedOnRows):
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         """log P of the informative part of z."""
-        if self.informative_dimensions == self.encoder.output_units:
+        if self.informative_dimensions == self.latent_units:
             return -self._scoring_graph(x)
         return self.prior.log_prob_along(self._encode(x), self.informative_directions)
 
@@ -274,7 +295,7 @@ class Autoencoder(TrainedOnRows):
             return geometry.log_volume(self._decode, self._encode(x), directions)
 
         rows = tf.TensorSpec((None, self.preprocess.width), tf.float32)
-        directions = tf.TensorSpec((None, self.encoder.output_units), tf.float32)
+        directions = tf.TensorSpec((None, self.latent_units), tf.float32)
         return tf.function(log_volume).get_concrete_function(rows, directions)
 
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
@@ -289,33 +310,38 @@ class Autoencoder(TrainedOnRows):
         in z times the decoder's squared response to it tells both. Axes are judged as they are, other directions where
         the prior is blind to a rotation.
         """
-        units = self.encoder.output_units
-        directions, count = tf.eye(units), units
-        if self.metric_scale is not None:
-            rows, total, outer, probed = 0, 0.0, 0.0, tf.zeros((0, units))
-            for z in dataset.map(self._encode):
-                probed = tf.concat([probed, z[:: max(len(z) // PROBED_ROWS, 1)]], axis=0)
-                while len(probed) > 2 * PROBED_ROWS:
-                    probed = probed[::2]
-                rows, z = rows + len(z), tf.cast(z, tf.float64)
-                total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
-            mean = total / rows
-            covariance = (outer / rows - mean[:, None] * mean[None, :]) / self.noise_variance
-            response = tf.reduce_mean(geometry.gram(self._decode, self.distortion, probed, directions), axis=0)
-            response = self.metric_scale * tf.cast(response, tf.float64)
-            if not self.prior.axis_aligned:
-                # the parallel sum of both is small in the directions that either of them lacks
-                tiny = 1e-9 * tf.eye(units, dtype=tf.float64)
-                parallel = tf.linalg.inv(tf.linalg.inv(covariance + tiny) + tf.linalg.inv(response + tiny))
-                directions = tf.transpose(tf.linalg.eigh(0.5 * (parallel + tf.transpose(parallel)))[1])
-            along = tf.cast(directions, tf.float64)
-            signal = tf.einsum("ni,ij,nj->n", along, covariance, along) * tf.einsum(
-                "ni,ij,nj->n", along, response, along
-            )
-            directions = tf.cast(tf.gather(along, tf.argsort(signal, direction="DESCENDING")), tf.float32)
-            count = int(tf.reduce_sum(tf.cast(signal > LEAST_SIGNAL, tf.int32)))
-        self._directions.assign(tf.eye(units) if count == units else directions)
-        self._informative.assign(count)
+        units = self.latent_units
+        directions = tf.eye(units)
+        if self.metric_scale is None:
+            return self._keep_directions(directions, tf.ones(units, tf.bool), tf.ones(units))
+        rows, total, outer, probed = 0, 0.0, 0.0, tf.zeros((0, units))
+        for z in dataset.map(self._encode):
+            probed = tf.concat([probed, z[:: max(len(z) // PROBED_ROWS, 1)]], axis=0)
+            while len(probed) > 2 * PROBED_ROWS:
+                probed = probed[::2]
+            rows, z = rows + len(z), tf.cast(z, tf.float64)
+            total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
+        mean = total / rows
+        covariance = (outer / rows - mean[:, None] * mean[None, :]) / self.noise_variance
+        response = tf.reduce_mean(geometry.gram(self._decode, self.distortion, probed, directions), axis=0)
+        response = self.metric_scale * tf.cast(response, tf.float64)
+        if not self.axis_aligned:
+            # the parallel sum of both is small in the directions that either of them lacks
+            tiny = 1e-9 * tf.eye(units, dtype=tf.float64)
+            parallel = tf.linalg.inv(tf.linalg.inv(covariance + tiny) + tf.linalg.inv(response + tiny))
+            directions = tf.transpose(tf.linalg.eigh(0.5 * (parallel + tf.transpose(parallel)))[1])
+        along = tf.cast(directions, tf.float64)
+        signal = tf.einsum("ni,ij,nj->n", along, covariance, along) * tf.einsum("ni,ij,nj->n", along, response, along)
+        self._keep_directions(directions, signal > LEAST_SIGNAL, signal)
+
+    def _keep_directions(self, directions: tf.Tensor, informative: tf.Tensor, signal: tf.Tensor) -> None:
+        """Stores directions (N, N), the informative ones first, in the order of their signal (N,)."""
+        if not tf.reduce_all(informative):
+            directions = tf.gather(directions, tf.argsort(signal, direction="DESCENDING"))
+        else:
+            directions = tf.eye(self.latent_units)
+        self._directions.assign(tf.cast(directions, tf.float32))
+        self._informative.assign(tf.reduce_sum(tf.cast(informative, tf.int32)))
 
     # Sampling and coding
 

@@ -7,18 +7,24 @@ At the optimum of RaDOGAGA, with the Jacobian J = dx_hat/dz and the metric A of 
 and each function here measures this from another side, along the informative part of the latent, in units in which
 the theory's value is 1. Where the loss does not fix the scale (`metric_scale` is None) values are raw.
 
+The latent of a beta-VAE is isometric only after each step of z_j is divided by its posterior deviation:
+
+    (2/beta) sigma_j sigma_k (J' A J)_jk = delta_jk,      dy_j = sqrt(beta/2) / sigma_j dmu_j
+
+`implicit=True` measures in these coordinates y; so do `unit_norms` and what follows it.
+
 Rows are raw, as `Autoencoder.energy` takes them; n is the number of informative dimensions, and that of all latent
 units N where `fit` judged none, as with `reconstruction_features`. Every function raises RuntimeError where the prior
 is not adapted, and TypeError or ValueError for bad rows.
 
-Sources: Kato et al., ICML 2020, Eq. 13-14 and section 5.1; arXiv v1, section 4.3.
+Sources: Kato et al., ICML 2020, Eq. 13-14 and section 5.1; arXiv v1, section 4.3; Nakagawa et al., ICML 2021.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,31 +32,35 @@ import tensorflow as tf
 
 from tf_radogaga import geometry
 from tf_radogaga.autoencoder import Autoencoder
-
-LEAST_PEARSON_R = 0.99
-"""Of the tangent pairs of an isometric model; the paper's models reach 0.97, its beta-VAE 0.7."""
-
-MOST_SLOPE_ERROR = 0.05
-"""Distance of the slope from 1 in an isometric model."""
+from tf_radogaga.beta_vae import BetaVAE
 
 
-def tangent_pairs(model: Autoencoder, rows: Any, pairs: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def tangent_pairs(
+    model: Autoencoder, rows: Any, pairs: int = 1000, seed: int = 0, implicit: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """v . w of random tangent vectors in the latent, and metric_scale v_x' A w_x of what the decoder makes of them.
 
     Each pair sits at a random row; v and w are standard normal in the informative dimensions.
     Source: Kato et al., ICML 2020, Eq. 14 and Fig. 4, with derivatives in place of differences.
+
+    Args:
+        implicit: v and w are tangent vectors of the coordinates y of a beta-VAE in place of z.
 
     Returns:
         latent (pairs,) and data (pairs,), float64, in squared units of z: equal where the model is isometric.
 
     Raises:
         ValueError: pairs below 1.
+        TypeError: implicit, and the model is no BetaVAE.
     """
-    _require_positive(pairs=pairs)
+    require_positive(pairs=pairs)
     z, directions, random = _latents(model, rows), _directions(model), np.random.default_rng(seed)
-    z = tf.gather(z, random.integers(len(z), size=pairs))
+    chosen = random.integers(len(z), size=pairs)
+    z = tf.gather(z, chosen)
     along = random.standard_normal((pairs, 2, len(directions)))
     vectors = tf.tensordot(tf.constant(along, tf.float32), directions, 1)
+    if implicit:
+        vectors *= tf.gather(_unit_steps(model, rows), chosen)[:, None]
 
     def products(part: slice) -> tf.Tensor:
         x_hat, tangent = geometry.tangents(model._decode, z[part], vectors[part])
@@ -60,23 +70,32 @@ def tangent_pairs(model: Autoencoder, rows: Any, pairs: int = 1000, seed: int = 
     return np.sum(along[:, 0] * along[:, 1], axis=1), data
 
 
-def gram_matrices(model: Autoencoder, rows: Any) -> tf.Tensor:
+def gram_matrices(model: Autoencoder, rows: Any, implicit: bool = False) -> tf.Tensor:
     """metric_scale J' A J at the latent of each row along `informative_directions`, (B, n, n): the identity is right.
 
-    Source: Kato et al., ICML 2020, Eq. 13.
+    With `implicit=True` that of the coordinates y of a beta-VAE.
+    Sources: Kato et al., ICML 2020, Eq. 13; Nakagawa et al., ICML 2021, Eq. 14.
+
+    Raises:
+        TypeError: implicit, and the model is no BetaVAE.
     """
     z, directions = _latents(model, rows), _directions(model)
 
     def gram(part: slice) -> tf.Tensor:
         return geometry.gram(model._decode, model.distortion, z[part], directions)
 
-    return _scale(model) * _in_blocks(model, len(z), len(directions), gram)
+    found = _scale(model) * _in_blocks(model, len(z), len(directions), gram)
+    if implicit:
+        steps = tf.linalg.matmul(_unit_steps(model, rows), directions, transpose_b=True)
+        found *= steps[:, :, None] * steps[:, None, :]
+    return found
 
 
 def latent_axes(model: Autoencoder, rows: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The directions of the latent that mean something one by one, that of the largest variance first.
 
-    They are the informative axes, or the principal directions where the prior is blind to a rotation of z.
+    They are the informative axes, or the principal directions where the prior is blind to a rotation of z. Those of a
+    beta-VAE, whose variances in z are alike, come in the order of `inverse_variances`.
 
     Returns:
         The mean of z (N,), orthonormal directions (n, N), and the variances of z along them (n,); float64.
@@ -85,21 +104,25 @@ def latent_axes(model: Autoencoder, rows: Any) -> tuple[np.ndarray, np.ndarray, 
     mean = z.mean(axis=0)
     covariance = axes @ (z - mean).T @ (z - mean) @ axes.T / len(z)
     variance = np.diagonal(covariance)
-    if not model.prior.axis_aligned:
+    if not model.axis_aligned:
         variance, rotation = np.linalg.eigh(covariance)
         axes = rotation.T @ axes
         axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1))  # eigh fixes no sign
-    order = np.argsort(-variance, kind="stable")
+    importance = axes @ inverse_variances(model, rows) if isinstance(model, BetaVAE) else variance
+    order = np.argsort(-importance, kind="stable")
     return mean, axes[order], np.maximum(variance[order], 0)
 
 
 def latent_spectrum(model: Autoencoder, rows: Any) -> tuple[np.ndarray, np.ndarray]:
     """Variances of z along `latent_axes` (n,), in squared units of z, and their cumulative share (n,), up to 1.
 
-    Source: Kato et al., ICML 2020, Fig. 5.
+    Of a beta-VAE the variances of its coordinates y in units of D, as beta/2 E[sigma_j^-2] estimates them.
+    Sources: Kato et al., ICML 2020, Fig. 5; Nakagawa et al., ICML 2021, Eq. 22.
     """
-    variance = latent_axes(model, rows)[2]
-    return variance, _cumulative_share(variance)
+    _, axes, variance = latent_axes(model, rows)
+    if isinstance(model, BetaVAE):
+        variance = 0.5 * model.beta * axes @ inverse_variances(model, rows)
+    return variance, cumulative_share(variance)
 
 
 def response(
@@ -122,7 +145,7 @@ def response(
         ValueError: a step that is not positive.
     """
     _, found, variance = latent_axes(model, rows)
-    step = _noise_step(model, variance) if step is None else step
+    step = noise_step(model, variance) if step is None else step
     if not step > 0:
         raise ValueError(f"step: {step} must be positive; its default is 0 where z does not vary over the rows.")
     z, moves = _latents(model, rows), step * tf.cast(found if axes is None else axes, tf.float32)
@@ -153,7 +176,7 @@ def traversals(model: Autoencoder, rows: Any, dimensions: int = 9, steps: int = 
     Raises:
         ValueError: dimensions or steps below 1.
     """
-    _require_positive(dimensions=dimensions, steps=steps)
+    require_positive(dimensions=dimensions, steps=steps)
     mean, axes, variance = latent_axes(model, rows)
     moves = np.sqrt(variance)[:, None] * axes
     z = mean + np.linspace(-span, span, steps)[:, None] * moves[:dimensions, None]
@@ -170,155 +193,129 @@ def isometry_gap(model: Autoencoder, rows: Any) -> tf.Tensor:
     return model.log_density(rows, volume="jacobian") - model.log_density(rows, volume="isometric")
 
 
-class IsometryReport(NamedTuple):
-    """Everything that this module measures, as plain numbers; `str` of it is a certificate to read."""
+def unit_norms(model: BetaVAE, rows: Any) -> tf.Tensor:
+    """(2/beta) sigma_j^2 D'_j at the mean latent of each row, (B, N), D'_j the squared length of dx_hat/dz_j: 1 is
+    right, and 0 where a dimension carries nothing.
 
-    model: str  # its class
-    rows: int  # behind the spectrum and the tangent pairs
-    jacobian_rows: int  # behind the Gram matrices, the response and the gap
-    pairs: int
-    metric_scale: float  # of the loss, or fitted so that gram_diagonal_mean is 1
-    scale_is_fitted: bool
-    latent_units: int  # N
-    informative_dimensions: int  # n, or 0 where `fit` judged none and all N are measured
-    tangent_r: float  # Pearson r of the tangent pairs
-    tangent_slope: float  # of the least-squares line through 0, data on latent
-    gram_diagonal_mean: float
-    gram_diagonal_sd: float
-    gram_offdiagonal_mean: float | None  # of |G_ij| / sqrt(G_ii G_jj), i != j; None where n is 1
-    gram_offdiagonal_max: float | None
-    spectrum: np.ndarray  # (n,), as `latent_spectrum`
-    cumulative_share: np.ndarray
-    response_step: float  # in units of z
-    response_mean: np.ndarray  # (n,), of `response` in the order of the spectrum
-    response_sd: np.ndarray
-    gap_mean: float | None  # of `isometry_gap`, nats; None where it is not defined
-    gap_sd: float | None
-    gap_median_absolute: float | None
-    gap_obstacle: str | None  # why it is not
-
-    @property
-    def verdict(self) -> str:
-        """One line, with the thresholds it rests on."""
-        straight, right = f"Pearson r >= {LEAST_PEARSON_R}", f"slope 1 +- {MOST_SLOPE_ERROR}"
-        if not self.tangent_r >= LEAST_PEARSON_R:
-            return f"not isometric, which takes {straight}"
-        if self.scale_is_fitted:
-            return f"isometric up to a scale: {straight}; the loss does not fix the scale"
-        if not abs(self.tangent_slope - 1) <= MOST_SLOPE_ERROR:
-            return f"isometric up to a scale: {straight}, but not {right}"
-        return f"isometric: {straight} and {right}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The numbers and the verdict as JSON types; None for those that are not finite."""
-        return {name: _plain(value) for name, value in (*self._asdict().items(), ("verdict", self.verdict))}
-
-    def __str__(self) -> str:
-        unjudged = "" if self.informative_dimensions else ", not judged: all are measured"
-        most = int(np.searchsorted(self.cumulative_share, 0.95)) + 1
-        table = [
-            ("", "found", "right", ""),
-            ("metric scale", self.metric_scale, "", f"z^2 / D, {'fitted' if self.scale_is_fitted else 'of the loss'}"),
-            ("informative dimensions", self.informative_dimensions, "", f"of {self.latent_units}{unjudged}"),
-            ("tangent pairs, Pearson r", self.tangent_r, 1, ""),
-            ("tangent pairs, slope", self.tangent_slope, 1, "z^2 / z^2"),
-            ("Gram diagonal, mean", self.gram_diagonal_mean, 1, "by the fit" if self.scale_is_fitted else ""),
-            ("Gram diagonal, sd", self.gram_diagonal_sd, 0, ""),
-            ("Gram off-diagonal, mean |cosine|", self.gram_offdiagonal_mean, 0, ""),
-            ("Gram off-diagonal, greatest", self.gram_offdiagonal_max, 0, ""),
-            ("response, least dimension", self.response_mean.min(), 1, f"at a step of {self.response_step:.4g} z"),
-            ("response, greatest dimension", self.response_mean.max(), 1, ""),
-            ("latent variance, greatest", self.spectrum[0], "", "z^2"),
-            ("dimensions that hold 95 % of it", min(most, len(self.spectrum)), "", f"of {len(self.spectrum)}"),
-            ("isometry gap, mean", self.gap_mean, 0, "nats"),
-            ("isometry gap, sd", self.gap_sd, 0, "nats"),
-            ("isometry gap, median absolute", self.gap_median_absolute, 0, "nats"),
-        ]
-        lines = [f"{self.model}: {self.rows} rows, Jacobians at {self.jacobian_rows}, {self.pairs} tangent pairs"]
-        for name, value, right, unit in table:
-            if value is not None:
-                found = value if isinstance(value, str) else f"{value:.4g}"
-                lines.append(f"{name:33} {found:>9} {right:>6}  {unit}".rstrip())
-        if self.gap_obstacle:
-            lines.append(f"isometry gap: none, {self.gap_obstacle}")
-        return "\n".join([*lines, f"verdict: {self.verdict}"])
-
-
-def isometry_report(
-    model: Autoencoder, rows: Any, pairs: int = 1000, seed: int = 0, jacobian_rows: int = 512
-) -> IsometryReport:
-    """All measurements of this module on one set of rows.
-
-    Args:
-        model: fitted.
-        rows: raw rows, best held out.
-        pairs: of tangent vectors.
-        seed: of the pairs and of the rows drawn.
-        jacobian_rows: most rows, drawn at random, behind Gram matrices, response and gap.
+    Source: Nakagawa et al., ICML 2021, Eq. 23, in the limit of small steps.
 
     Raises:
-        ValueError: pairs or jacobian_rows below 1.
+        TypeError: the model is no BetaVAE.
     """
-    _require_positive(pairs=pairs, jacobian_rows=jacobian_rows)
-    rows = pd.DataFrame(rows) if isinstance(rows, dict) else rows
-    _, axes, variance = latent_axes(model, rows)
-    drawn = np.random.default_rng(seed).permutation(len(rows))[:jacobian_rows]
-    some = rows.iloc[drawn] if isinstance(rows, pd.DataFrame) else np.asarray(rows)[drawn]
-    step = _noise_step(model, variance)
-    latent, data = tangent_pairs(model, rows, pairs, seed)
-    gram = gram_matrices(model, some).numpy().astype(np.float64)
-    responses = response(model, some, step, axes).numpy().astype(np.float64)
-    try:
-        gap = isometry_gap(model, some).numpy().astype(np.float64)
-        gaps, obstacle = (float(gap.mean()), float(gap.std()), float(np.median(np.abs(gap)))), None
-    except NotImplementedError as error:
-        gaps, obstacle = (None, None, None), str(error)
-    scale = model.metric_scale
-    with np.errstate(divide="ignore", invalid="ignore"):  # a decoder that answers nothing has no r and no cosines
-        if scale is None:
-            scale = float(1 / np.diagonal(gram, axis1=1, axis2=2).mean())
-            data, gram, responses = scale * data, scale * gram, scale * responses
-        diagonal = np.diagonal(gram, axis1=1, axis2=2)
-        cosines = np.abs(gram) / np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
-        cosines = cosines[:, ~np.eye(len(axes), dtype=bool)]
-        tangent_r = float(np.corrcoef(latent, data)[0, 1])
-    return IsometryReport(
-        model=type(model).__name__,
-        rows=len(rows),
-        jacobian_rows=len(drawn),
-        pairs=pairs,
-        metric_scale=scale,
-        scale_is_fitted=model.metric_scale is None,
-        latent_units=axes.shape[1],
-        informative_dimensions=model.informative_dimensions,
-        tangent_r=tangent_r,
-        tangent_slope=float(latent @ data / (latent @ latent)),
-        gram_diagonal_mean=float(diagonal.mean()),
-        gram_diagonal_sd=float(diagonal.std()),
-        gram_offdiagonal_mean=float(cosines.mean()) if cosines.size else None,
-        gram_offdiagonal_max=float(cosines.max()) if cosines.size else None,
-        spectrum=variance,
-        cumulative_share=_cumulative_share(variance),
-        response_step=step,
-        response_mean=responses.mean(axis=0),
-        response_sd=responses.std(axis=0),
-        **dict(zip(("gap_mean", "gap_sd", "gap_median_absolute"), gaps)),
-        gap_obstacle=obstacle,
-    )
+    return tf.square(_unit_steps(model, rows)) * _squared_lengths(model, _posteriors(model, rows)[:, 0])
+
+
+def inverse_variances(model: BetaVAE, rows: Any) -> np.ndarray:
+    """E[sigma_j^-2] over the rows, (N,), float64; beta/2 of it estimates the variance of y_j, as an eigenvalue of PCA.
+
+    Source: Nakagawa et al., ICML 2021, Eq. 22.
+
+    Raises:
+        TypeError: the model is no BetaVAE.
+    """
+    return (_posteriors(model, rows)[:, 1].numpy().astype(np.float64) ** -2).mean(axis=0)
+
+
+def isometric_coordinates(model: BetaVAE, rows: Any, nodes: int = 32) -> tf.Tensor:
+    """y of each row, (B, N): Euclidean distances between them are those of the data in the metric of the distortion.
+
+        y_j = int_0^1 sqrt(beta/2) / sigma_j(t mu) mu_j dt
+
+    along the line from the origin of z, sigma(z) being the posterior of what the decoder makes of z. Where sigma_j
+    depends on z_j alone, as the theory has it for independent dimensions, any other path gives the same.
+    Source: Nakagawa et al., ICML 2021, Eq. 16 and 67.
+
+    Args:
+        nodes: of Gauss-Legendre integration.
+
+    Raises:
+        TypeError: the model is no BetaVAE.
+        ValueError: nodes below 1.
+    """
+    require_positive(nodes=nodes)
+    mu = _posteriors(model, rows)[:, 0]
+    points, weights = (tf.constant(v, tf.float32) for v in np.polynomial.legendre.leggauss(nodes))
+
+    def integral(part: slice) -> tf.Tensor:
+        z = 0.5 * (1 + points)[None, :, None] * mu[part, None]
+        sigma = model._posterior(model._decode(tf.reshape(z, (-1, mu.shape[1]))))[1]
+        return mu[part] * tf.einsum("k,bkj->bj", 0.5 * weights, tf.reshape(1 / sigma, (-1, nodes, mu.shape[1])))
+
+    return math.sqrt(model.beta / 2) * _in_blocks(model, len(mu), nodes, integral)
+
+
+def density_estimates(model: BetaVAE, rows: Any) -> dict[str, np.ndarray]:
+    """Log densities of each row in nats, (B,), from the least to the most of what the model knows.
+
+        prior            log p(mu), of mu
+        posterior        log p(mu) + sum_j log(sigma_j / sqrt(beta/2)), of y
+        loss             -L_x / beta + n/2 (1 - log(beta pi e)), of y
+        posterior_scaled, loss_scaled       these with the factor of the metric, of x: + 1/2 sum_j log alpha_j(A(x))
+
+    The sums run over the n meaningful dimensions. `loss_scaled` is `BetaVAE.log_density`. The last two are left out
+    where the distortion has no closed-form volume.
+    Source: Nakagawa et al., ICML 2021, Fig. 3, Eq. 19, 21, 52 and 57.
+
+    Raises:
+        TypeError: the model is no BetaVAE.
+    """
+    mu, sigma = tf.unstack(_posteriors(model, rows), axis=1)
+    count, directions = model.informative_dimensions, model.informative_directions
+    prior = model.prior.log_prob_along(mu, directions)
+    narrowing = tf.linalg.matmul(tf.math.log(sigma), directions, transpose_b=True)
+    estimates = {
+        "prior": prior,
+        "posterior": prior + tf.reduce_sum(narrowing, axis=1) - 0.5 * count * math.log(model.beta / 2),
+        "loss": 0.5 * count * (1 - math.log(model.beta * math.pi * math.e)) - model.energy(rows),
+    }
+    if model.distortion.has_log_volume:
+        volume = model.distortion.log_volume(model._checked(rows), count)
+        estimates.update({f"{name}_scaled": estimates[name] + volume for name in ("posterior", "loss")})
+    return {name: estimate.numpy().astype(np.float64) for name, estimate in estimates.items()}
+
+
+def _squared_lengths(model: Autoencoder, z: tf.Tensor) -> tf.Tensor:
+    """Squared length of dx_hat/dz_j in the metric of the distortion, (B, N)."""
+    units = z.shape[1]
+
+    def lengths(part: slice) -> tf.Tensor:
+        x_hat, tangent = geometry.tangents(model._decode, z[part], tf.eye(units))
+        tangent = tf.reshape(tangent, (-1, *x_hat.shape[1:]))
+        x_hat = tf.repeat(x_hat, units, axis=0)
+        return tf.reshape(model.distortion.inner_product(x_hat, tangent, tangent), (-1, units))
+
+    return _in_blocks(model, len(z), units, lengths)
+
+
+def _unit_steps(model: BetaVAE, rows: Any) -> tf.Tensor:
+    """dz_j / dy_j = sigma_j sqrt(2/beta) at each row, (B, N)."""
+    return _posteriors(model, rows)[:, 1] * math.sqrt(2 / model.beta)
+
+
+def _posteriors(model: BetaVAE, rows: Any) -> tf.Tensor:
+    """mu and sigma of each row, (B, 2, N)."""
+    if not isinstance(model, BetaVAE):
+        raise TypeError(f"model: {type(model).__name__} has no posterior, so no implicit isometry; a BetaVAE has.")
+    return _by_blocks(model, rows, lambda x: tf.stack(model._posterior(x), axis=1))
 
 
 def _latents(model: Autoencoder, rows: Any) -> tf.Tensor:
+    return _by_blocks(model, rows, model._encode)
+
+
+def _by_blocks(model: Autoencoder, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """`function` of the preprocessed rows, block by block."""
     model._require_adapted()
     rows = pd.DataFrame(rows) if isinstance(rows, dict) else rows
     size = geometry.block_rows(_elements(model), 1)
     blocks = range(0, max(len(rows), 1), size)
     checked = (model.preprocess.check(rows[i : i + size], i) for i in blocks)
-    return tf.concat([model._encode(model.preprocess(block)) for block in checked], axis=0)
+    return tf.concat([function(model.preprocess(block)) for block in checked], axis=0)
 
 
 def _elements(model: Autoencoder) -> int:
     """Elements of one x_hat."""
-    return int(tf.size(model._decode(tf.zeros((1, model.encoder.output_units)))))
+    return int(tf.size(model._decode(tf.zeros((1, model.latent_units)))))
 
 
 def _in_blocks(model: Autoencoder, rows: int, vectors: int, measure: Callable[[slice], tf.Tensor]) -> tf.Tensor:
@@ -328,28 +325,28 @@ def _in_blocks(model: Autoencoder, rows: int, vectors: int, measure: Callable[[s
 
 
 def _directions(model: Autoencoder) -> tf.Tensor:
-    return model.informative_directions if model.informative_dimensions else tf.eye(model.encoder.output_units)
+    return model.informative_directions if model.informative_dimensions else tf.eye(model.latent_units)
 
 
 def _scale(model: Autoencoder) -> float:
     return 1.0 if model.metric_scale is None else model.metric_scale
 
 
-def _noise_step(model: Autoencoder, variance: np.ndarray) -> float:
+def noise_step(model: Autoencoder, variance: np.ndarray) -> float:
     return 0.1 * math.sqrt(variance.mean()) if model.metric_scale is None else math.sqrt(model.noise_variance)
 
 
-def _cumulative_share(variance: np.ndarray) -> np.ndarray:
+def cumulative_share(variance: np.ndarray) -> np.ndarray:
     return np.cumsum(variance) / max(variance.sum(), np.finfo(np.float64).tiny)
 
 
-def _require_positive(**counts: int) -> None:
+def require_positive(**counts: int) -> None:
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name}: {value} must be at least 1.")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()]
+        return [plain(v) for v in value.tolist()]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,13 +11,15 @@ stand still for a thousand steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import tensorflow as tf
 
+from tf_radogaga import distortions
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.beta_vae import BetaVAE
 from tf_radogaga.dagmm import DAGMM
-from tf_radogaga.distortions import DownwardConvexError, MeanSquaredError, SumSquaredError
 from tf_radogaga.mixtures import MixturePrior
 from tf_radogaga.networks import DenseNetwork
 from tf_radogaga.preprocessing import Preprocessing
@@ -25,23 +27,35 @@ from tf_radogaga.radogaga import RaDOGAGA
 
 keras = tf.keras
 
-DISTORTIONS = {"mean": MeanSquaredError, "sum": SumSquaredError, "downward-convex": DownwardConvexError}
-MODELS = ("radogaga-d", "radogaga-log", "dagmm")
+DISTORTIONS = {
+    "mean": distortions.MeanSquaredError,
+    "sum": distortions.SumSquaredError,
+    "downward-convex": distortions.DownwardConvexError,
+    "upward-convex": distortions.UpwardConvexError,
+    "bce": distortions.BinaryCrossEntropy,
+    "norm": distortions.EuclideanNorm,
+}
+MIXTURE_MODELS = ("radogaga-d", "radogaga-log", "dagmm")
+MODELS = (*MIXTURE_MODELS, "vae")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One configuration: `units` of the encoder (the decoder mirrors them), N, the estimation network, the loss, and
-    how it is trained."""
+    """One configuration: `units` of the encoder (the decoder mirrors them), N, the prior, the loss, and how it is
+    trained. A VAE with lambda1 has the decomposed form, one without the conventional, beta = 1 / lambda2."""
 
     model: str
     units: tuple[int, ...]
     latent_units: int
-    components: int
-    lambda1: float
+    components: int | None  # of the mixture
+    lambda1: float | None
     lambda2: float
+    activation: str = "tanh"
+    output_activation: str | None = None
     estimation_units: tuple[int, ...] = (10,)
     distortion: str = "mean"
+    transform: str | None = None  # D1 of a decomposed VAE, where it is not the distortion
+    warmup_steps: int = 0  # of a VAE
     noisy_rate: bool = True
     gauge: str | None = "learned"
     covariance_floor: float = 1e-6
@@ -53,6 +67,7 @@ class Preset:
     dropout: float = 0.5  # in the estimation network
     batch_size: int = 256
     steps: int = 4000
+    patience: int | None = None  # reports without a lower loss on a held-out tenth before training stops
     reconstruction_features: bool = True
 
 
@@ -71,6 +86,34 @@ _SMALL = {
     "kddcup-rev": ((60, 30), 1, 2, (100, 100), (100, 1000)),
 }
 _SIZES = {"paper": _PAPER, "small": _SMALL}
+
+# ICML 2021, Table 5 and appendix H.2: encoder widths, N, (lambda1, lambda2), epochs of batches of 1024
+_VAE = {
+    "kddcup99": ((200, 100), 10, (30000, 6000), 600),
+    "thyroid": ((60, 30), 6, (6000, 18000), 40000),
+    "arrhythmia": ((200, 100), 50, (6000, 24000), 30000),
+    "kddcup-rev": ((200, 50), 20, (30000, 6000), 600),
+}
+
+_MNIST_VAE = Preset(
+    "vae",
+    (1024, 1024),
+    32,
+    None,
+    None,
+    2000 / 28**2,
+    activation="relu",
+    output_activation="sigmoid",
+    distortion="bce",
+    steps=50_000,
+    reconstruction_features=False,
+)
+_IMAGES = {
+    ("mnist", "beta-vae"): {
+        "paper": _MNIST_VAE,
+        "paper-64": replace(_MNIST_VAE, latent_units=64, lambda2=10_000 / 28**2),
+    }
+}
 
 # what the papers do not print, where it differs from the defaults of Preset
 _KDD_LOG = {"distortion": "sum", "noisy_rate": False, "gauge": None, "covariance_floor": 1e-3, "batch_size": 1024}
@@ -120,6 +163,8 @@ def preset(dataset: str, model: str, size: str = "paper") -> Preset:
         raise ValueError(f"model: {model!r} is not one of {MODELS}.")
     if size not in _SIZES:
         raise ValueError(f"size: {size!r} is not one of {tuple(_SIZES)}.")
+    if model == "vae":
+        return _vae_preset(dataset)
     table = _SIZES[size]
     units, latent_units, components, identity, log = table.get(dataset, table["thyroid"])
     unprinted = _UNPRINTED.get((dataset, model), _DAGMM if model == "dagmm" else {})
@@ -129,13 +174,76 @@ def preset(dataset: str, model: str, size: str = "paper") -> Preset:
     return Preset(model, units, latent_units, components, lambda1, lambda2, **unprinted)
 
 
+def _vae_preset(dataset: str) -> Preset:
+    units, latent_units, (lambda1, lambda2), _ = _VAE.get(dataset, _VAE["thyroid"])
+    activation = "tanh" if dataset == "kddcup-rev" else "leaky_relu"
+    return Preset(
+        "vae",
+        units,
+        latent_units,
+        None,
+        lambda1,
+        lambda2,
+        activation=activation,
+        output_activation=activation,
+        distortion="sum",
+        transform=None if dataset == "kddcup-rev" else "norm",
+        warmup_steps=2000,
+        batch_size=1024,
+        steps=4000,
+        reconstruction_features=False,
+    )
+
+
+def image_preset(dataset: str, model: str, size: str = "paper") -> Preset:
+    """The hyperparameters of a model of images.
+
+    Args:
+        dataset: "mnist", for any set of 28 x 28 grey images.
+        model: "beta-vae".
+        size: "paper" (N = 32, lambda = 2000) or "paper-64" (N = 64, lambda = 10000), ICML 2021, appendix F; there
+            lambda weights the mean over pixels, here lambda2 the sum.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if (dataset, model) not in _IMAGES or size not in _IMAGES[dataset, model]:
+        known = [(*names, size) for names, sizes in _IMAGES.items() for size in sizes]
+        raise ValueError(f"dataset, model, size: {(dataset, model, size)} is not one of {known}.")
+    return _IMAGES[dataset, model][size]
+
+
 def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     """The compiled, untrained model of a preset; seed it by `tf.keras.utils.set_random_seed` first.
 
     On tables the prior sees [z, relative distance, cosine], as in DAGMM (ICML 2020, section 5.3).
     """
-    encoder = DenseNetwork(preprocess.width, preset.units, preset.latent_units)
-    decoder = DenseNetwork(preset.latent_units, preset.units[::-1], preprocess.width)
+    outputs = preset.latent_units * (BetaVAE.heads if preset.model == "vae" else 1)
+    encoder = DenseNetwork(preprocess.width, preset.units, outputs, preset.activation)
+    decoder = DenseNetwork(
+        preset.latent_units, preset.units[::-1], preprocess.width, preset.activation, preset.output_activation
+    )
+    distortion = DISTORTIONS[preset.distortion]()
+    if preset.model == "vae":
+        model = _build_vae(preset, encoder, decoder, preprocess=preprocess, distortion=distortion)
+    else:
+        model = _build_mixture_model(preset, encoder, decoder, preprocess=preprocess, distortion=distortion)
+    rate = preset.learning_rate
+    if preset.decay:
+        rate = keras.optimizers.schedules.CosineDecay(rate, preset.steps)
+    model.compile(keras.optimizers.Adam(rate, beta_2=preset.beta_2, weight_decay=preset.weight_decay))
+    return model
+
+
+def _build_vae(preset: Preset, *networks: DenseNetwork, **shared: Any) -> BetaVAE:
+    weights = {"lambda1": preset.lambda1, "lambda2": preset.lambda2}
+    if preset.lambda1 is None:
+        weights = {"beta": 1 / preset.lambda2}
+    transform = DISTORTIONS[preset.transform]() if preset.transform else None
+    return BetaVAE(*networks, **weights, transform=transform, warmup_steps=preset.warmup_steps, **shared)
+
+
+def _build_mixture_model(preset: Preset, *networks: DenseNetwork, **shared: Any) -> RaDOGAGA | DAGMM:
     prior = MixturePrior(
         preset.latent_units + 2 * preset.reconstruction_features,
         preset.components,
@@ -144,19 +252,9 @@ def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
         covariance_floor=preset.covariance_floor,
         em_iterations=preset.em_iterations,
     )
-    shared = {
-        "preprocess": preprocess,
-        "distortion": DISTORTIONS[preset.distortion](),
-        "reconstruction_features": preset.reconstruction_features,
-    }
+    shared["reconstruction_features"] = preset.reconstruction_features
     if preset.model == "dagmm":
-        model = DAGMM(encoder, decoder, prior, preset.lambda1, preset.lambda2, **shared)
-    else:
-        h = "identity" if preset.model == "radogaga-d" else "log"
-        form = {"h": h, "noisy_rate": preset.noisy_rate, "gauge": preset.gauge}
-        model = RaDOGAGA(encoder, decoder, prior, preset.lambda1, preset.lambda2, **form, **shared)
-    rate = preset.learning_rate
-    if preset.decay:
-        rate = keras.optimizers.schedules.CosineDecay(rate, preset.steps)
-    model.compile(keras.optimizers.Adam(rate, beta_2=preset.beta_2, weight_decay=preset.weight_decay))
-    return model
+        return DAGMM(*networks, prior, preset.lambda1, preset.lambda2, **shared)
+    h = "identity" if preset.model == "radogaga-d" else "log"
+    form = {"h": h, "noisy_rate": preset.noisy_rate, "gauge": preset.gauge}
+    return RaDOGAGA(*networks, prior, preset.lambda1, preset.lambda2, **form, **shared)

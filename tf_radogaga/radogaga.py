@@ -121,7 +121,6 @@ class RaDOGAGA(Autoencoder):
             raise ValueError(f"distortion: {type(self.distortion).__name__} has no metric tensor, so no isometry.")
         self.lambda1, self.lambda2, self.h = lambda1, lambda2, h
         self.noise, self.sigma2, self.noisy_rate = noise, sigma2, noisy_rate
-        self.latent_units = encoder.output_units
         self.gauge = None
         if gauge == "learned":
             log_unit = 0.0  # a distortion without a closed-form volume starts at that of the sum of squares

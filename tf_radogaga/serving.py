@@ -59,7 +59,7 @@ def export_saved_model(model: Autoencoder, base_dir: str | Path, version: int | 
     for name, function in _signatures(model).items():
         inputs = model.preprocess.input_signature()
         if name == "decode":
-            inputs = {"latent": tf.TensorSpec((None, model.encoder.output_units), tf.float32, "latent")}
+            inputs = {"latent": tf.TensorSpec((None, model.latent_units), tf.float32, "latent")}
         archive.add_endpoint(name, function, [inputs])
     staging = Path(tempfile.mkdtemp(prefix=".export-", dir=base_dir))
     try:

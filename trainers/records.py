@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -17,7 +18,10 @@ from tqdm import tqdm
 
 
 def digest(settings: Any) -> str:
-    """Eight characters that change with any hyperparameter of a preset."""
+    """Eight characters that change with any hyperparameter of a preset, and not with new ones at their default."""
+    if dataclasses.is_dataclass(settings):
+        values = {field.name: (getattr(settings, field.name), field.default) for field in dataclasses.fields(settings)}
+        settings = {name: value for name, (value, default) in values.items() if value != default}
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
 

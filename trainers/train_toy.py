@@ -23,7 +23,7 @@ from runs import callbacks, finish, positive, prepare_out, verbosity
 from train_tabular import Data, train
 
 import tf_radogaga
-from tf_radogaga import isometry, plots, presets
+from tf_radogaga import certificate, isometry, plots, presets
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.datasets import toy
 from tf_radogaga.preprocessing import PassThrough
@@ -38,7 +38,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=summary, epilog=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--model", choices=presets.MODELS, default="radogaga-log", help="loss equation (default: %(default)s)")
+    add("--model", choices=presets.MIXTURE_MODELS, default="radogaga-log", help="loss equation (default: %(default)s)")
     add(
         "--data",
         type=lambda text: Path(text).name,
@@ -94,7 +94,7 @@ def regression_residual(data: toy.ToyData, energy: np.ndarray) -> float:
     return float(np.mean((prior - np.polyval(np.polyfit(density, prior, 1), density)) ** 2))
 
 
-def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, isometry.IsometryReport]:
+def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, certificate.IsometryReport]:
     """The metrics of one fitted model and its certificate."""
     rows = data.rows.astype(np.float32)
     model.adapt_prior(rows, refine=False)
@@ -107,7 +107,7 @@ def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, isometry.Isome
             errors[volume] = float(np.median(np.abs(model.log_density(rows, volume=volume) - data.log_density)))
         except NotImplementedError:  # DAGMM's loss fixes no volume
             errors[volume] = None
-    report = isometry.isometry_report(model, rows)
+    report = certificate.isometry_report(model, rows)
     return {
         "pearson_r": pearson_r(data, energy),
         "pearson_r_network": network,
@@ -123,7 +123,7 @@ def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, isometry.Isome
     }, report
 
 
-def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData, report: isometry.IsometryReport) -> None:
+def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData, report: certificate.IsometryReport) -> None:
     """Figures 7 and 8, and those of the certificate."""
     rows = data.rows.astype(np.float32)
     energy = model.energy(rows).numpy()
