@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tf_radogaga import plots
+from tf_radogaga.certificate import ImplicitReport
 
 
 def test_histogram_shows_every_row_and_the_threshold():
@@ -131,3 +132,11 @@ def test_latent_scatter_pairs_the_first_three_columns():
     assert len(plots.latent_scatter(z[:, :2], density).axes) == 2
     with pytest.raises(ValueError, match=r"z: shape \(20, 1\)"):
         plots.latent_scatter(z[:, :1], density)
+
+
+def test_implicit_spectrum_shows_importance_and_unit_norms():
+    names = ImplicitReport._fields
+    report = ImplicitReport(**{name: np.array([1.0, 0.5, 0.0]) for name in names})
+    left, right = plots.implicit_spectrum(report).axes
+    np.testing.assert_array_equal([bar.get_height() for bar in left.patches], [1.0, 0.5, 0.0])
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), [1.0, 0.5, 0.0])

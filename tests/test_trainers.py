@@ -1,5 +1,6 @@
 """The scripts, run as a user runs them."""
 
+import dataclasses
 import json
 import sys
 
@@ -7,10 +8,13 @@ import baselines
 import numpy as np
 import pandas as pd
 import pytest
+import records
 import score
 import tables
 import train_tabular
 import train_toy
+
+from tf_radogaga import presets
 
 KEYS = {"dataset", "model", "seed", "precision", "recall", "f1", "auroc", "average_precision", "wall_seconds"}
 
@@ -56,6 +60,30 @@ def test_train_export_and_score_a_table_of_ones_own(own_csv, frame, tmp_path, mo
     rows.drop(columns="dose").to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(SystemExit, match=r"no columns \['dose'\]"):
         run_score(monkeypatch, *arguments)
+
+
+def test_a_vae_reports_its_implicit_isometry_and_stops_early_by_its_preset(tmp_path, capsys, monkeypatch):
+    preset = dataclasses.replace(presets.preset("arrhythmia", "vae"), patience=1, warmup_steps=0, learning_rate=10.0)
+    monkeypatch.setattr(presets, "preset", lambda *_: preset)
+    out = tmp_path / "out"
+    train_tabular.main(["--dataset", "arrhythmia", "--model", "vae", "--epochs", "40", "--out", str(out)])
+    text = capsys.readouterr().out
+    assert "Epoch 2: early stopping" in text or "Epoch 3: early stopping" in text
+    assert "BetaVAE, beta" in text and (out / "implicit_spectrum.png").exists()
+    assert set(json.loads((out / "metrics.json").read_text())) == KEYS
+
+
+def test_settings_at_their_default_change_no_digest():
+    preset = presets.preset("thyroid", "radogaga-log")
+    assert records.digest(preset) == records.digest(dataclasses.replace(preset))
+    assert records.digest(preset) != records.digest(dataclasses.replace(preset, warmup_steps=1))
+
+    @dataclasses.dataclass(frozen=True)
+    class Wider(presets.Preset):
+        more: int = 3
+
+    wider = {field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)}
+    assert records.digest(Wider(**wider)) == records.digest(preset) != records.digest(Wider(**wider, more=4))
 
 
 def test_unlabelled_matrix_with_early_stopping(rows, tmp_path, monkeypatch):
@@ -177,11 +205,18 @@ def test_score_finds_columns_of_files_without_a_header(label_position, rows, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("dataset", "seeds", "least_f1"),
-    [("thyroid", 20, 0.63), ("arrhythmia", 20, 0.47), ("kddcup99", 3, 0.94)],
+    ("model", "dataset", "seeds", "least_f1"),
+    [
+        ("radogaga-log", "thyroid", 20, 0.63),
+        ("radogaga-log", "arrhythmia", 20, 0.47),
+        ("radogaga-log", "kddcup99", 3, 0.94),
+        ("vae", "thyroid", 20, 0.62),
+        ("vae", "arrhythmia", 20, 0.47),
+        ("vae", "kddcup99", 3, 0.94),
+    ],
 )
-def test_radogaga_log_reaches_its_f1(dataset, seeds, least_f1, tmp_path, request):
-    command = ["tabular", "--datasets", dataset, "--models", "radogaga-log", "--seeds", str(seeds)]
+def test_models_reach_their_f1(model, dataset, seeds, least_f1, tmp_path, request):
+    command = ["tabular", "--datasets", dataset, "--models", model, "--seeds", str(seeds)]
     if dataset == "kddcup99":
         command += ["--data-dir", str(request.getfixturevalue("shared_data"))]
     tables.main([*command, "--out", str(tmp_path / "table.md")])

@@ -28,7 +28,7 @@ def _check_stack() -> None:
 _check_stack()
 
 from tf_radogaga.beta_vae import BetaVAE  # noqa: E402
-from tf_radogaga.certificate import isometry_report  # noqa: E402
+from tf_radogaga.certificate import implicit_report, isometry_report  # noqa: E402
 from tf_radogaga.checkpoints import load_model, save_model  # noqa: E402
 from tf_radogaga.dagmm import DAGMM  # noqa: E402
 from tf_radogaga.distortions import (  # noqa: E402
@@ -81,6 +81,7 @@ __all__ = [
     "TableEncoding",
     "UpwardConvexError",
     "export_saved_model",
+    "implicit_report",
     "isometry_report",
     "load_model",
     "save_model",

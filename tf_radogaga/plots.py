@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
+
+from tf_radogaga.certificate import ImplicitReport
 
 
 def score_histogram(energies: np.ndarray, labels: np.ndarray | None = None, threshold: float | None = None) -> Figure:
@@ -138,14 +142,7 @@ def traversal(decoded: np.ndarray, variance: np.ndarray | None = None, span: flo
     distances = [f"{d:+.3g} sd" if d else "mean" for d in np.linspace(-span, span, steps)]
     labels = [str(i) if variance is None else f"{i}: variance {variance[i]:.3g}" for i in range(dimensions)]
     if len(event) == 3:
-        height, width, channels = event
-        figure = Figure(figsize=(steps + 2, dimensions + 0.5), layout="constrained")
-        axes = figure.add_subplot()
-        mosaic = decoded.transpose(0, 2, 1, 3, 4).reshape(dimensions * height, steps * width, channels)
-        mosaic = np.clip(mosaic if channels == 3 else mosaic.mean(axis=2), 0, 1)
-        axes.imshow(mosaic, cmap="gray", vmin=0, vmax=1)
-        axes.set_xticks((np.arange(steps) + 0.5) * width - 0.5, distances)
-        axes.set_yticks((np.arange(dimensions) + 0.5) * height - 0.5, labels)
+        figure = image_grid(dict(zip(labels, decoded)), distances)
     elif len(event) == 1:
         columns = min(dimensions, 3)
         rows = -(-dimensions // columns)
@@ -162,6 +159,20 @@ def traversal(decoded: np.ndarray, variance: np.ndarray | None = None, span: flo
         figure.supxlabel("element of x")
     else:
         raise ValueError(f"decoded: events of shape {tuple(event)}, neither vectors (M,) nor images (H, W, C).")
+    return figure
+
+
+def image_grid(images: dict[str, np.ndarray], columns: Sequence[str] = ()) -> Figure:
+    """Images (n, H, W, C) of values in 0..1 as a grid, a row of it for each name; `columns` labels the n."""
+    stacked = np.stack(list(images.values()))
+    rows, count, height, width, channels = stacked.shape
+    figure = Figure(figsize=(count + 2, rows + 0.5), layout="constrained")
+    axes = figure.add_subplot()
+    mosaic = stacked.transpose(0, 2, 1, 3, 4).reshape(rows * height, count * width, channels)
+    mosaic = np.clip(mosaic if channels == 3 else mosaic.mean(axis=2), 0, 1)
+    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=1)
+    axes.set_xticks((np.arange(len(columns)) + 0.5) * width - 0.5, columns)
+    axes.set_yticks((np.arange(rows) + 0.5) * height - 0.5, list(images))
     return figure
 
 
@@ -235,6 +246,23 @@ def latent_scatter(z: np.ndarray, density: np.ndarray) -> Figure:
         axes.set(xlabel=f"$z_{i}$", ylabel=f"$z_{j}$")
         axes.set_aspect("equal", adjustable="datalim")
     figure.colorbar(points, ax=list(panels))
+    return figure
+
+
+def implicit_spectrum(report: ImplicitReport) -> Figure:
+    """Importance E[sigma_j^-2] of each dimension of a beta-VAE, and its unit norm with its sd over rows; 1 is right.
+
+    Source: Nakagawa et al., ICML 2021, Fig. 4, 5 and 28.
+    """
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    left = figure.add_subplot()
+    place = np.arange(1, len(report.inverse_variance) + 1)
+    left.bar(place, report.inverse_variance, color="tab:blue", alpha=0.5)
+    left.set(xlabel="dimension, by importance", ylabel="mean of $\\sigma_j^{-2}$ (bars)", yscale="log")
+    right = left.twinx()
+    right.errorbar(place, report.unit_norm_mean, report.unit_norm_sd, fmt="o", markersize=3, color="tab:red")
+    right.axhline(1, color="black", linewidth=1)
+    right.set(ylabel="$(2/\\beta)\\, \\sigma_j^2 D'_j$ (dots, sd)", ylim=(0, None))
     return figure
 
 

@@ -4,8 +4,8 @@
     python trainers/train_tabular.py --dataset rows.csv --label-column fraud --out outputs/rows --export outputs/served
 
 The table is split in stratified halves; the model sees the normal rows of the first half, and the second half is
-scored by -log P(z). OUT then holds metrics.json, figures, TensorBoard logs and model/, which tf_radogaga.load_model
-reads. An interrupted run goes on where it was when the same command is given again.
+scored by -log P(z), or by the loss of a VAE. OUT then holds metrics.json, figures, TensorBoard logs and model/, which
+tf_radogaga.load_model reads. An interrupted run goes on where it was when the same command is given again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ import tensorflow as tf
 from runs import callbacks, finish, positive, prepare_out, verbosity
 
 import tf_radogaga
-from tf_radogaga import plots, presets
+from tf_radogaga import certificate, plots, presets
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.beta_vae import BetaVAE
 from tf_radogaga.datasets import tabular
 from tf_radogaga.datasets.streaming import StreamedTable
 from tf_radogaga.preprocessing import Preprocessing
@@ -56,7 +57,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--patience",
         type=positive(int),
-        help="hold out a tenth of the rows and stop after so many reports without a lower loss",
+        help="hold out a tenth of the rows and stop after so many reports without a lower loss (default: the preset's)",
     )
     add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; downloaded to ~/.cache/tf_radogaga without it")
     add("--overwrite", action="store_true", help="discard what OUT holds")
@@ -114,22 +115,19 @@ def train(
     data: Data,
     seed: int,
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
-    patience: int | None = None,
     verbose: int = 0,
 ) -> Autoencoder:
-    """Builds and fits the model of a preset."""
+    """Builds and fits the model of a preset, on nine tenths of the rows where the rest stops it early."""
     keras.utils.set_random_seed(seed)
     model = presets.build(preset, data.preprocess)
     rows, validation, callbacks = data.train, None, list(callbacks)
     if isinstance(rows, StreamedTable):
-        if patience:
-            sys.exit("--patience: needs a table in memory; raise --stream-above or leave --patience out.")
         rows = rows.training_batches(data.preprocess, min(preset.batch_size, data.training_rows))
-    elif patience:
+    elif preset.patience:
         order = np.random.default_rng(seed).permutation(len(rows))
         held_out, rest = np.split(order, [max(len(rows) // 10, 1)])
         rows, validation = tabular.take(rows, rest), tabular.take(rows, held_out)
-        callbacks.append(keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True, verbose=1))
+        callbacks.append(keras.callbacks.EarlyStopping(patience=preset.patience, restore_best_weights=True, verbose=1))
     batch_size = min(preset.batch_size, data.training_rows)
     a_pass = max(data.training_rows // batch_size, 1)
     reports = max(min(REPORTS, preset.steps // a_pass), 1)
@@ -145,18 +143,26 @@ def train(
     return model
 
 
-def choose_preset(args: argparse.Namespace, training_rows: int) -> presets.Preset:
+def choose_preset(args: argparse.Namespace, data: Data) -> presets.Preset:
     preset = presets.preset(args.dataset, args.model, args.preset)
-    changes = {"batch_size": args.batch_size, "learning_rate": args.learning_rate}
+    changes = {"batch_size": args.batch_size, "learning_rate": args.learning_rate, "patience": args.patience}
+    if isinstance(data.train, StreamedTable):
+        if args.patience:
+            sys.exit("--patience: needs a table in memory; raise --stream-above or leave --patience out.")
+        preset = dataclasses.replace(preset, patience=None)
     if args.epochs is not None:
-        batch_size = min(args.batch_size or preset.batch_size, training_rows)
-        changes["steps"] = args.epochs * max(training_rows // batch_size, 1)
+        batch_size = min(args.batch_size or preset.batch_size, data.training_rows)
+        changes["steps"] = args.epochs * max(data.training_rows // batch_size, 1)
     return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
 
 
 def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
     """Scores the test half, sets the threshold, and writes the figures; returns the metrics."""
-    scored = [(model.energy(rows).numpy(), labels) for rows, labels in data.test]
+    scored, implicit = [], None
+    for rows, labels in data.test:
+        scored.append((model.energy(rows).numpy(), labels))
+        if isinstance(model, BetaVAE):
+            implicit = implicit or certificate.implicit_report(model, rows)
     energies = np.concatenate([energy for energy, _ in scored])
     labels = None if scored[0][1] is None else np.concatenate([labels for _, labels in scored])
     share = data.anomaly_share or tabular.share_of(labels)
@@ -166,6 +172,9 @@ def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
     if labels is not None:
         metrics = tabular.protocol_metrics(labels, energies, share)
         figures["roc_pr.png"] = plots.roc_pr_curves(labels, {args.model: energies})
+    if implicit:
+        print(implicit)
+        figures["implicit_spectrum.png"] = plots.implicit_spectrum(implicit)
     for name, figure in figures.items():
         figure.savefig(args.out / name, dpi=120)
     return metrics
@@ -175,10 +184,10 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
     started = time.time()
     data = load(args)
-    preset = choose_preset(args, data.training_rows)
+    preset = choose_preset(args, data)
     prepare_out(args)
     print(f"{args.dataset}: {data.training_rows} rows to train on; {preset}")
-    model = train(preset, data, args.seed, callbacks(args.out), args.patience, verbosity())
+    model = train(preset, data, args.seed, callbacks(args.out), verbosity())
     if preset.em_iterations:
         print("mixture after training, mean -log likelihood in nats:", dict(model.prior.adaptation))
     metrics = report(args, data, model)
