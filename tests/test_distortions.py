@@ -16,6 +16,7 @@ from tf_radogaga.distortions import (
     EuclideanNorm,
     FunctionDistortion,
     MeanSquaredError,
+    PseudoHuberError,
     ScaledSquaredError,
     StructuralDissimilarity,
     SumSquaredError,
@@ -34,7 +35,7 @@ def shifted_quartic(x, y):
 SCALED = [SumSquaredError(), MeanSquaredError(), DownwardConvexError(), UpwardConvexError()]
 WITH_CONSTANTS = StructuralDissimilarity(window=3)
 AS_PRINTED = StructuralDissimilarity(window=3, k1=0, k2=0)
-METRIC = [*SCALED, BinaryCrossEntropy(), WITH_CONSTANTS, AS_PRINTED]
+METRIC = [*SCALED, PseudoHuberError(0.5), BinaryCrossEntropy(), WITH_CONSTANTS, AS_PRINTED]
 CASES = [
     (distortion, event)
     for distortion in METRIC
@@ -347,3 +348,14 @@ def test_unregistered_function_cannot_be_saved(function):
 def test_function_by_an_unknown_name(name):
     with pytest.raises(ValueError, match=f"function: '{name}' is not a registered function"):
         FunctionDistortion(name)
+
+
+def test_pseudo_huber_is_squared_within_delta_and_absolute_beyond():
+    x, error = tf.zeros((1, 3), tf.float64), PseudoHuberError(0.1)
+    near, far = tf.constant([[1e-4, -2e-4, 0]], tf.float64), tf.constant([[50.0, -70.0, 0]], tf.float64)
+    np.testing.assert_allclose(error(x, near), SumSquaredError()(x, near), rtol=1e-5)
+    np.testing.assert_allclose(error(x, far), 2 * 0.1 * 120, rtol=2e-3)
+    np.testing.assert_array_equal(error.log_volume(x, rank=2), [0.0])
+    assert PseudoHuberError(**error.get_config()).delta == 0.1
+    with pytest.raises(ValueError, match="delta: 0 must be positive"):
+        PseudoHuberError(0)

@@ -201,6 +201,39 @@ class BinaryCrossEntropy(Distortion):
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
+class PseudoHuberError(Distortion):
+    """D(x, y) = 2 delta^2 sum_i (sqrt(1 + (x_i - y_i)^2 / delta^2) - 1), A(x) = I.
+
+    The squared error of differences well below delta, and 2 delta times the absolute value of those well above: one
+    feature that is far off does not outweigh the rest. Source: Charbonnier et al., 1997.
+
+    Args:
+        delta: in units of x.
+
+    Raises:
+        ValueError: delta that is not positive.
+    """
+
+    def __init__(self, delta: float = 0.1):
+        if not delta > 0:
+            raise ValueError(f"delta: {delta} must be positive.")
+        self.delta = delta
+
+    def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        square = tf.math.squared_difference(x, y)
+        return _event_sum(2 * square / (1 + tf.sqrt(1 + square / self.delta**2)))
+
+    def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        return _event_sum(tf.multiply(v, w))
+
+    def log_volume(self, x: tf.Tensor, rank: int) -> tf.Tensor:
+        return tf.zeros(tf.shape(x)[:1], x.dtype)
+
+    def get_config(self) -> dict:
+        return {"delta": self.delta}
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
 class EuclideanNorm(Distortion):
     """D(x, y) = ||x - y||_2, with gradient 0 at x = y. It has no metric tensor.
 

@@ -34,6 +34,7 @@ DISTORTIONS = {
     "upward-convex": distortions.UpwardConvexError,
     "bce": distortions.BinaryCrossEntropy,
     "norm": distortions.EuclideanNorm,
+    "pseudo-huber": distortions.PseudoHuberError,
 }
 MIXTURE_MODELS = ("radogaga-d", "radogaga-log", "dagmm")
 MODELS = (*MIXTURE_MODELS, "vae")
