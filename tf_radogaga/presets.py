@@ -106,6 +106,7 @@ _MNIST_VAE = Preset(
     activation="relu",
     output_activation="sigmoid",
     distortion="bce",
+    decay=True,
     steps=50_000,
     reconstruction_features=False,
 )
