@@ -28,7 +28,7 @@ def score_histogram(energies: np.ndarray, labels: np.ndarray | None = None, thre
         axes.hist(np.clip(values, bins[0], bins[-1]), bins, density=True, alpha=0.6, label=f"{name} ({len(values)})")
     if threshold is not None:
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
-    axes.set(xlabel="energy -log P(z) [nats]", ylabel="density")
+    axes.set(xlabel="energy [nats]", ylabel="density")
     axes.legend()
     return figure
 

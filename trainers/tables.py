@@ -2,9 +2,11 @@
 
     python trainers/tables.py tabular --datasets thyroid arrhythmia --seeds 20 --jobs 2 --out outputs/tabular.md
     python trainers/tables.py toy --seeds 5
+    python trainers/tables.py vae-toy --quick --jobs 2
 
 Every method meets the same splits. FILE.md holds mean (sd) over the seeds beside the papers' figures; FILE.json one
-record for each run. Records already in FILE.json are kept, so an interrupted table goes on and a longer one adds to it.
+record for each run; vae-toy also draws figures beside them. Records already in FILE.json are kept, so an interrupted
+table goes on and a longer one adds to it.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import table_tabular
 import table_toy
+import table_vae_toy
 import tensorflow as tf
 from records import measure
 
-TABLES = {"tabular": table_tabular, "toy": table_toy}
+TABLES = {"tabular": table_tabular, "toy": table_toy, "vae-toy": table_vae_toy}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -49,6 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
     versions = f"tensorflow {tf.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
     text = table.markdown(args, records, f"`python trainers/tables.py {command}`; {versions}; {date.today()}.")
     args.out.write_text(text)
+    if hasattr(table, "figures"):
+        for name, figure in table.figures(args, records).items():
+            figure.savefig(args.out.with_name(name), dpi=100)
     print(text)
 
 
