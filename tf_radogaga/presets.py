@@ -7,6 +7,9 @@ and number of steps are not printed for the tables; those below, and a learning 
 papers do not have, and whether EM refines the mixture. On the toy data, where no labels are involved, learning rate
 and decay are ours too, and beta_2 of Adam: the gradient of log D has heavy tails, and after a large one Adam must not
 stand still for a thousand steps.
+
+The VAE of tables is that of Nakagawa et al., ICML 2021, Table 5, with a linear output layer. What was chosen as above
+in place of the printed or where nothing is printed stands in `_VAE_CHANGES` and `_vae_preset`.
 """
 
 from __future__ import annotations
