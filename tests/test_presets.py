@@ -6,8 +6,9 @@ from tf_radogaga import DAGMM, BetaVAE, EuclideanNorm, PassThrough, RaDOGAGA, pr
 CLASSES = {"dagmm": DAGMM, "vae": BetaVAE}
 
 
-@pytest.mark.parametrize("size", ["paper", "small"])
-@pytest.mark.parametrize("model", presets.MODELS)
+@pytest.mark.parametrize(
+    ("model", "size"), [*((m, "paper") for m in presets.MODELS), *((m, "small") for m in presets.MIXTURE_MODELS)]
+)
 @pytest.mark.parametrize("dataset", ["thyroid", "arrhythmia", "kddcup99", "kddcup-rev", "my.csv"])
 def test_every_preset_builds_a_model_that_scores(dataset, model, size):
     built = presets.build(presets.preset(dataset, model, size), PassThrough(20))
@@ -31,7 +32,7 @@ def test_the_vae_has_the_networks_weights_and_transform_losses_of_table_5():
     kdd, rev = (presets.build(presets.preset(name, "vae"), PassThrough(30)) for name in ("kddcup99", "kddcup-rev"))
     assert (kdd.encoder.units, kdd.latent_units, kdd.lambda1, kdd.lambda2) == ((200, 100), 10, 30000, 6000)
     assert isinstance(kdd.transform, EuclideanNorm) and rev.transform is rev.distortion
-    assert (kdd.decoder.output_activation, rev.decoder.output_activation) == ("leaky_relu", "tanh")
+    assert (kdd.decoder.activation, rev.decoder.activation) == ("leaky_relu", "tanh")
     assert kdd.decomposed and kdd.beta == 1 / 6000
 
 
@@ -46,5 +47,7 @@ def test_unknown_names():
         presets.preset("thyroid", "gan")
     with pytest.raises(ValueError, match="'mnist', 'beta-vae', 'huge'"):
         presets.image_preset("mnist", "beta-vae", "huge")
+    with pytest.raises(ValueError, match="size: 'small' is not one of the vae, which has 'paper' alone"):
+        presets.preset("thyroid", "vae", "small")
     with pytest.raises(ValueError, match="size: 'huge'"):
         presets.preset("thyroid", "dagmm", "huge")

@@ -60,7 +60,7 @@ def _normal_line(s):
 
 @pytest.mark.parametrize("gauge", ["learned", None])
 def test_identity_reaches_the_closed_form_in_one_dimension(gauge):
-    """THEORY: b = 1 / sqrt(2 lambda2), a b = (1 + sqrt(1 - 2 / (lambda1 s^2))) / 2, noise variance 1."""
+    """b = 1 / sqrt(2 lambda2), a b = (1 + sqrt(1 - 2 / (lambda1 s^2))) / 2, noise variance 1."""
     s, lambda1, lambda2 = 2.0, 2.0, 0.8
     a, b = _slopes(_train(_line(h="identity", lambda1=lambda1, lambda2=lambda2, gauge=gauge), _normal_line(s)))
     expected = 1 / math.sqrt(2 * lambda2)
@@ -69,7 +69,7 @@ def test_identity_reaches_the_closed_form_in_one_dimension(gauge):
 
 
 def test_log_reaches_the_closed_form_in_one_dimension():
-    """THEORY: a b = 1, b = 1 / sqrt(2 lambda2). The gradient of log D has no variance, so Adam must forget sooner."""
+    """a b = 1, b = 1 / sqrt(2 lambda2). The gradient of log D has no variance, so Adam must forget sooner."""
     lambda2 = 0.8
     a, b = _slopes(_train(_line(h="log", lambda1=10.0, lambda2=lambda2), _normal_line(2.0), 2000, beta_2=0.9))
     assert b == pytest.approx(1 / math.sqrt(2 * lambda2), rel=0.02)
@@ -134,7 +134,7 @@ def test_reconstruction_features_are_relative_distance_and_cosine(rows):
 
 @pytest.mark.parametrize("h", ["log", "identity"])
 def test_linear_networks_and_a_factorized_prior_recover_principal_components(h):
-    """THEORY: orthogonal columns of squared length 1 / metric_scale, latent variances metric_scale x eigenvalues."""
+    """orthogonal columns of squared length 1 / metric_scale, latent variances metric_scale x eigenvalues."""
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     x = (rng.normal(size=(4000, 5)) * np.sqrt([4, 1, 0.25, 0, 0]) @ basis.T).astype(np.float32)

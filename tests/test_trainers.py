@@ -15,6 +15,7 @@ import train_tabular
 import train_toy
 
 from tf_radogaga import presets
+from tf_radogaga.datasets import tabular
 
 KEYS = {"dataset", "model", "seed", "precision", "recall", "f1", "auroc", "average_precision", "wall_seconds"}
 
@@ -63,26 +64,41 @@ def test_train_export_and_score_a_table_of_ones_own(own_csv, frame, tmp_path, mo
 
 
 def test_a_vae_reports_its_implicit_isometry_and_stops_early_by_its_preset(tmp_path, capsys, monkeypatch):
-    preset = dataclasses.replace(presets.preset("arrhythmia", "vae"), patience=1, warmup_steps=0, learning_rate=10.0)
+    preset = dataclasses.replace(presets.preset("arrhythmia", "vae"), patience=1, learning_rate=10.0)
     monkeypatch.setattr(presets, "preset", lambda *_: preset)
     out = tmp_path / "out"
     train_tabular.main(["--dataset", "arrhythmia", "--model", "vae", "--epochs", "40", "--out", str(out)])
     text = capsys.readouterr().out
     assert "Epoch 2: early stopping" in text or "Epoch 3: early stopping" in text
     assert "BetaVAE, beta" in text and (out / "implicit_spectrum.png").exists()
+    assert "verdict: " in (out / "certificate.txt").read_text()
     assert set(json.loads((out / "metrics.json").read_text())) == KEYS
 
 
-def test_settings_at_their_default_change_no_digest():
+def test_the_weights_of_the_least_held_out_loss_are_kept_though_training_ran_to_its_end():
+    table = tabular.load_table("arrhythmia")
+    data = train_tabular.in_memory(table, 0)
+    preset = dataclasses.replace(presets.preset("arrhythmia", "vae"), steps=6, patience=100, learning_rate=3.0)
+    model = train_tabular.train(preset, data, 0)
+    losses = model.history.history["val_loss"]
+    held_out = tabular.take(data.train, np.random.default_rng(0).permutation(len(data.train))[: len(data.train) // 10])
+    assert np.argmin(losses) < len(losses) - 1
+    assert model.evaluate(held_out, verbose=0, return_dict=True)["loss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_a_digest_tells_every_setting_and_outlives_new_ones(monkeypatch):
     preset = presets.preset("thyroid", "radogaga-log")
-    assert records.digest(preset) == records.digest(dataclasses.replace(preset))
-    assert records.digest(preset) != records.digest(dataclasses.replace(preset, warmup_steps=1))
+    changed = [{"patience": 1}, {"steps": 1}, {"activation": "relu"}, {"learning_rate": 1e-9}]
+    digests = {records.digest(dataclasses.replace(preset, **change)) for change in ({}, *changed)}
+    assert len(digests) == 1 + len(changed)
 
     @dataclasses.dataclass(frozen=True)
     class Wider(presets.Preset):
         more: int = 3
 
     wider = {field.name: getattr(preset, field.name) for field in dataclasses.fields(preset)}
+    assert records.digest(Wider(**wider)) != records.digest(preset)
+    monkeypatch.setitem(records.LATER, "more", 3)
     assert records.digest(Wider(**wider)) == records.digest(preset) != records.digest(Wider(**wider, more=4))
 
 

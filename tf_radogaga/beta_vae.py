@@ -34,9 +34,14 @@ class BetaVAE(Autoencoder):
         decomposed     L = KL + lambda1 D1(x, x_check) + lambda2 D(x_check, x_hat),      lambda2 = 1/beta
         KL = sum_j 1/2 (mu_j^2 + sigma_j^2 - log sigma_j^2 - 1)
 
-    At the optimum dy_j = sqrt(beta/2) / sigma_j dmu_j are isometric coordinates, and the energy is -log p(y) up to a
-    known constant. Energies are KL + 1/beta D(x, x_hat) for either form, in nats, the expectation over eps taken as the
-    mean over the two points mu + sigma and mu - sigma; so is the loss outside training. D counts from D(x, x).
+    At the optimum dy_j = sqrt(beta/2) / sigma_j dmu_j are isometric coordinates. Energies are KL + 1/beta D(x, x_hat)
+    for either form, in nats, the expectation over eps taken as the mean over the two points mu + sigma and mu - sigma;
+    so is the loss outside training. D counts from D(x, x). At the optimum an energy is -log p(y) up to a constant, so
+    `log_density` by the isometric volume is
+
+        log p(x) = -energy + n/2 (1 - log(beta pi e)) + 1/2 sum_j log alpha_j(A(x)),
+
+    lower by D(x, x_check) / beta where x lies off the manifold; that by the Jacobian takes p(z) for the density of mu.
 
     Source: Nakagawa et al., ICML 2021, Eq. 1-24 and 95, appendices A.5, A.6 and H.2.
 
@@ -46,8 +51,6 @@ class BetaVAE(Autoencoder):
         beta: of the conventional form, the weight of the rate against D, in units of D per nat.
         lambda1, lambda2: in place of beta, weights of the transform and the coding term of the decomposed form.
         transform: D1 of the decomposed form, such as `EuclideanNorm`; default: the distortion.
-        warmup_steps: the rate and the coding term grow as (step / warmup_steps)^2 at first, so that a steep transform
-            term finds a reconstruction before they bear on it.
         **kwargs: preprocess, distortion, name, as `Autoencoder`.
 
     Raises:
@@ -65,7 +68,6 @@ class BetaVAE(Autoencoder):
         lambda1: float | None = None,
         lambda2: float | None = None,
         transform: Distortion | Callable | None = None,
-        warmup_steps: int = 0,
         **kwargs: Any,
     ):
         super().__init__(encoder, decoder, NormalPrior(decoder.input_units), **kwargs)
@@ -75,8 +77,6 @@ class BetaVAE(Autoencoder):
         for name, value in (("beta", beta), ("lambda1", lambda1), ("lambda2", lambda2)):
             if value is not None and not value > 0:
                 raise ValueError(f"{name}: {value} must be positive.")
-        if warmup_steps < 0:
-            raise ValueError(f"warmup_steps: {warmup_steps} must be at least 0.")
         if not self.distortion.has_metric:
             raise ValueError(
                 f"distortion: {type(self.distortion).__name__} has no metric tensor, so no isometry; give it as"
@@ -86,14 +86,16 @@ class BetaVAE(Autoencoder):
             raise ValueError("transform: belongs to the decomposed form; give lambda1 and lambda2 in place of beta.")
         self.decomposed = lambda1 is not None
         self.beta = 1 / lambda2 if self.decomposed else beta
-        self.lambda1, self.lambda2, self.warmup_steps = lambda1, 1 / self.beta, warmup_steps
+        self.lambda1, self.lambda2 = lambda1, lambda2 if self.decomposed else 1 / beta
         self.transform = self.distortion if transform is None else as_distortion(transform, "transform")
 
     # The loss
 
     def _posterior(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mu, log_variance = tf.split(self.encoder(x), 2, axis=-1)
-        return mu, tf.exp(0.5 * tf.clip_by_value(log_variance, *LOG_VARIANCE_RANGE))
+        # the gradient goes through the border, or a variance that once left the range would stay there
+        clipped = tf.clip_by_value(log_variance, *LOG_VARIANCE_RANGE)
+        return mu, tf.exp(0.5 * (log_variance + tf.stop_gradient(clipped - log_variance)))
 
     @staticmethod
     def _rates(mu: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
@@ -103,27 +105,29 @@ class BetaVAE(Autoencoder):
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         mu, sigma = self._posterior(x)
         rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
-        points = [mu + sigma * self._draw_noise(tf.shape(mu))] if training else [mu + sigma, mu - sigma]
-        ramp = self._ramp() if training and self.warmup_steps else 1.0
+        points = [mu + sigma * self._draw_noise(tf.shape(mu))] if training else self._two_points(mu, sigma)
         if not self.decomposed:
-            x_hats = tf.split(self.decoder(tf.concat(points, axis=0)), len(points))
-            return {"rate": ramp * rate, "distortion": self.lambda2 * self._mean_excess(x, x_hats)}
-        x_check, *x_hats = tf.split(self.decoder(tf.concat([mu, *points], axis=0)), 1 + len(points))
+            return {"rate": rate, "distortion": self.lambda2 * self._mean_excess(x, self._decode_all(points))}
+        x_check, *x_hats = self._decode_all([mu, *points])
         return {
-            "rate": ramp * rate,
+            "rate": rate,
             "transform": self.lambda1 * self.transform.excess(x, x_check),
-            "coding": ramp * self.lambda2 * self._mean_excess(x_check, x_hats),
+            "coding": self.lambda2 * self._mean_excess(x_check, x_hats),
         }
+
+    @staticmethod
+    def _two_points(mu: tf.Tensor, sigma: tf.Tensor) -> list[tf.Tensor]:
+        """Stand for the posterior where there is no noise (appendix A.6)."""
+        return [mu + sigma, mu - sigma]
+
+    def _decode_all(self, points: list[tf.Tensor]) -> list[tf.Tensor]:
+        return tf.split(self.decoder(tf.concat(points, axis=0)), len(points))
 
     def _draw_noise(self, shape: tf.Tensor) -> tf.Tensor:
         return tf.random.stateless_normal(shape, self.random.make_seeds(1)[:, 0])
 
     def _mean_excess(self, x: tf.Tensor, x_hats: list[tf.Tensor]) -> tf.Tensor:
         return tf.add_n([self.distortion.excess(x, x_hat) for x_hat in x_hats]) / len(x_hats)
-
-    def _ramp(self) -> tf.Tensor:
-        step = tf.cast(self.optimizer.iterations, tf.float32)
-        return tf.square(tf.minimum((step + 1) / self.warmup_steps, 1.0))
 
     def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """`isometry`, of the decomposed form: 2 * coding / N, which tends to n / N where n of N dimensions are
@@ -137,9 +141,8 @@ class BetaVAE(Autoencoder):
 
     def _energy(self, x: tf.Tensor) -> tf.Tensor:
         mu, sigma = self._posterior(x)
-        x_hats = tf.split(self.decoder(tf.concat([mu + sigma, mu - sigma], axis=0)), 2)
         rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
-        return rate + self.lambda2 * self._mean_excess(x, x_hats)
+        return rate + self.lambda2 * self._mean_excess(x, self._decode_all(self._two_points(mu, sigma)))
 
     def posterior(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """mu and sigma of raw rows, (B, N) each.
@@ -161,9 +164,11 @@ class BetaVAE(Autoencoder):
 
         Source: Nakagawa et al., ICML 2021, Lemma 1.
         """
-        x = self._checked(rows)
+        return self._both_losses(self._checked(rows))
+
+    def _both_losses(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mu, sigma = self._posterior(x)
-        x_check, *x_hats = tf.split(self.decoder(tf.concat([mu, mu + sigma, mu - sigma], axis=0)), 3)
+        x_check, *x_hats = self._decode_all([mu, *self._two_points(mu, sigma)])
         return self.distortion.excess(x, x_check), self._mean_excess(x_check, x_hats)
 
     # Density
@@ -174,10 +179,10 @@ class BetaVAE(Autoencoder):
         return self._metric_obstacle()
 
     def _log_density(self, x: tf.Tensor) -> tf.Tensor:
-        """log p(x) = -energy + n/2 (1 - log(beta pi e)) + 1/2 sum_j log alpha_j(A(x)); Eq. 21 and 57."""
+        """By the isometric volume; Eq. 21 and 57."""
         count = self.informative_dimensions
         constant = 0.5 * count * (1 - math.log(self.beta * math.pi * math.e))
-        return constant + self.distortion.log_volume(x, count) - self._energy(x)
+        return constant + self.distortion.log_volume(x, count) - self._scoring_graph(x)
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         return self.prior.log_prob_along(self._encode(x), self.informative_directions)
@@ -194,4 +199,4 @@ class BetaVAE(Autoencoder):
         del config["prior"], config["reconstruction_features"]
         weights = {"lambda1": self.lambda1, "lambda2": self.lambda2} if self.decomposed else {"beta": self.beta}
         transform = None if self.transform is self.distortion else self.transform
-        return {**config, **weights, "transform": transform, "warmup_steps": self.warmup_steps}
+        return {**config, **weights, "transform": transform}

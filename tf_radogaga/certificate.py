@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
 from tf_radogaga.isometry import (
+    by_blocks,
     cumulative_share,
     gram_matrices,
     inverse_variances,
@@ -30,9 +32,12 @@ LEAST_PEARSON_R = 0.99
 MOST_SLOPE_ERROR = 0.05
 """Distance of the slope from 1 in an isometric model."""
 
+LEAST_IMPLICIT_R, MOST_IMPLICIT_SLOPE_ERROR = 0.95, 0.1
+"""Of an implicitly isometric beta-VAE; its posterior deviations are estimates, the paper's unit norms 0.92 to 0.98."""
+
 
 class IsometryReport(NamedTuple):
-    """Everything that this module measures, as plain numbers; `str` of it is a certificate to read."""
+    """Everything that `isometry` measures, as plain numbers; `str` of it is a certificate to read."""
 
     model: str  # its class
     rows: int  # behind the spectrum and the tangent pairs
@@ -108,7 +113,7 @@ class IsometryReport(NamedTuple):
 def isometry_report(
     model: Autoencoder, rows: Any, pairs: int = 1000, seed: int = 0, jacobian_rows: int = 512
 ) -> IsometryReport:
-    """All measurements of this module on one set of rows.
+    """All measurements of `isometry` on one set of rows.
 
     Args:
         model: fitted.
@@ -194,9 +199,17 @@ class ImplicitReport(NamedTuple):
     transform_loss: float  # mean D(x, x_check)
     coding_loss: float  # mean D(x_check, x_hat), n beta/2 in theory
 
+    @property
+    def verdict(self) -> str:
+        """One line, with the thresholds it rests on."""
+        right = f"Pearson r >= {LEAST_IMPLICIT_R} and slope 1 +- {MOST_IMPLICIT_SLOPE_ERROR} of tangent pairs in y"
+        if self.tangent_r >= LEAST_IMPLICIT_R and abs(self.tangent_slope - 1) <= MOST_IMPLICIT_SLOPE_ERROR:
+            return f"implicitly isometric: {right}"
+        return f"not implicitly isometric, which takes {right}; train longer, or with a smaller beta"
+
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as JSON types; None for those that are not finite."""
-        return {name: plain(value) for name, value in self._asdict().items()}
+        """The numbers and the verdict as JSON types; None for those that are not finite."""
+        return {name: plain(value) for name, value in (*self._asdict().items(), ("verdict", self.verdict))}
 
     def __str__(self) -> str:
         columns = {
@@ -223,7 +236,7 @@ class ImplicitReport(NamedTuple):
         if self.gram_offdiagonal_mean is not None:
             cosines = f"mean {self.gram_offdiagonal_mean:.4g}, greatest {self.gram_offdiagonal_max:.4g}"
             lines.insert(-1, f"|cosine| between dimensions: {cosines}; right is 0")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"verdict: {self.verdict}"])
 
 
 def implicit_report(
@@ -252,15 +265,15 @@ def implicit_report(
         for values in (
             unit_norms(model, some),
             isometric_coordinates(model, some),
-            model.rates(rows),
-            model.posterior(some)[1],
+            by_blocks(model, rows, lambda x: model._rates(*model._posterior(x))),
+            by_blocks(model, some, lambda x: model._posterior(x)[1]),
         )
     )
     responses = 0.5 * model.beta * norms / sigma**2
     gram = gram_matrices(model, some, implicit=True).numpy().astype(np.float64)
     cosines = _cosines(gram)
     latent, data = tangent_pairs(model, rows, pairs, seed, implicit=True)
-    transform, coding = model.losses(rows)
+    transform, coding = by_blocks(model, rows, lambda x: tf.stack(model._both_losses(x), axis=1)).numpy().mean(axis=0)
     return ImplicitReport(
         rows=len(rows),
         jacobian_rows=len(some),
@@ -281,8 +294,8 @@ def implicit_report(
         latent_tangent_r=float(np.corrcoef(*tangent_pairs(model, rows, pairs, seed))[0, 1]),
         gram_offdiagonal_mean=float(cosines.mean()) if cosines.size else None,
         gram_offdiagonal_max=float(cosines.max()) if cosines.size else None,
-        transform_loss=float(np.mean(transform)),
-        coding_loss=float(np.mean(coding)),
+        transform_loss=float(transform),
+        coding_loss=float(coding),
     )
 
 

@@ -220,8 +220,10 @@ class PseudoHuberError(Distortion):
         self.delta = delta
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        square = tf.math.squared_difference(x, y)
-        return _event_sum(2 * square / (1 + tf.sqrt(1 + square / self.delta**2)))
+        ratio = tf.abs(tf.subtract(x, y)) / self.delta
+        near = tf.minimum(ratio, 1e4)  # beyond it the square would overflow before the sum does
+        curved = tf.square(near) / (1 + tf.sqrt(1 + tf.square(near)))
+        return 2 * self.delta**2 * _event_sum(curved + (ratio - near))
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         return _event_sum(tf.multiply(v, w))

@@ -188,8 +188,10 @@ def isometry_gap(model: Autoencoder, rows: Any) -> tf.Tensor:
     """log_density by the Jacobian minus log_density by the theory's volume, (B,), nats: 0 is right.
 
     Raises:
-        NotImplementedError: one of the two is not defined, with the reason.
+        NotImplementedError: one of the two is not defined, with the reason; a beta-VAE's differ by more than volume.
     """
+    if isinstance(model, BetaVAE):
+        raise NotImplementedError("the densities of a BetaVAE differ by D(x, x_check) / beta too; see implicit_report.")
     return model.log_density(rows, volume="jacobian") - model.log_density(rows, volume="isometric")
 
 
@@ -296,14 +298,14 @@ def _posteriors(model: BetaVAE, rows: Any) -> tf.Tensor:
     """mu and sigma of each row, (B, 2, N)."""
     if not isinstance(model, BetaVAE):
         raise TypeError(f"model: {type(model).__name__} has no posterior, so no implicit isometry; a BetaVAE has.")
-    return _by_blocks(model, rows, lambda x: tf.stack(model._posterior(x), axis=1))
+    return by_blocks(model, rows, lambda x: tf.stack(model._posterior(x), axis=1))
 
 
 def _latents(model: Autoencoder, rows: Any) -> tf.Tensor:
-    return _by_blocks(model, rows, model._encode)
+    return by_blocks(model, rows, model._encode)
 
 
-def _by_blocks(model: Autoencoder, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def by_blocks(model: Autoencoder, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """`function` of the preprocessed rows, block by block."""
     model._require_adapted()
     rows = pd.DataFrame(rows) if isinstance(rows, dict) else rows

@@ -109,7 +109,7 @@ def _signatures(model: Autoencoder) -> dict[str, Callable]:
     def serving_default(inputs):
         x, valid = valid_rows(inputs)
         energy = model._energy(x)
-        outputs = {"energy": mark(valid, energy), "anomaly": valid & (energy > model.threshold), "valid": valid}
+        outputs = {"energy": mark(valid, energy), "anomaly": valid & ~(energy <= model.threshold), "valid": valid}
         if model.has_log_density:
             outputs["log_density"] = mark(valid, model._log_density(x))
         return outputs

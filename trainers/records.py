@@ -16,12 +16,15 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+LATER = {"activation": "tanh", "output_activation": None, "transform": None, "patience": None}
+"""Fields that `Preset` gained after records were written, with the value that those stand for."""
+
 
 def digest(settings: Any) -> str:
-    """Eight characters that change with any hyperparameter of a preset, and not with new ones at their default."""
+    """Eight characters that change with any hyperparameter of a preset."""
     if dataclasses.is_dataclass(settings):
-        values = {field.name: (getattr(settings, field.name), field.default) for field in dataclasses.fields(settings)}
-        settings = {name: value for name, (value, default) in values.items() if value != default}
+        values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+        settings = {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 
 

@@ -120,14 +120,15 @@ def train(
     """Builds and fits the model of a preset, on nine tenths of the rows where the rest stops it early."""
     keras.utils.set_random_seed(seed)
     model = presets.build(preset, data.preprocess)
-    rows, validation, callbacks = data.train, None, list(callbacks)
+    rows, validation, callbacks, stop = data.train, None, list(callbacks), None
     if isinstance(rows, StreamedTable):
         rows = rows.training_batches(data.preprocess, min(preset.batch_size, data.training_rows))
-    elif preset.patience:
+    elif preset.patience and len(rows) > 1:
         order = np.random.default_rng(seed).permutation(len(rows))
         held_out, rest = np.split(order, [max(len(rows) // 10, 1)])
         rows, validation = tabular.take(rows, rest), tabular.take(rows, held_out)
-        callbacks.append(keras.callbacks.EarlyStopping(patience=preset.patience, restore_best_weights=True, verbose=1))
+        stop = keras.callbacks.EarlyStopping(patience=preset.patience, restore_best_weights=True, verbose=1)
+        callbacks.append(stop)
     batch_size = min(preset.batch_size, data.training_rows)
     a_pass = max(data.training_rows // batch_size, 1)
     reports = max(min(REPORTS, preset.steps // a_pass), 1)
@@ -140,6 +141,9 @@ def train(
         callbacks=callbacks,
         verbose=verbose,
     )
+    if stop and stop.best_weights and not stop.stopped_epoch:  # Keras restores the best where it stopped early only
+        model.set_weights(stop.best_weights)
+        model.adapt_prior(rows)
     return model
 
 
@@ -149,7 +153,9 @@ def choose_preset(args: argparse.Namespace, data: Data) -> presets.Preset:
     if isinstance(data.train, StreamedTable):
         if args.patience:
             sys.exit("--patience: needs a table in memory; raise --stream-above or leave --patience out.")
-        preset = dataclasses.replace(preset, patience=None)
+        if preset.patience:
+            print("a streamed table is trained for the preset's number of steps, without early stopping")
+            preset = dataclasses.replace(preset, patience=None)
     if args.epochs is not None:
         batch_size = min(args.batch_size or preset.batch_size, data.training_rows)
         changes["steps"] = args.epochs * max(data.training_rows // batch_size, 1)
@@ -161,8 +167,9 @@ def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
     scored, implicit = [], None
     for rows, labels in data.test:
         scored.append((model.energy(rows).numpy(), labels))
-        if isinstance(model, BetaVAE):
-            implicit = implicit or certificate.implicit_report(model, rows)
+        if isinstance(model, BetaVAE) and implicit is None:
+            normal = rows if labels is None else tabular.take(rows, np.flatnonzero(labels == 0))
+            implicit = certificate.implicit_report(model, normal)
     energies = np.concatenate([energy for energy, _ in scored])
     labels = None if scored[0][1] is None else np.concatenate([labels for _, labels in scored])
     share = data.anomaly_share or tabular.share_of(labels)
@@ -174,6 +181,7 @@ def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
         figures["roc_pr.png"] = plots.roc_pr_curves(labels, {args.model: energies})
     if implicit:
         print(implicit)
+        (args.out / "certificate.txt").write_text(f"{implicit}\n")
         figures["implicit_spectrum.png"] = plots.implicit_spectrum(implicit)
     for name, figure in figures.items():
         figure.savefig(args.out / name, dpi=120)
