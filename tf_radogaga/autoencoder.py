@@ -193,8 +193,8 @@ class Autoencoder(TrainedOnRows):
 
     @property
     def informative_dimensions(self) -> int:
-        """Latent directions along which the data vary by more than `LEAST_SIGNAL` of the noise, found at the end of
-        `fit`; densities count these alone."""
+        """Latent directions along which the data vary by more than `LEAST_SIGNAL` of the noise (a VAE's: of a mean rate
+        above `beta_vae.LEAST_RATE`), found at the end of `fit`; densities count these alone."""
         with tf.init_scope():
             return int(self._informative)
 
@@ -215,7 +215,7 @@ class Autoencoder(TrainedOnRows):
         if self.prior.adapted and not self.informative_dimensions:
             return (
                 "informative_dimensions: 0, no latent direction is known to carry more than noise; call fit or"
-                " adapt_prior, and if that finds none train longer or with a greater lambda1."
+                " adapt_prior, and if that finds none train longer, or with greater lambdas or a smaller beta."
             )
         if self.informative_dimensions < self.latent_units and not self.prior.has_marginals:
             return (

@@ -305,8 +305,8 @@ def _scatter(record: dict) -> ablation_plots.Figure:
 INTRODUCTION = """\
 50,000 rows on a 3-dimensional plane in 16 dimensions, raw; Var(s) = 1/6, 2/3, 8/3, so 1 : 4 : 16. The paper shows the
 shapes of its sets in figures only; these are this package's own, `tf_radogaga/datasets/vae_toy.py`. z_1 to z_3: latent
-dimensions by E[sigma_j^-2], ascending, as s_1 to s_3; z_4 and z_5 idle. More than one seed: mean (sd). Paper: Nakagawa
-et al., ICML 2021, Tables 1, 2 and 4, section 5.1 and Fig. 3."""
+dimensions by E[sigma_j^-2], ascending, as s_1 to s_3; z_4 and z_5 idle. Measured on the rows that were trained on. More
+than one seed: mean (sd). Paper: Nakagawa et al., ICML 2021, Tables 1, 2 and 4, section 5.1 and Fig. 3."""
 
 CORRELATIONS = """\
 Pearson r with p(x); the paper's in brackets. `r_prior`: of p(mu); `r_posterior`: p(mu) prod_j sigma_j; `r_loss`:
