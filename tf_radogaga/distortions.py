@@ -220,10 +220,10 @@ class PseudoHuberError(Distortion):
         self.delta = delta
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        ratio = tf.abs(tf.subtract(x, y)) / self.delta
-        near = tf.minimum(ratio, 1e4)  # beyond it the square would overflow before the sum does
+        ratio = tf.subtract(x, y) / self.delta
+        near = tf.clip_by_value(ratio, -1e4, 1e4)  # beyond it the square would overflow before the sum does
         curved = tf.square(near) / (1 + tf.sqrt(1 + tf.square(near)))
-        return 2 * self.delta**2 * _event_sum(curved + (ratio - near))
+        return 2 * self.delta**2 * _event_sum(curved + tf.nn.relu(tf.abs(ratio) - 1e4))
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         return _event_sum(tf.multiply(v, w))
