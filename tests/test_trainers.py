@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import records
 import score
+import table_tabular
 import tables
 import train_tabular
 import train_toy
@@ -172,6 +173,13 @@ def test_tables_keep_records_and_compare_on_the_same_splits(tmp_path, monkeypatc
     assert f"| isolation-forest | - | {np.mean(f1):.4f} ({np.std(f1):.4f})" in table and "| 0.5373 |" in table
 
 
+def test_the_table_of_small_networks_has_no_vae():
+    args = tables.parse_arguments(["tabular", "--preset", "small", "--seeds", "1"])
+    jobs = table_tabular.jobs(args)
+    assert {job[1] for job in jobs} == {*table_tabular.METHODS} - {"vae"}
+    assert len({table_tabular.key(*job) for job in jobs}) == len(jobs)
+
+
 @pytest.mark.parametrize("name", list(baselines.BASELINES))
 def test_baselines_score_strange_rows_higher(name):
     rng = np.random.default_rng(0)
@@ -201,6 +209,7 @@ def test_wrong_arguments_are_named(capsys):
         (["--dataset", "own.csv", "--anomaly-share", "1.5"], "--anomaly-share: 1.5 is not below 1"),
         (["--dataset", "thyroid", "--label-column", "y"], "are for your own file, not for thyroid"),
         (["--dataset", "thyroid", "--epochs", "0"], "0 is not above 0"),
+        (["--dataset", "thyroid", "--model", "vae", "--preset", "small"], "no paper prints a small vae"),
     ):
         with pytest.raises(SystemExit):
             train_tabular.parse_arguments([*arguments, "--out", "unused"])

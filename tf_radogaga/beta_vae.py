@@ -7,14 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.priors import NormalPrior
 
 keras = tf.keras
-tfd = tfp.distributions
 
 LEAST_RATE = 0.05
 """A latent dimension is meaningful when its mean rate KL_j exceeds this many nats; that of an idle one tends to 0. A

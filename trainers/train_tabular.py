@@ -73,6 +73,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.anomaly_share is not None and args.anomaly_share >= 1:
         parser.error(f"argument --anomaly-share: {args.anomaly_share} is not below 1")
+    if (args.model, args.preset) == ("vae", "small"):
+        parser.error("argument --preset: no paper prints a small vae; leave it at paper")
     if args.dataset in tabular.ANOMALY_SHARE and (args.label_column or args.categorical or args.anomaly_share):
         parser.error(f"--label-column, --categorical and --anomaly-share are for your own file, not for {args.dataset}")
     return args
