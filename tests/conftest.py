@@ -97,3 +97,12 @@ def fitted(model, rows, epochs=3, compiled=False, **options):
     model.compile(tf.keras.optimizers.Adam(1e-3), run_eagerly=not compiled)
     model.fit(rows, batch_size=64, epochs=epochs, verbose=0, **options)
     return model
+
+
+@pytest.fixture(scope="module")
+def curved():
+    """200 rows and a model that is not isometric; its own distortion is the sum of squares."""
+    from isometric_models import flat_data, tanh_model
+
+    rows = flat_data()[0]
+    return rows, tanh_model(rows)
