@@ -70,9 +70,19 @@ class _Normalization(tfc.GDN):
         return tf.get_static_value(self.epsilon_parameter)
 
 
-def _check_images(image_shape: tuple[int, ...], filters: tuple[int, ...], gdn: str) -> None:
+def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The same as a tuple.
+
+    Raises:
+        ValueError: not three positive integers.
+    """
+    image_shape = tuple(image_shape)
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape: {image_shape} must be (height, width, channels), three positive integers.")
+    return image_shape
+
+
+def _check_stages(filters: tuple[int, ...], gdn: str) -> None:
     if not filters or min(filters) < 1:
         raise ValueError(f"filters: {filters} must be positive integers, one for each convolution; give at least one.")
     if gdn not in _EXPONENTS:
@@ -143,8 +153,8 @@ class ConvolutionalEncoder(keras.layers.Layer):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.image_shape, self.units, self.filters = tuple(image_shape), tuple(units), tuple(filters)
-        _check_images(self.image_shape, self.filters, gdn)
+        self.image_shape, self.units, self.filters = check_image_shape(image_shape), tuple(units), tuple(filters)
+        _check_stages(self.filters, gdn)
         height, width, channels = self.image_shape
         self.input_units, self.output_units, self.gdn = height * width * channels, output_units, gdn
         kernels = [9] + [5] * (len(self.filters) - 1)
@@ -209,8 +219,8 @@ class ConvolutionalDecoder(keras.layers.Layer):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.image_shape, self.units, self.filters = tuple(image_shape), tuple(units), tuple(filters)
-        _check_images(self.image_shape, self.filters, gdn)
+        self.image_shape, self.units, self.filters = check_image_shape(image_shape), tuple(units), tuple(filters)
+        _check_stages(self.filters, gdn)
         height, width, channels = self.image_shape
         self.input_units, self.output_units = input_units, height * width * channels
         self.gdn, self.output_activation = gdn, output_activation

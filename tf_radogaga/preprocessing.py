@@ -20,7 +20,7 @@ keras = tf.keras
 register = keras.utils.register_keras_serializable(package="tf_radogaga")
 
 
-def _is_symbolic(value: Any) -> bool:
+def is_symbolic(value: Any) -> bool:
     return tf.is_tensor(value) and not isinstance(value, tf.__internal__.EagerTensor)
 
 
@@ -99,7 +99,7 @@ class PassThrough(Preprocessing):
         self.width = width
 
     def check(self, rows: Any, first_row: int = 0) -> tf.Tensor:
-        if _is_symbolic(rows):
+        if is_symbolic(rows):
             return tf.ensure_shape(tf.cast(rows, tf.float32), (None, self.width))
         names = [str(c) for c in rows.columns] if isinstance(rows, pd.DataFrame) else None
         matrix = rows.to_numpy() if isinstance(rows, pd.DataFrame) else np.asarray(rows)
@@ -268,7 +268,7 @@ class TableEncoding(Preprocessing):
         checked = {}
         for column, levels in self.columns.items():
             values = rows[column]
-            if _is_symbolic(values):
+            if is_symbolic(values):
                 values = tf.reshape(values, [-1])  # Keras' predict makes columns of width 1
                 if levels is None:
                     checked[column] = tf.cast(values, tf.float32)
@@ -278,7 +278,7 @@ class TableEncoding(Preprocessing):
                 checked[column] = tf.constant(_check_numeric(values, column, first_row), tf.float32)
             else:
                 checked[column] = tf.constant(_check_text(values, column, first_row))
-        lengths = {column: values.shape[0] for column, values in checked.items() if not _is_symbolic(values)}
+        lengths = {column: values.shape[0] for column, values in checked.items() if not is_symbolic(values)}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"rows: columns of different lengths {lengths}.")
         if 0 in lengths.values():

@@ -1,0 +1,153 @@
+"""From images of any size, in memory or encoded, to x: a Keras layer and the steps that pipelines share. Core ops only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_radogaga.networks import check_image_shape
+from tf_radogaga.preprocessing import Preprocessing, is_symbolic, register
+
+keras = tf.keras
+
+JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
+"""How the files begin, and how whole ones end."""
+
+
+def fit_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Cuts the largest centred part of the aspect of height x width out of images and resizes it to that size.
+
+    Args:
+        images: (B, h, w, C) or (h, w, C), uint8 or float.
+
+    Returns:
+        Images (B, height, width, C) or (height, width, C), as bilinear interpolation with antialiasing has them; of
+        the type of `images`, uint8 being rounded.
+    """
+    if tuple(images.shape[-3:-1]) == (height, width):
+        return images
+    found = tf.shape(images)[-3:-1]
+    # in whole numbers, so that no rounding of a quotient moves the border
+    cut_height = tf.maximum(tf.minimum(found[0], found[1] * height // width), 1)
+    cut_width = tf.maximum(tf.minimum(found[1], found[0] * width // height), 1)
+    top, left = (found[0] - cut_height) // 2, (found[1] - cut_width) // 2
+    cut = images[..., top : top + cut_height, left : left + cut_width, :]
+    resized = tf.image.resize(cut, (height, width), antialias=True)
+    if images.dtype == tf.uint8:
+        return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
+    return tf.cast(resized, images.dtype)
+
+
+def looks_whole(content: tf.Tensor) -> tf.Tensor:
+    """Whether encoded images (B,) begin as JPEG or PNG files do and end as whole ones do, (B,) bool."""
+    padded = tf.strings.join([tf.constant(bytes(len(PNG_END))), content])  # `substr` raises for what is too short
+
+    def framed(begin: bytes, end: bytes) -> tf.Tensor:
+        begins = tf.strings.substr(content, 0, len(begin)) == begin
+        return begins & (tf.strings.substr(padded, -len(end), len(end)) == end)
+
+    return framed(JPEG, JPEG_END) | framed(PNG, PNG_END)
+
+
+def decode_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Encoded JPEG or PNG images (B,) of any size as uint8 images (B, *image_shape), by `fit_images`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: for the whole batch, where one of them cannot be decoded.
+    """
+    height, width, channels = image_shape
+
+    def decode(content):
+        # this op reads PNG as well; only this one fills up what a JPEG lacks in place of an error
+        return fit_images(tf.io.decode_jpeg(content, channels, try_recover_truncated=True), height, width)
+
+    images = tf.map_fn(decode, contents, fn_output_signature=tf.uint8)
+    return tf.ensure_shape(images, (None, *image_shape))
+
+
+@register
+class ImageScaling(Preprocessing):
+    """Images of any size to x of values in 0..1, (B, H, W, C) float32: uint8 of 0 to 255, or floats of 0 to 1.
+
+    Images of another size are cut to the aspect of H x W around their centre and resized, see `fit_images`.
+
+    Args:
+        image_shape: (H, W, C) of x.
+
+    Raises:
+        ValueError: image_shape is not three positive integers.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], name: str | None = None):
+        super().__init__(name=name)
+        self.image_shape = check_image_shape(image_shape)
+        self.width = math.prod(self.image_shape)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.image_shape
+
+    def check(self, rows: Any, first_row: int = 0) -> tf.Tensor:
+        if is_symbolic(rows):
+            self._check_kind(rows.shape, rows.dtype.is_floating, rows.dtype.name)
+            return rows if rows.dtype == tf.uint8 else tf.cast(rows, tf.float32)
+        images = np.asarray(rows)
+        self._check_kind(tf.TensorShape(images.shape), images.dtype.kind == "f", images.dtype)
+        if not images.size:
+            raise ValueError(f"images: shape {images.shape} holds none; give at least one.")
+        if images.dtype == np.uint8:
+            return tf.constant(images)
+        inside = ((images >= 0) & (images <= 1)).reshape(len(images), -1)  # NaN is not
+        if not inside.all():
+            image = int(np.flatnonzero(~inside.all(axis=1))[0])
+            value = images[image].ravel()[~inside[image]][0]
+            raise ValueError(
+                f"images: image {first_row + image} holds {value}, and floats must lie in 0..1"
+                f" ({np.sum(~inside.all(axis=1))} such images); divide values of 0 to 255 by 255, or cast them to"
+                " uint8, and drop images that are not finite."
+            )
+        return tf.constant(images, tf.float32)
+
+    def _check_kind(self, shape: tf.TensorShape, is_floating: bool, dtype: Any) -> None:
+        channels = self.image_shape[2]
+        if not shape.is_compatible_with((None, None, None, channels)):
+            hint = ""
+            if shape.rank == 3:
+                hint = (
+                    "; add the axis that is missing, of one image by images[None], of one channel by images[..., None]"
+                )
+            elif shape.rank == 4:
+                change = "tf.image.grayscale_to_rgb" if channels == 3 else "tf.image.rgb_to_grayscale"
+                hint = f"; convert the channels, for example by {change}" if channels in (1, 3) else ""
+            raise ValueError(f"images: shape {shape} where (images, height, width, {channels}) is expected{hint}.")
+        if not (is_floating or dtype == "uint8"):
+            raise TypeError(
+                f"images: dtype {dtype} where uint8 of 0 to 255 or floats of 0 to 1 are expected; cast them."
+            )
+
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
+        images = fit_images(rows, *self.image_shape[:2])
+        x = tf.cast(images, tf.float32) / 255 if images.dtype == tf.uint8 else images
+        return tf.ensure_shape(x, (None, *self.image_shape))
+
+    def input_signature(self) -> dict[str, tf.TensorSpec]:
+        return {"images": tf.TensorSpec((None, None, None, self.image_shape[2]), tf.uint8, "images")}
+
+    def from_inputs(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return inputs["images"]
+
+    def valid(self, rows: tf.Tensor) -> tf.Tensor:
+        if rows.dtype == tf.uint8:
+            return tf.ones(tf.shape(rows)[:1], tf.bool)
+        return tf.reduce_all((rows >= 0) & (rows <= 1), axis=[1, 2, 3])
+
+    def fill(self, rows: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        return tf.where(valid[:, None, None, None], rows, tf.zeros_like(rows))
+
+    def get_config(self) -> dict:
+        return {"image_shape": list(self.image_shape)}
