@@ -1,4 +1,4 @@
-"""From images of any size, in memory or encoded, to x: a Keras layer and the steps that pipelines share. Core ops only."""
+"""From images of any size, in memory or encoded, to x: a Keras layer and steps that pipelines share; core ops only."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import tensorflow as tf
 
 from tf_radogaga.networks import check_image_shape
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic, register
-
-keras = tf.keras
 
 JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
