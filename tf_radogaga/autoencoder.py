@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import geometry, randomness
+from tf_radogaga import geometry, informative, randomness
 from tf_radogaga.distortions import Distortion, as_distortion
+from tf_radogaga.image_preprocessing import ImageScaling
+from tf_radogaga.pipelines import ScoredInGraphs
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.priors import Prior, as_prior
 from tf_radogaga.training import TrainedOnRows
@@ -20,24 +22,18 @@ keras = tf.keras
 
 VOLUMES = ("isometric", "jacobian")
 
-LEAST_SIGNAL = 0.1
-"""A latent direction is informative when the data's variance along it exceeds this share of the noise's."""
 
-PROBED_ROWS = 64
-"""Training rows at which the decoder's response is measured, at least, where there are as many."""
-
-
-class Autoencoder(TrainedOnRows):
+class Autoencoder(ScoredInGraphs, TrainedOnRows):
     """An autoencoder with a prior on its latent. A subclass is its loss equation: it gives `loss_terms`.
 
-    Public methods take *raw* rows, as `preprocess` takes them: a matrix, or named columns. Inside, x is what comes
-    out of `preprocess`, (B, M), z the latent, (B, N).
+    Public methods take *raw* rows, as `preprocess` takes them: a matrix, named columns, or images. Inside, x is what
+    comes out of `preprocess`, (B, *event), of M elements each, z the latent, (B, N).
 
     Args:
         encoder: x -> latent, a layer with `input_units` and `output_units`, such as `DenseNetwork`.
         decoder: latent -> x_hat, likewise.
         prior: P(z), a `Prior` or a `tfd.Distribution`; over N + 2 dimensions with `reconstruction_features`.
-        preprocess: adapted layer from raw rows to x; default: rows are x.
+        preprocess: adapted layer from raw rows to x; default: rows are x, or images of any size become it.
         distortion: D(x, y), default the sum of squared errors; or a function (x, y) -> (B,) of your own.
         reconstruction_features: the prior sees [z, ||x - x_hat|| / ||x||, cos(x, x_hat)] as in DAGMM; the decoder sees
             z alone. The score is then an energy, not a density.
@@ -58,7 +54,7 @@ class Autoencoder(TrainedOnRows):
     ):
         super().__init__(name=name)
         self.encoder, self.decoder, self.prior = encoder, decoder, as_prior(prior)
-        self.preprocess = preprocess or PassThrough(encoder.input_units)
+        self.preprocess = preprocess or _default_preprocessing(encoder)
         self.latent_units = decoder.input_units
         wide_prior = self.latent_units + 2 * reconstruction_features
         for part, found, needed, why in (
@@ -75,7 +71,12 @@ class Autoencoder(TrainedOnRows):
             if found != needed:
                 raise ValueError(f"{part}: {found} units where the {needed} {why} are needed.")
         self.distortion = as_distortion(distortion)
-        example = tf.zeros((1, self.preprocess.width))
+        example = tf.zeros((1, *self.preprocess.event_shape))
+        if decoder(tf.zeros((1, self.latent_units))).shape != example.shape:
+            raise ValueError(
+                f"decoder: gives {decoder(tf.zeros((1, self.latent_units))).shape} where preprocess gives"
+                f" {example.shape}; give both the same image_shape."
+            )
         found = tf.convert_to_tensor(self.distortion(example, example)).shape
         if found != (1,):
             raise ValueError(f"distortion: {found} for {example.shape} rows; one number per example, (B,), is needed.")
@@ -102,7 +103,7 @@ class Autoencoder(TrainedOnRows):
         if not self.reconstruction_features:
             return z
         # float64: squares of far-off rows overflow float32, and the cosine is nearly 1
-        z, x, x_hat = (tf.cast(t, tf.float64) for t in (z, x, x_hat))
+        z, x, x_hat = (tf.cast(tf.reshape(t, (tf.shape(t)[0], -1)), tf.float64) for t in (z, x, x_hat))
         tiny = 1e-12
         x_norm = tf.sqrt(tf.reduce_sum(tf.square(x), axis=1, keepdims=True) + tiny)
         x_hat_norm = tf.sqrt(tf.reduce_sum(tf.square(x_hat), axis=1, keepdims=True) + tiny)
@@ -121,7 +122,11 @@ class Autoencoder(TrainedOnRows):
     @functools.cached_property
     def _scoring_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
         """`_energy` compiled as it is served: eager kernels round otherwise, and narrow priors magnify that."""
-        return tf.function(self._energy).get_concrete_function(tf.TensorSpec((None, self.preprocess.width), tf.float32))
+        return tf.function(self._energy).get_concrete_function(self._x_spec)
+
+    @property
+    def _x_spec(self) -> tf.TensorSpec:
+        return tf.TensorSpec((None, *self.preprocess.event_shape), tf.float32)
 
     def _checked(self, rows: Any) -> tf.Tensor:
         return self.preprocess(self.preprocess.check(rows))
@@ -131,7 +136,7 @@ class Autoencoder(TrainedOnRows):
         return self._encode(self._checked(rows))
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
-        """x_hat (B, M) of latents (B, N), in the preprocessed space."""
+        """x_hat (B, *event) of latents (B, N), in the preprocessed space."""
         return self._decode(tf.convert_to_tensor(z, tf.float32))
 
     def energy(self, rows: Any) -> tf.Tensor:
@@ -145,7 +150,7 @@ class Autoencoder(TrainedOnRows):
         return self._scoring_graph(self._checked(rows))
 
     def call(self, rows: Any) -> dict[str, tf.Tensor]:
-        """Energy (B,), latent (B, N) and reconstruction (B, M) of raw rows; so `predict` works."""
+        """Energy (B,), latent (B, N) and reconstruction (B, *event) of raw rows; so `predict` works."""
         self._require_adapted()
         x = self._checked(rows)
         z = self._encode(x)
@@ -193,8 +198,8 @@ class Autoencoder(TrainedOnRows):
 
     @property
     def informative_dimensions(self) -> int:
-        """Latent directions along which the data vary by more than `LEAST_SIGNAL` of the noise (a VAE's: of a mean rate
-        above `beta_vae.LEAST_RATE`), found at the end of `fit`; densities count these alone."""
+        """Latent directions along which the data vary by more than `informative.LEAST_SIGNAL` of the noise (a VAE's: of
+        a mean rate above `beta_vae.LEAST_RATE`), found at the end of `fit`; densities count these alone."""
         with tf.init_scope():
             return int(self._informative)
 
@@ -294,9 +299,8 @@ class Autoencoder(TrainedOnRows):
         def log_volume(x, directions):
             return geometry.log_volume(self._decode, self._encode(x), directions)
 
-        rows = tf.TensorSpec((None, self.preprocess.width), tf.float32)
         directions = tf.TensorSpec((None, self.latent_units), tf.float32)
-        return tf.function(log_volume).get_concrete_function(rows, directions)
+        return tf.function(log_volume).get_concrete_function(self._x_spec, directions)
 
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
         super()._adapt(dataset, cache, refine)
@@ -304,35 +308,11 @@ class Autoencoder(TrainedOnRows):
             self._find_informative(dataset)
 
     def _find_informative(self, dataset: tf.data.Dataset) -> None:
-        """Keeps the directions of the latent along which the data vary by more than a share of the noise.
-
-        A direction that carries nothing is either not used by the encoder or not heard by the decoder: its variance
-        in z times the decoder's squared response to it tells both. Axes are judged as they are, other directions where
-        the prior is blind to a rotation.
-        """
-        units = self.latent_units
-        directions = tf.eye(units)
         if self.metric_scale is None:
-            return self._keep_directions(directions, tf.ones(units, tf.bool), tf.ones(units))
-        rows, total, outer, probed = 0, 0.0, 0.0, tf.zeros((0, units))
-        for z in dataset.map(self._encode):
-            probed = tf.concat([probed, z[:: max(len(z) // PROBED_ROWS, 1)]], axis=0)
-            while len(probed) > 2 * PROBED_ROWS:
-                probed = probed[::2]
-            rows, z = rows + len(z), tf.cast(z, tf.float64)
-            total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
-        mean = total / rows
-        covariance = (outer / rows - mean[:, None] * mean[None, :]) / self.noise_variance
-        response = tf.reduce_mean(geometry.gram(self._decode, self.distortion, probed, directions), axis=0)
-        response = self.metric_scale * tf.cast(response, tf.float64)
-        if not self.axis_aligned:
-            # the parallel sum of both is small in the directions that either of them lacks
-            tiny = 1e-9 * tf.eye(units, dtype=tf.float64)
-            parallel = tf.linalg.inv(tf.linalg.inv(covariance + tiny) + tf.linalg.inv(response + tiny))
-            directions = tf.transpose(tf.linalg.eigh(0.5 * (parallel + tf.transpose(parallel)))[1])
-        along = tf.cast(directions, tf.float64)
-        signal = tf.einsum("ni,ij,nj->n", along, covariance, along) * tf.einsum("ni,ij,nj->n", along, response, along)
-        self._keep_directions(directions, signal > LEAST_SIGNAL, signal)
+            judged = tf.eye(self.latent_units), tf.ones(self.latent_units, tf.bool), tf.ones(self.latent_units)
+        else:
+            judged = informative.judge(self, dataset)
+        self._keep_directions(*judged)
 
     def _keep_directions(self, directions: tf.Tensor, informative: tf.Tensor, signal: tf.Tensor) -> None:
         """Stores directions (N, N), the informative ones first, in the order of their signal (N,)."""
@@ -346,7 +326,7 @@ class Autoencoder(TrainedOnRows):
     # Sampling and coding
 
     def sample(self, rows: int, seed: int | None = None) -> tf.Tensor:
-        """Draws latents from the prior and decodes them, (rows, M), in the preprocessed space.
+        """Draws latents from the prior and decodes them, (rows, *event), in the preprocessed space.
 
         Raises:
             NotImplementedError: with `reconstruction_features` the prior is not one of z alone.
@@ -372,7 +352,7 @@ class Autoencoder(TrainedOnRows):
         return self.prior.compress(self.encode(rows))
 
     def decompress(self, strings: bytes) -> tf.Tensor:
-        """x_hat (B, M), in the preprocessed space, of the latents that `compress` of this very model rounded.
+        """x_hat (B, *event), in the preprocessed space, of the latents that `compress` of this very model rounded.
 
         Raises:
             ValueError: a string that is damaged, or no output of `compress`.
@@ -395,3 +375,9 @@ class Autoencoder(TrainedOnRows):
             "distortion": self.distortion,
             "reconstruction_features": self.reconstruction_features,
         }
+
+
+def _default_preprocessing(encoder: keras.layers.Layer) -> Preprocessing:
+    if getattr(encoder, "image_shape", None):
+        return ImageScaling(encoder.image_shape)
+    return PassThrough(encoder.input_units)

@@ -12,7 +12,7 @@ def resident(x: tf.Tensor, batch_size: int, seed: int, first_step: tf.Variable) 
     of the unbroken one.
 
     Args:
-        x: (n, M).
+        x: (n, ...).
         batch_size: at most n.
         seed: of the order.
         first_step: int64, read when the first batch is drawn.
@@ -28,7 +28,7 @@ def resident(x: tf.Tensor, batch_size: int, seed: int, first_step: tf.Variable) 
         return tf.data.Dataset.range(done // steps, tf.int64.max).flat_map(one_pass).skip(done % steps)
 
     order = tf.data.Dataset.from_tensors(0).flat_map(passes)
-    return order.map(lambda index: tf.ensure_shape(tf.gather(x, index), (batch_size, x.shape[1])))
+    return order.map(lambda index: tf.ensure_shape(tf.gather(x, index), (batch_size, *x.shape[1:])))
 
 
 def rows_only(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -68,6 +68,13 @@ def decode_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.
     return tf.ensure_shape(images, (None, *image_shape))
 
 
+def decode_whole_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """`decode_images` with black ones in place of what is not a whole JPEG or PNG file, and which are whole, (B,)."""
+    whole = looks_whole(contents)
+    black = tf.io.encode_png(tf.zeros((1, 1, 1), tf.uint8))
+    return decode_images(tf.where(whole, contents, black), image_shape), whole
+
+
 @register
 class ImageScaling(Preprocessing):
     """Images of any size to x of values in 0..1, (B, H, W, C) float32: uint8 of 0 to 255, or floats of 0 to 1.
@@ -92,8 +99,7 @@ class ImageScaling(Preprocessing):
 
     def check(self, rows: Any, first_row: int = 0) -> tf.Tensor:
         if is_symbolic(rows):
-            self._check_kind(rows.shape, rows.dtype.is_floating, rows.dtype.name)
-            return rows if rows.dtype == tf.uint8 else tf.cast(rows, tf.float32)
+            return self.check_kind(rows)
         images = np.asarray(rows)
         self._check_kind(tf.TensorShape(images.shape), images.dtype.kind == "f", images.dtype)
         if not images.size:
@@ -110,6 +116,15 @@ class ImageScaling(Preprocessing):
                 " uint8, and drop images that are not finite."
             )
         return tf.constant(images, tf.float32)
+
+    def check_kind(self, images: tf.Tensor) -> tf.Tensor:
+        """Images of a graph, whose values are not known yet, as uint8 or float32.
+
+        Raises:
+            TypeError, ValueError: as `check`, of shape and dtype.
+        """
+        self._check_kind(images.shape, images.dtype.is_floating, images.dtype.name)
+        return images if images.dtype == tf.uint8 else tf.cast(images, tf.float32)
 
     def _check_kind(self, shape: tf.TensorShape, is_floating: bool, dtype: Any) -> None:
         channels = self.image_shape[2]
@@ -128,10 +143,14 @@ class ImageScaling(Preprocessing):
                 f"images: dtype {dtype} where uint8 of 0 to 255 or floats of 0 to 1 are expected; cast them."
             )
 
+    def stored(self, rows: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(fit_images(rows, *self.image_shape[:2]), (None, *self.image_shape))
+
+    def restored(self, stored: tf.Tensor) -> tf.Tensor:
+        return tf.cast(stored, tf.float32) / 255 if stored.dtype == tf.uint8 else stored
+
     def call(self, rows: tf.Tensor) -> tf.Tensor:
-        images = fit_images(rows, *self.image_shape[:2])
-        x = tf.cast(images, tf.float32) / 255 if images.dtype == tf.uint8 else images
-        return tf.ensure_shape(x, (None, *self.image_shape))
+        return self.restored(self.stored(rows))
 
     def input_signature(self) -> dict[str, tf.TensorSpec]:
         return {"images": tf.TensorSpec((None, None, None, self.image_shape[2]), tf.uint8, "images")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 import tensorflow_compression as tfc
 
@@ -18,43 +20,68 @@ class DenseNetwork(keras.layers.Layer):
     """Fully connected layers, (B, input_units) -> (B, output_units).
 
     Args:
-        input_units: width of the input.
+        input_units: width of the input, or the shape of images (H, W, C), which are flattened.
         units: hidden widths.
-        output_units: width of the output layer.
+        output_units: width of the output layer, or the shape of images.
         activation: of the hidden layers, by Keras name.
         output_activation: of the output layer, such as "sigmoid" before a `BinaryCrossEntropy`; default none.
     """
 
     def __init__(
         self,
-        input_units: int,
+        input_units: int | tuple[int, int, int],
         units: tuple[int, ...],
-        output_units: int,
+        output_units: int | tuple[int, int, int],
         activation: str = "tanh",
         output_activation: str | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.input_units, self.units = input_units, tuple(units)
-        self.output_units, self.activation, self.output_activation = output_units, activation, output_activation
+        self.input_units, self._input_image = _units(input_units)
+        self.output_units, self._output_image = _units(output_units)
+        self.units, self.activation, self.output_activation = tuple(units), activation, output_activation
         self.dense = [keras.layers.Dense(width, activation) for width in self.units]
-        self.dense.append(keras.layers.Dense(output_units, output_activation))
-        for layer, width in zip(self.dense, (input_units, *self.units)):
+        self.dense.append(keras.layers.Dense(self.output_units, output_activation))
+        for layer, width in zip(self.dense, (self.input_units, *self.units)):
             layer.build((None, width))
 
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(H, W, C) of the images that the network takes, or gives; None where it has rows on both sides."""
+        return self._input_image or self._output_image
+
     def call(self, x: tf.Tensor) -> tf.Tensor:
+        if self._input_image:
+            x = tf.reshape(_checked_images(x, self._input_image), (-1, self.input_units))
         for layer in self.dense:
             x = layer(x)
-        return x
+        return tf.reshape(x, (-1, *self._output_image)) if self._output_image else x
 
     def get_config(self) -> dict:
         return {
-            "input_units": self.input_units,
+            "input_units": self._input_image or self.input_units,
             "units": list(self.units),
-            "output_units": self.output_units,
+            "output_units": self._output_image or self.output_units,
             "activation": self.activation,
             "output_activation": self.output_activation,
         }
+
+
+def _units(units: int | tuple[int, int, int]) -> tuple[int, tuple[int, int, int] | None]:
+    """Number of elements, and the shape where they make an image."""
+    if isinstance(units, int):
+        return units, None
+    shape = check_image_shape(units)
+    return math.prod(shape), shape
+
+
+def _checked_images(x: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    if not x.shape.is_compatible_with((None, *image_shape)):
+        raise ValueError(
+            f"x: shape {x.shape} where images (B, {', '.join(map(str, image_shape))}) are needed; reshape or resize"
+            " them."
+        )
+    return x
 
 
 class _Normalization(tfc.GDN):
@@ -163,11 +190,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
         self.dense = DenseNetwork(height * width * self.filters[-1], self.units, output_units, "softplus")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        if not x.shape.is_compatible_with((None, *self.image_shape)):
-            raise ValueError(
-                f"x: shape {x.shape} where images (B, {', '.join(map(str, self.image_shape))}) are needed; reshape or"
-                " resize them."
-            )
+        x = _checked_images(x, self.image_shape)
         for convolution, normalization in zip(self.convolutions, self.normalizations):
             x = normalization(convolution(x))
         return self.dense(tf.reshape(x, (-1, self.dense.input_units)))

@@ -60,6 +60,11 @@ class Preprocessing(keras.layers.Layer):
 
     width: int
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one x."""
+        return (self.width,)
+
     def check(self, rows: Any, first_row: int = 0) -> Any:
         """Raw rows as tensors for `call`. Symbolic tensors pass unchecked: a graph marks bad rows by `valid`.
 
@@ -72,6 +77,14 @@ class Preprocessing(keras.layers.Layer):
             ValueError: wrong width, no rows, or a non-finite number, naming column and row.
         """
         raise NotImplementedError
+
+    def stored(self, rows: Any) -> tf.Tensor:
+        """Checked rows as they stay in memory while training, (B, ...); `restored` makes x of them."""
+        return self(rows)
+
+    def restored(self, stored: tf.Tensor) -> tf.Tensor:
+        """x of what `stored` gave."""
+        return stored
 
     def input_signature(self) -> dict[str, tf.TensorSpec]:
         """Name and type of every input of a served graph."""

@@ -24,8 +24,9 @@ from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
 from tf_radogaga.dagmm import DAGMM
 from tf_radogaga.mixtures import MixturePrior
-from tf_radogaga.networks import DenseNetwork
+from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork
 from tf_radogaga.preprocessing import Preprocessing
+from tf_radogaga.priors import FactorizedPrior
 from tf_radogaga.radogaga import RaDOGAGA
 
 keras = tf.keras
@@ -38,6 +39,7 @@ DISTORTIONS = {
     "bce": distortions.BinaryCrossEntropy,
     "norm": distortions.EuclideanNorm,
     "pseudo-huber": distortions.PseudoHuberError,
+    "ssim": distortions.StructuralDissimilarity,
 }
 MIXTURE_MODELS = ("radogaga-d", "radogaga-log", "dagmm")
 MODELS = (*MIXTURE_MODELS, "vae")
@@ -51,7 +53,7 @@ class Preset:
     model: str
     units: tuple[int, ...]
     latent_units: int
-    components: int | None  # of the mixture
+    components: int | None  # of the mixture; None: a factorized prior
     lambda1: float | None
     lambda2: float
     activation: str = "tanh"
@@ -72,6 +74,7 @@ class Preset:
     steps: int = 4000
     patience: int | None = None  # reports without a lower loss on a held-out tenth before training stops
     reconstruction_features: bool = True
+    filters: tuple[int, ...] | None = None  # of convolutions before `units`, with GDN; None: dense networks
 
 
 # data set -> (encoder widths, N, K, (lambda1, lambda2) of RaDOGAGA(d), of RaDOGAGA(log(d)))
@@ -110,27 +113,6 @@ _VAE_CHANGES = {
         "steps": 2500,
     },
     "arrhythmia": {"transform": None, "distortion": "pseudo-huber", "steps": 260, "decay": False},
-}
-
-_MNIST_VAE = Preset(
-    "vae",
-    (1024, 1024),
-    32,
-    None,
-    None,
-    2000 / 28**2,
-    activation="relu",
-    output_activation="sigmoid",
-    distortion="bce",
-    decay=True,
-    steps=50_000,
-    reconstruction_features=False,
-)
-_IMAGES = {
-    ("mnist", "beta-vae"): {
-        "paper": _MNIST_VAE,
-        "paper-64": replace(_MNIST_VAE, latent_units=64, lambda2=10_000 / 28**2),
-    }
 }
 
 # what the papers do not print, where it differs from the defaults of Preset
@@ -217,39 +199,18 @@ def _vae_preset(dataset: str) -> Preset:
     return replace(unchanged, **_VAE_CHANGES.get(table, {}))
 
 
-def image_preset(dataset: str, model: str, size: str = "paper") -> Preset:
-    """The hyperparameters of a model of images.
-
-    Args:
-        dataset: "mnist", for any set of 28 x 28 grey images.
-        model: "beta-vae".
-        size: "paper" (N = 32, lambda = 2000) or "paper-64" (N = 64, lambda = 10000), ICML 2021, appendix F; there
-            lambda weights the mean over pixels, here lambda2 the sum.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    if (dataset, model) not in _IMAGES or size not in _IMAGES[dataset, model]:
-        known = [(*names, size) for names, sizes in _IMAGES.items() for size in sizes]
-        raise ValueError(f"dataset, model, size: {(dataset, model, size)} is not one of {known}.")
-    return _IMAGES[dataset, model][size]
-
-
 def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     """The compiled, untrained model of a preset; seed it by `tf.keras.utils.set_random_seed` first.
 
     On tables the mixture sees [z, relative distance, cosine], as in DAGMM (ICML 2020, section 5.3).
     """
     outputs = preset.latent_units * (BetaVAE.heads if preset.model == "vae" else 1)
-    encoder = DenseNetwork(preprocess.width, preset.units, outputs, preset.activation)
-    decoder = DenseNetwork(
-        preset.latent_units, preset.units[::-1], preprocess.width, preset.activation, preset.output_activation
-    )
+    encoder, decoder = _networks(preset, preprocess, outputs)
     distortion = DISTORTIONS[preset.distortion]()
     if preset.model == "vae":
         model = _build_vae(preset, encoder, decoder, preprocess=preprocess, distortion=distortion)
     else:
-        model = _build_mixture_model(preset, encoder, decoder, preprocess=preprocess, distortion=distortion)
+        model = _build_with_prior(preset, encoder, decoder, preprocess=preprocess, distortion=distortion)
     rate = preset.learning_rate
     if preset.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, preset.steps)
@@ -257,7 +218,17 @@ def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     return model
 
 
-def _build_vae(preset: Preset, *networks: DenseNetwork, **shared: Any) -> BetaVAE:
+def _networks(preset: Preset, preprocess: Preprocessing, outputs: int) -> tuple[keras.layers.Layer, ...]:
+    latent_units, units, end = preset.latent_units, preset.units, preset.output_activation
+    event = preprocess.width if len(preprocess.event_shape) == 1 else preprocess.event_shape
+    if preset.filters is None:
+        encoder = DenseNetwork(event, units, outputs, preset.activation)
+        return encoder, DenseNetwork(latent_units, units[::-1], event, preset.activation, end)
+    encoder = ConvolutionalEncoder(event, units, outputs, preset.filters)
+    return encoder, ConvolutionalDecoder(latent_units, units[::-1], event, preset.filters[::-1], output_activation=end)
+
+
+def _build_vae(preset: Preset, *networks: keras.layers.Layer, **shared: Any) -> BetaVAE:
     weights = {"lambda1": preset.lambda1, "lambda2": preset.lambda2}
     if preset.lambda1 is None:
         weights = {"beta": 1 / preset.lambda2}
@@ -265,15 +236,19 @@ def _build_vae(preset: Preset, *networks: DenseNetwork, **shared: Any) -> BetaVA
     return BetaVAE(*networks, **weights, transform=transform, **shared)
 
 
-def _build_mixture_model(preset: Preset, *networks: DenseNetwork, **shared: Any) -> RaDOGAGA | DAGMM:
-    prior = MixturePrior(
-        preset.latent_units + 2 * preset.reconstruction_features,
-        preset.components,
-        preset.estimation_units,
-        dropout=preset.dropout,
-        covariance_floor=preset.covariance_floor,
-        em_iterations=preset.em_iterations,
-    )
+def _build_with_prior(preset: Preset, *networks: keras.layers.Layer, **shared: Any) -> RaDOGAGA | DAGMM:
+    width = preset.latent_units + 2 * preset.reconstruction_features
+    if preset.components is None:
+        prior = FactorizedPrior(width)
+    else:
+        prior = MixturePrior(
+            width,
+            preset.components,
+            preset.estimation_units,
+            dropout=preset.dropout,
+            covariance_floor=preset.covariance_floor,
+            em_iterations=preset.em_iterations,
+        )
     shared["reconstruction_features"] = preset.reconstruction_features
     if preset.model == "dagmm":
         return DAGMM(*networks, prior, preset.lambda1, preset.lambda2, **shared)

@@ -125,7 +125,7 @@ class RaDOGAGA(Autoencoder):
         if gauge == "learned":
             log_unit = 0.0  # a distortion without a closed-form volume starts at that of the sum of squares
             if self.distortion.has_log_volume:
-                log_unit = float(self.distortion.log_volume(tf.zeros((1, encoder.input_units)), rank=1)[0])
+                log_unit = float(self.distortion.log_volume(tf.zeros((1, *self.preprocess.event_shape)), rank=1)[0])
             scale = math.sqrt(self.metric_scale) * math.exp(log_unit)
             self.gauge = LatentGauge(self.latent_units, scale, rotate=self.prior.axis_aligned)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import shutil
 import tempfile
@@ -15,6 +14,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.image_preprocessing import ImageScaling, decode_whole_images
+from tf_radogaga.pipelines import blank
 
 keras = tf.keras
 
@@ -31,7 +32,13 @@ def export_saved_model(model: Autoencoder, base_dir: str | Path, version: int | 
         encode: the raw features -> latent
         decode: latent -> reconstruction, in the preprocessed space
         reconstruct: the raw features -> reconstruction, in the preprocessed space
-    The raw features are one input `features` (B, M) for a matrix, one input (B,) a column for a table.
+    The raw features are one input `features` (B, M) for a matrix, one input (B,) a column for a table, and one input
+    `images` (B, h, w, C) of any size for images, uint8; models of images have two more signatures:
+        serving_floats: images of values in 0..1 -> as serving_default; one outside of it, or NaN, is not valid
+        serving_bytes: image_bytes (B,), JPEG or PNG files of any size -> as serving_default. Not valid are empty
+            strings, those that are neither JPEG nor PNG, and files that are cut off. A file that begins and ends well
+            and is damaged between can fail the whole batch, as core ops have it; let the client decode such files
+            before it sends them, as trainers/score.py does.
 
     Args:
         model: fitted, its threshold set; without a threshold `anomaly` is false everywhere.
@@ -56,10 +63,7 @@ def export_saved_model(model: Autoencoder, base_dir: str | Path, version: int | 
         raise FileExistsError(f"version: {target} exists; leave version out for the next free one.")
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, function in _signatures(model).items():
-        inputs = model.preprocess.input_signature()
-        if name == "decode":
-            inputs = {"latent": tf.TensorSpec((None, model.latent_units), tf.float32, "latent")}
+    for name, (function, inputs) in _signatures(model).items():
         archive.add_endpoint(name, function, [inputs])
     staging = Path(tempfile.mkdtemp(prefix=".export-", dir=base_dir))
     try:
@@ -95,7 +99,8 @@ def check_ops(directory: str | Path) -> set[str]:
     return ops
 
 
-def _signatures(model: Autoencoder) -> dict[str, Callable]:
+def _signatures(model: Autoencoder) -> dict[str, tuple[Callable, dict[str, tf.TensorSpec]]]:
+    """Functions of named tensors, and their inputs."""
     preprocess = model.preprocess
 
     def valid_rows(inputs):
@@ -103,27 +108,29 @@ def _signatures(model: Autoencoder) -> dict[str, Callable]:
         valid = preprocess.valid(rows)
         return preprocess(preprocess.fill(rows, valid)), valid
 
-    def mark(valid, values):
-        return tf.where(valid if values.shape.rank == 1 else valid[:, None], values, math.nan)
-
     def serving_default(inputs):
-        x, valid = valid_rows(inputs)
-        energy = model._energy(x)
-        outputs = {"energy": mark(valid, energy), "anomaly": valid & ~(energy <= model.threshold), "valid": valid}
-        if model.has_log_density:
-            outputs["log_density"] = mark(valid, model._log_density(x))
-        return outputs
+        return model.scores(preprocess.from_inputs(inputs))
+
+    def serving_bytes(inputs):
+        images, valid = decode_whole_images(inputs["image_bytes"], preprocess.image_shape)
+        return model.marked_scores(preprocess(images), valid)
 
     def encode(inputs):
         x, valid = valid_rows(inputs)
-        return {"latent": mark(valid, model._encode(x))}
+        return {"latent": blank(valid, model._encode(x))}
 
     def decode(inputs):
         return {"reconstruction": model._decode(inputs["latent"])}
 
     def reconstruct(inputs):
         x, valid = valid_rows(inputs)
-        return {"reconstruction": mark(valid, model._decode(model._encode(x)))}
+        return {"reconstruction": blank(valid, model._decode(model._encode(x)))}
 
-    functions = (serving_default, encode, decode, reconstruct)
-    return {function.__name__: function for function in functions}
+    signatures = {f.__name__: (f, preprocess.input_signature()) for f in (serving_default, encode, reconstruct)}
+    signatures["decode"] = decode, {"latent": tf.TensorSpec((None, model.latent_units), tf.float32, "latent")}
+    if isinstance(preprocess, ImageScaling):
+        images = tf.TensorSpec((None, None, None, preprocess.image_shape[2]), tf.float32, "images")
+        signatures["serving_floats"] = serving_default, {"images": images}
+        contents = tf.TensorSpec((None,), tf.string, "image_bytes")
+        signatures["serving_bytes"] = serving_bytes, {"image_bytes": contents}
+    return signatures

@@ -16,6 +16,10 @@ from tf_radogaga.priors import Prior
 keras = tf.keras
 
 SCORING_BATCH = 16384
+"""Rows scored at once, at most."""
+
+SCORED_ELEMENTS = 2**22
+"""Elements of x scored at once; the layers of a convolutional network hold many times more."""
 
 
 class TrainedOnRows(keras.Model):
@@ -151,15 +155,15 @@ class TrainedOnRows(keras.Model):
             scored = self._prepared(x)
             training = (scored.repeat() if steps_per_epoch else scored).prefetch(tf.data.AUTOTUNE)
         else:
-            x = self._checked_in_blocks(x)
+            x = self._stored_in_blocks(x)
             if len(x) < self.prior.minimum_rows:
                 raise ValueError(f"x: {len(x)} rows, but the prior needs at least {self.prior.minimum_rows}.")
             batch_size = min(batch_size, len(x))
             first_step = tf.Variable(0, trainable=False, dtype=tf.int64)
             callbacks.append(StartAtStep(first_step))
-            training = batches.resident(x, batch_size, self._shuffle_seed, first_step)
+            training = batches.resident(x, batch_size, self._shuffle_seed, first_step).map(self.preprocess.restored)
             steps_per_epoch = steps_per_epoch or len(x) // batch_size
-            scored = tf.data.Dataset.from_tensor_slices(x).batch(SCORING_BATCH)
+            scored = self._scoring_batches(x)
         if validation_data is not None:
             self._validation_batches = validation_data = self._prepared(validation_data)
             callbacks.append(AdaptBeforeValidation(scored))
@@ -206,17 +210,22 @@ class TrainedOnRows(keras.Model):
     def _prepared(self, rows: Any) -> tf.data.Dataset:
         if isinstance(rows, tf.data.Dataset):
             return batches.rows_only(rows).map(self._checked, tf.data.AUTOTUNE)
-        return tf.data.Dataset.from_tensor_slices(self._checked_in_blocks(rows)).batch(SCORING_BATCH)
+        return self._scoring_batches(self._stored_in_blocks(rows))
 
-    def _checked_in_blocks(self, rows: Any, size: int = 65536) -> tf.Tensor:
+    def _scoring_batches(self, stored: tf.Tensor) -> tf.data.Dataset:
+        size = max(min(SCORING_BATCH, SCORED_ELEMENTS // self.preprocess.width), 1)
+        return tf.data.Dataset.from_tensor_slices(stored).batch(size).map(self.preprocess.restored)
+
+    def _stored_in_blocks(self, rows: Any, elements: int = 2**26) -> tf.Tensor:
         """Preprocesses a table block by block, so that its raw columns are never all tensors at once."""
+        size = max(min(65536, elements // self.preprocess.width), 1)
         if isinstance(rows, tuple):
             rows = rows[0]
         if isinstance(rows, dict):
             rows = pd.DataFrame(rows)
         blocks = [rows[i : i + size] for i in range(0, max(len(rows), 1), size)]
         checked = [self.preprocess.check(block, i * size) for i, block in enumerate(blocks)]
-        return tf.concat([self.preprocess(block) for block in checked], axis=0)
+        return tf.concat([self.preprocess.stored(block) for block in checked], axis=0)
 
     # Keras' own file formats lose the parameters of GDN layers and entropy models without a word
 

@@ -1,12 +1,12 @@
-"""Train one model on one set of images by a preset of the papers, measure its isometry, and export.
+"""Train one model on one set of images, measure its isometry on held-out ones, and export.
 
-    python trainers/train_images.py --dataset mnist --model beta-vae --out outputs/mnist
-    python trainers/train_images.py --dataset fashion-mnist --steps 5000 --out outputs/fashion --export outputs/served
+    python trainers/train_images.py --dataset mnist --model radogaga --out outputs/mnist --export outputs/served
+    python trainers/train_images.py --dataset photos/ --image-shape 64 64 3 --distortion ssim --out outputs/photos
+    python trainers/train_images.py --dataset celeba --data-dir img_align_celeba --model beta-vae --out outputs/faces
 
-The model sees the first 50,000 of the 60,000 training images, as many as the paper's (ICML 2021, appendix F), and
-everything measured is of the 10,000 test images. OUT then holds metrics.json, certificate.txt, figures, TensorBoard
-logs and model/, which tf_radogaga.load_model reads; it takes rows of 784 raw pixels, 0 to 255. An interrupted run goes
-on where it was when the same command is given again.
+OUT then holds metrics.json, certificate.txt, figures, TensorBoard logs with reconstructions and traversals, and model/,
+which tf_radogaga.load_model reads; it takes images of any size, uint8 or floats of 0 to 1. An interrupted run goes on
+where it was when the same command is given again.
 """
 
 from __future__ import annotations
@@ -14,30 +14,33 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from image_summaries import ImageSummaries
 from runs import callbacks, finish, positive, prepare_out, verbosity
 from train_tabular import Data, train
 
 import tf_radogaga
-from tf_radogaga import isometry, plots, presets
+from tf_radogaga import image_presets, isometry, plots, presets
+from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
-from tf_radogaga.certificate import ImplicitReport, implicit_report
-from tf_radogaga.datasets import images, tabular
+from tf_radogaga.datasets import idx, images, tabular
+from tf_radogaga.image_preprocessing import ImageScaling
 
-TRAINING_IMAGES = 50_000
-"""Nakagawa et al., ICML 2021, appendix F."""
+TRAINING_DIGITS = 50_000
+"""Of the 60,000; Nakagawa et al., ICML 2021, appendix F."""
 
 LEAST_INVERSE_VARIANCE = 10
 """Dimensions of a greater E[sigma^-2] have unit norm in the paper; those below are a region of transition."""
 
-TRAVERSED = 16
-"""Dimensions drawn as traversals, the most important first."""
+JACOBIAN_IMAGES, TRAVERSED, SHOWN, SUMMARIZED = 32, 9, 8, 256
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -46,100 +49,156 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=summary, epilog=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--dataset", required=True, choices=tuple(images.URLS), help="the four idx files of LeCun's or of Zalando's")
-    add("--model", choices=("beta-vae",), default="beta-vae", help="loss equation (default: %(default)s)")
+    add(
+        "--dataset", required=True, help="celeba, mnist, fashion-mnist, or PATH of a folder or zip of JPEG or PNG files"
+    )
+    add("--data-dir", type=Path, help="celeba: its folder or zip; mnist: folder of the idx files, else downloaded")
+    add("--model", choices=image_presets.MODELS, default="radogaga", help="loss equation (default: %(default)s)")
+    add("--distortion", choices=tuple(image_presets.DISTORTIONS), help="the metric D (default: the preset's)")
     add(
         "--preset",
-        choices=("paper", "paper-64"),
-        default="paper",
-        help="paper: 32 latent units, lambda 2000; paper-64: 64 and 10000 (default: %(default)s)",
+        choices=image_presets.SIZES,
+        default="small",
+        help="networks and lambdas: the papers', or small ones that train in minutes (default: %(default)s)",
     )
+    add("--image-shape", type=int, nargs=3, metavar=("H", "W", "C"), help="of x, for PATH (default: 64 64 3)")
     add("--steps", type=positive(int), help="training steps (default: the preset's)")
     add("--batch-size", type=positive(int), help="default: the preset's")
     add("--learning-rate", type=positive(float), help="of Adam (default: the preset's)")
     add("--seed", type=int, default=0, help="of the weights, the batches and the noise (default: 0)")
-    add("--data-dir", type=Path, help="folder of the idx files; downloaded to ~/.cache/tf_radogaga without it")
     add("--out", type=Path, required=True, help="folder for the results")
     add("--export", type=Path, help="also write a SavedModel version to this folder, for example saved_models/NAME")
     add("--overwrite", action="store_true", help="discard what OUT holds")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.image_shape and args.dataset in (*idx.URLS, "celeba"):
+        parser.error(f"argument --image-shape: is for your own images, not for {args.dataset}")
+    if args.dataset == "celeba" and not args.data_dir:
+        parser.error("argument --data-dir: is needed for celeba, which is not downloaded; name its folder or zip")
+    return args
 
 
-def choose_preset(args: argparse.Namespace) -> presets.Preset:
+class ImageSet(NamedTuple):
+    """Raw images (n, H, W, C), uint8, to train on and held out."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def load(dataset: str, data_dir: Path | None, image_shape: tuple[int, int, int] | None = None) -> ImageSet:
+    if dataset in idx.URLS:
+        found = idx.load_images(dataset, data_dir)
+        return ImageSet(found.train[:TRAINING_DIGITS], found.test)
+    path = data_dir if dataset == "celeba" else Path(dataset)
+    return ImageSet(*images.load_folder(path, tuple(image_shape or (64, 64, 3))))
+
+
+def choose_preset(args: argparse.Namespace, image_shape: tuple[int, int, int]) -> presets.Preset:
+    try:
+        preset = image_presets.image_preset(image_shape, args.model, args.distortion, args.preset)
+    except ValueError as error:
+        sys.exit(f"--model, --distortion, --preset: {error}")
     changes = {"steps": args.steps, "batch_size": args.batch_size, "learning_rate": args.learning_rate}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    return dataclasses.replace(presets.image_preset("mnist", args.model, args.preset), **changes)
+    return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
 
 
-def as_rows(pixels: np.ndarray) -> np.ndarray:
-    """Images (n, H, W, C) as the rows (n, H W C) that dense networks take."""
-    return pixels.reshape(len(pixels), -1)
+def fit(preset: presets.Preset, data: ImageSet, seed: int, out: Path) -> Autoencoder:
+    """The trained model; backups, TensorBoard events and pictures go to OUT."""
+    table = Data(data.train, len(data.train), (), ImageScaling(data.train.shape[1:]), None)
+    pictures = ImageSummaries(out / "logs" / "images", data.test[:SUMMARIZED])
+    return train(preset, table, seed, (*callbacks(out), pictures), verbosity())
 
 
-def reconstruct(model: BetaVAE, pixels: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-    """x and x_check of images, (n, H, W, C), in 0..1."""
-    rows = as_rows(pixels)
-    x, x_check = model.preprocess(model.preprocess.check(rows)), model.decode(model.encode(rows))
-    return tf.reshape(x, pixels.shape), tf.reshape(x_check, pixels.shape)
-
-
-def measure(model: BetaVAE, pixels: np.ndarray, seed: int) -> tuple[dict, ImplicitReport]:
-    """The metrics on held-out images, losses in units of D, and the certificate.
+def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list]:
+    """The metrics on held-out images, losses in units of D, and the certificates.
 
     Sets the threshold, at the share of images that an unlabelled table has flagged.
     """
-    rows = as_rows(pixels)
-    report = implicit_report(model, rows, seed=seed)
-    above = report.inverse_variance > LEAST_INVERSE_VARIANCE
-    energies, rate = model.energy(rows).numpy(), float(report.rate.sum())
+    report = tf_radogaga.isometry_report(model, test, seed=seed, jacobian_rows=JACOBIAN_IMAGES)
+    ssim = tf_radogaga.StructuralDissimilarity(window=min(11, *test.shape[1:3]))
+
+    def qualities(x):
+        x_hat = model._decode(model._encode(x))
+        psnr = tf.image.psnr(x, tf.clip_by_value(x_hat, 0, 1), max_val=1)
+        return tf.stack([psnr, 1 - ssim(x, x_hat), model.distortion.excess(x, x_hat)], axis=1)
+
+    psnr, similarity, distortion = isometry.by_blocks(model, test, qualities).numpy().mean(axis=0)
+    energies = np.concatenate([model.energy(test[i : i + 1000]) for i in range(0, len(test), 1000)])
     model.set_threshold(energies, tabular.share_of(None))
-    return {
-        "unit_norm_mean_above_10": float(report.unit_norm_mean[above].mean()) if above.any() else None,
-        "dimensions_above_10": int(above.sum()),
-        "rate_nats": rate,
-        "psnr": float(np.mean(tf.image.psnr(*reconstruct(model, pixels), max_val=1))),
-        "distortion": model.beta * (float(np.mean(energies)) - rate),
-        "coding_loss": report.coding_loss,
-        "transform_loss": report.transform_loss,
-        "implicit_isometry": report.to_dict(),
-    }, report
-
-
-def draw(out: Path, model: BetaVAE, pixels: np.ndarray, report: ImplicitReport) -> None:
-    """Figures 6 and 28 of the paper, reconstructions, and a histogram of energies with the threshold."""
-    rows = as_rows(pixels)
-    moved = isometry.traversals(model, rows, dimensions=TRAVERSED).numpy()
-    moved = moved.reshape(*moved.shape[:2], *pixels.shape[1:])
-    x, x_check = reconstruct(model, pixels[:12])
-    figures = {
-        "implicit_spectrum.png": plots.implicit_spectrum(report),
-        "traversals.png": plots.traversal(moved, isometry.latent_spectrum(model, rows)[0]),
-        "reconstructions.png": plots.image_grid({"original": x.numpy(), "reconstruction": x_check.numpy()}),
-        "scores.png": plots.score_histogram(model.energy(rows).numpy(), threshold=float(model.threshold)),
+    tenth = max(model.latent_units // 10, 1)
+    metrics = {
+        "tangent_r": report.tangent_r,
+        "tangent_slope": report.tangent_slope,
+        "rate_nats": float(energies.mean()),
+        "psnr": float(psnr),
+        "ssim": float(similarity),
+        "distortion": float(distortion),
+        "top_tenth_variance_share": float(np.sort(report.spectrum)[::-1][:tenth].sum() / report.spectrum.sum()),
+        "isometry": report.to_dict(),
     }
+    if not isinstance(model, BetaVAE):
+        return metrics, [report]
+    implicit = tf_radogaga.implicit_report(model, test, seed=seed, jacobian_rows=JACOBIAN_IMAGES)
+    above = implicit.inverse_variance > LEAST_INVERSE_VARIANCE
+    metrics |= {
+        "rate_nats": float(implicit.rate.sum()),
+        "implicit_tangent_r": implicit.tangent_r,
+        "implicit_tangent_slope": implicit.tangent_slope,
+        "unit_norm_mean_above_10": float(implicit.unit_norm_mean[above].mean()) if above.any() else None,
+        "unit_norm_sd_above_10": float(implicit.unit_norm_mean[above].std()) if above.any() else None,
+        "dimensions_above_10": int(above.sum()),
+        "implicit_isometry": implicit.to_dict(),
+    }
+    return metrics, [report, implicit]
+
+
+def draw(out: Path, model: Autoencoder, test: np.ndarray, reports: list, seed: int) -> None:
+    """Figures 4 to 6 of ICML 2020 and of ICML 2021, the strangest and the most typical images, and energies."""
+    pairs = isometry.tangent_pairs(model, test, seed=seed)
+    spectrum = isometry.latent_spectrum(model, test)
+    scale = reports[0].metric_scale if reports[0].scale_is_fitted else 1
+    energies = np.concatenate([model.energy(test[i : i + 1000]) for i in range(0, len(test), 1000)])
+    order = np.argsort(energies, kind="stable")
+    figures = {
+        "tangents.png": plots.tangent_scatter(pairs[0], scale * pairs[1]),
+        "spectrum.png": plots.latent_spectrum(reports[0].spectrum, reports[0].cumulative_share),
+        "traversals.png": plots.traversal(isometry.traversals(model, test, dimensions=TRAVERSED).numpy(), spectrum[0]),
+        "reconstructions.png": explained(model, test[:SHOWN], energies[:SHOWN]),
+        "strangest.png": explained(model, test[order[: -SHOWN - 1 : -1]], energies[order[: -SHOWN - 1 : -1]]),
+        "typical.png": explained(model, test[order[:SHOWN]], energies[order[:SHOWN]]),
+        "scores.png": plots.score_histogram(energies, threshold=float(model.threshold)),
+    }
+    if len(reports) > 1:
+        figures["implicit_spectrum.png"] = plots.implicit_spectrum(reports[1])
     for name, figure in figures.items():
         figure.savefig(out / name, dpi=120)
+
+
+def explained(model: Autoencoder, raw: np.ndarray, energies: np.ndarray):
+    """Images, reconstructions and what each pixel adds to D, under their energies."""
+    x = model.preprocess(model.preprocess.check(raw))
+    x_hat = model.decode(model.encode(raw))
+    maps = model.distortion.contributions(x, x_hat).numpy()
+    return plots.explained_images(x.numpy(), x_hat.numpy(), maps, [f"{energy:.1f} nats" for energy in energies])
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
     started = time.time()
-    data = images.load_images(args.dataset, args.data_dir)
-    rows = as_rows(data.train[:TRAINING_IMAGES])
-    preset = choose_preset(args)
+    data = load(args.dataset, args.data_dir, args.image_shape)
+    preset = choose_preset(args, data.train.shape[1:])
     prepare_out(args)
-    print(f"{args.dataset}: {len(rows)} images to train on, {len(data.test)} to test on; {preset}")
-    table = Data(rows, len(rows), (), data.preprocessing(), None)
-    model = train(preset, table, args.seed, callbacks(args.out), verbose=verbosity())
-    metrics, report = measure(model, data.test, args.seed)
-    draw(args.out, model, data.test, report)
-    print(report)
-    (args.out / "certificate.txt").write_text(f"{report}\n")
+    print(f"{args.dataset}: {len(data.train)} images to train on, {len(data.test)} held out; {preset}")
+    model = fit(preset, data, args.seed, args.out)
+    metrics, reports = measure(model, data.test, args.seed)
+    draw(args.out, model, data.test, reports, args.seed)
+    certificate = "\n\n".join(map(str, reports))
+    print(certificate)
+    (args.out / "certificate.txt").write_text(f"{certificate}\n")
     tf_radogaga.save_model(model, args.out / "model")
     if args.export:
         print(f"SavedModel: {tf_radogaga.export_saved_model(model, args.export)}")
-    identity = {"dataset": args.dataset, "model": args.model, "preset": args.preset, "seed": args.seed}
-    run = {"steps": int(model.optimizer.iterations), "wall_seconds": time.time() - started}
+    identity = {"dataset": args.dataset, "model": args.model, "distortion": preset.distortion, "preset": args.preset}
+    run = {"seed": args.seed, "steps": int(model.optimizer.iterations), "wall_seconds": time.time() - started}
     finish(args.out, {**identity, **run, **metrics})
 
 

@@ -1,0 +1,123 @@
+"""The papers' hyperparameters for images, and smaller ones that two processor cores train in minutes.
+
+Faces, "paper": the networks of RaDOGAGA are those of Kato et al., ICML 2020, section 5.1.1; those of the beta-VAE, its
+lambda, batch and learning rate for 1 - SSIM those of Nakagawa et al., ICML 2021, appendix C.2, and "paper-256" those of
+its appendix E.3. The lambdas (0.1, 0.1) and (0.2, 0.1) of RaDOGAGA go with a scale of D that is not printed; here
+lambda2 is 1 / beta of the beta-VAE beside it, 1e5 for the mean squared error and 1e4 for 1 - SSIM, which buys the same
+distortion. Digits: the beta-VAE of Nakagawa et al., appendix F. "small" and what goes with it was chosen here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from tf_radogaga.presets import Preset
+
+MODELS = ("radogaga", "beta-vae", "beta-vae-decomposed")
+DISTORTIONS = {"mse": "mean", "ssim": "ssim", "bce": "bce"}
+"""Names of this module -> of `presets.DISTORTIONS`."""
+
+_PAPER_FILTERS = (64, 64, 64, 64)
+
+_FACES = Preset(
+    "radogaga-log",
+    units=(8192,),
+    latent_units=256,
+    components=None,
+    lambda1=1000,
+    lambda2=1e5,
+    filters=_PAPER_FILTERS,
+    noisy_rate=False,
+    learning_rate=1e-4,
+    batch_size=64,
+    steps=300_000,
+    reconstruction_features=False,
+)
+_FACES_VAE = replace(
+    _FACES, model="vae", units=(1024,), latent_units=32, lambda1=None, lambda2=1000, learning_rate=1e-3
+)
+_SMALL_FACES = replace(
+    _FACES,
+    units=(512,),
+    latent_units=64,
+    lambda1=500,
+    lambda2=6500,
+    filters=(32, 32, 32, 32),
+    learning_rate=1e-3,
+    decay=True,
+    batch_size=32,
+    steps=4000,
+)
+_DIGITS_VAE = Preset(
+    "vae",
+    units=(1024, 1024),
+    latent_units=32,
+    components=None,
+    lambda1=None,
+    lambda2=2000,
+    activation="relu",
+    decay=True,
+    steps=50_000,
+    reconstruction_features=False,
+)
+_SMALL_DIGITS = replace(
+    _SMALL_FACES, units=(256,), latent_units=16, filters=(32, 32, 32), lambda1=200, lambda2=2500, batch_size=64
+)
+
+# kind of images, size -> preset of RaDOGAGA and of the beta-VAE; lambdas weight means over pixels and channels
+_PRESETS = {
+    ("faces", "paper"): (_FACES, _FACES_VAE),
+    ("faces", "paper-256"): (_FACES, replace(_FACES_VAE, units=(2048,), latent_units=256, lambda2=10_000)),
+    ("faces", "small"): (_SMALL_FACES, _SMALL_FACES),
+    ("digits", "paper"): (None, _DIGITS_VAE),
+    ("digits", "paper-64"): (None, replace(_DIGITS_VAE, latent_units=64, lambda2=10_000)),
+    ("digits", "small"): (_SMALL_DIGITS, _SMALL_DIGITS),
+}
+SIZES = tuple(dict.fromkeys(size for _, size in _PRESETS))
+
+# (lambda1, lambda2) of 1 - SSIM, where they are not those of the mean squared error
+_SSIM_LAMBDAS = {_FACES: (2000, 1e4), _SMALL_FACES: (500, 1000), _SMALL_DIGITS: (200, 500)}
+
+
+def image_preset(
+    image_shape: tuple[int, int, int], model: str = "radogaga", distortion: str | None = None, size: str = "small"
+) -> Preset:
+    """The hyperparameters of a model of images.
+
+    Args:
+        image_shape: (H, W, C): 28 x 28 x 1 takes those of digits, all others those of faces.
+        model: one of `MODELS`.
+        distortion: a key of `DISTORTIONS`; default "bce" for the papers' digits, "ssim" for their beta-VAE of faces,
+            "mse" for all others.
+        size: "small"; "paper"; or another size of the papers' beta-VAE, "paper-64" of digits and "paper-256" of faces.
+
+    Raises:
+        ValueError: an unknown name, or a model that no paper has for these images.
+    """
+    kind = "digits" if tuple(image_shape) == (28, 28, 1) else "faces"
+    for name, value, allowed in (
+        ("model", model, MODELS),
+        ("distortion", distortion, (None, *DISTORTIONS)),
+        ("size", size, [size for of, size in _PRESETS if of == kind]),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name}: {value!r} is not one of {tuple(allowed)} for {kind}.")
+    radogaga, vae = _PRESETS[kind, size]
+    if model == "radogaga" and not radogaga:
+        raise ValueError(f"size: {size!r} of {kind} is a beta-VAE's; RaDOGAGA has 'small'.")
+    preset = radogaga if model == "radogaga" else vae
+    if distortion is None:
+        papers_vae = model != "radogaga" and size != "small"
+        distortion = {"digits": "bce", "faces": "ssim"}[kind] if papers_vae else "mse"
+    lambda1, lambda2 = preset.lambda1, preset.lambda2
+    if distortion == "ssim":
+        lambda1, lambda2 = _SSIM_LAMBDAS.get(preset, (lambda1, lambda2))
+    changes = {"distortion": DISTORTIONS[distortion]}
+    if distortion == "bce":  # a sum over pixels of numbers in 0..1
+        lambda2 /= math.prod(image_shape)
+        changes["output_activation"] = "sigmoid"
+    if model != "radogaga":
+        changes["model"] = "vae"
+        lambda1 = lambda2 if model == "beta-vae-decomposed" else None
+    return replace(preset, lambda1=lambda1, lambda2=lambda2, **changes)
