@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_radogaga import distortions
+import tf_radogaga
 from tf_radogaga.distortions import (
     BinaryCrossEntropy,
     Distortion,
@@ -18,11 +18,11 @@ from tf_radogaga.distortions import (
     MeanSquaredError,
     PseudoHuberError,
     ScaledSquaredError,
-    StructuralDissimilarity,
     SumSquaredError,
     UpwardConvexError,
     as_distortion,
 )
+from tf_radogaga.structural_dissimilarity import StructuralDissimilarity
 
 
 @tf.keras.utils.register_keras_serializable(package="tests")
@@ -272,10 +272,10 @@ def test_euclidean_norm_has_no_metric():
 
 
 def _shipped():
-    """Every distortion class of the module that can be made."""
+    """Every distortion class of the package that can be made."""
     return [
         cls
-        for _, cls in inspect.getmembers(distortions, inspect.isclass)
+        for _, cls in inspect.getmembers(tf_radogaga, inspect.isclass)
         if issubclass(cls, Distortion) and cls not in (Distortion, ScaledSquaredError)
     ]
 
