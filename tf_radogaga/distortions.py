@@ -26,6 +26,11 @@ def _event_sum(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(values, axis=list(range(1, values.shape.rank)))
 
 
+def _over_event(values: tf.Tensor, event: tf.Tensor) -> tf.Tensor:
+    """(B,) -> (B, 1, ..., 1), which broadcasts against `event`, (B, *event)."""
+    return tf.reshape(values, [-1] + [1] * (event.shape.rank - 1))
+
+
 class Distortion:
     """Base class. A subclass gives `__call__`; geometry follows from the Hessian rule unless it knows better."""
 
@@ -52,6 +57,20 @@ class Distortion:
         """D(x, y) - D(x, x), (B,): near x the squared length of y - x, where `has_metric`."""
         return self(x, y) - self.self_distortion(x)
 
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """How much each element adds to `excess(x, y)`, (B, *event), in units of D.
+
+        The distortions of this package with a formula of their own sum to `excess` over the event. The general rule,
+        for any other, is for y near x: delta_i (A(x) delta)_i with delta = y - x, which sums to the squared length
+        delta' A(x) delta, to which `excess` tends. Elements can be below 0 there, if A(x) is not diagonal.
+
+        Raises:
+            NotImplementedError: D has neither a metric tensor nor a formula of its own.
+        """
+        self._require_metric()
+        difference = tf.subtract(y, x)
+        return difference * self._metric_times(x, difference)
+
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         """v' A(x) w of each example, (B,), for tangent vectors v, w of the shape of x.
 
@@ -61,6 +80,10 @@ class Distortion:
             NotImplementedError: D has no metric tensor.
         """
         self._require_metric()
+        return _event_sum(v * self._metric_times(x, w))
+
+    def _metric_times(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        """A(x) w by the general rule, (B, *event)."""
         x = tf.convert_to_tensor(x)
         with tf.autodiff.ForwardAccumulator(primals=x, tangents=w) as forward:
             with tf.GradientTape() as tape:
@@ -68,8 +91,7 @@ class Distortion:
                 tape.watch(y)
                 distortion = self(tf.stop_gradient(x), y)
             gradient = tape.gradient(distortion, y, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        hessian_w = forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return 0.5 * _event_sum(v * hessian_w)
+        return 0.5 * forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     @property
     def has_log_volume(self) -> bool:
@@ -111,6 +133,10 @@ class ScaledSquaredError(Distortion):
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         return self.scale(x) * _event_sum(tf.math.squared_difference(x, y))
+
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        squares = tf.math.squared_difference(x, y)
+        return _over_event(self.scale(x), squares) * squares
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         return self.scale(x) * _event_sum(tf.multiply(v, w))
@@ -190,7 +216,10 @@ class BinaryCrossEntropy(Distortion):
 
     def excess(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         # element by element, as the two sums are large and nearly equal
-        return _event_sum(self._cross_entropy(x, y) - self._cross_entropy(x, x))
+        return _event_sum(self.contributions(x, y))
+
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        return self._cross_entropy(x, y) - self._cross_entropy(x, x)
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         x = self._clip(x)
@@ -220,10 +249,13 @@ class PseudoHuberError(Distortion):
         self.delta = delta
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        return _event_sum(self.contributions(x, y))
+
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         ratio = tf.subtract(x, y) / self.delta
         near = tf.clip_by_value(ratio, -1e4, 1e4)  # beyond it the square would overflow before the sum does
         curved = tf.square(near) / (1 + tf.sqrt(1 + tf.square(near)))
-        return 2 * self.delta**2 * _event_sum(curved + tf.nn.relu(tf.abs(ratio) - 1e4))
+        return 2 * self.delta**2 * (curved + tf.nn.relu(tf.abs(ratio) - 1e4))
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         return _event_sum(tf.multiply(v, w))
@@ -249,6 +281,11 @@ class EuclideanNorm(Distortion):
         square = _event_sum(tf.math.squared_difference(x, y))
         apart = square > 0
         return tf.where(apart, tf.sqrt(tf.where(apart, square, 1)), 0)
+
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """Squares divided by the norm, (B, *event); 0 at x = y."""
+        squares = tf.math.squared_difference(x, y)
+        return tf.math.divide_no_nan(squares, _over_event(self(x, y), squares))
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")

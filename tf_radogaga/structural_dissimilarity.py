@@ -47,8 +47,19 @@ class StructuralDissimilarity(Distortion):
         self.window, self.k1, self.k2, self.max_value = window, k1, k2, max_value
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        dtype = x.dtype
+        x = tf.convert_to_tensor(x)
+        return tf.cast(tf.reduce_mean(self._window_distortions(x, y), axis=[1, 2, 3]), x.dtype)
+
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """What each window and channel adds to 1 - SSIM, spread evenly over the pixels of the window, (B, H, W, C)."""
+        x = tf.convert_to_tensor(x)
+        windows = self._window_distortions(x, y)
+        beyond = [self.window - 1] * 2
+        (spread,) = self._window_means(tf.pad(windows, [[0, 0], beyond, beyond, [0, 0]]))
+        return tf.cast(spread / tf.cast(tf.reduce_prod(tf.shape(windows)[1:]), spread.dtype), x.dtype)
+
+    def _window_distortions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """1 - SSIM of each window and channel, (B, H - window + 1, W - window + 1, C), float64."""
         x, y = tf.cast(x, tf.float64), tf.cast(y, tf.float64)
         # as SSIM = (1 - luminance) (1 - structure), small distortions are not differences from 1
         mean_x, mean_y, square, distance = self._window_means(
@@ -58,7 +69,7 @@ class StructuralDissimilarity(Distortion):
         mean_distance = tf.math.squared_difference(mean_x, mean_y)
         luminance = _ratio(mean_distance, mean_square + self._c1, square)
         structure = _ratio(distance - mean_distance, square - mean_square + self._c2, square)
-        return tf.cast(tf.reduce_mean(luminance + structure - luminance * structure, axis=[1, 2, 3]), dtype)
+        return luminance + structure - luminance * structure
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         x = tf.convert_to_tensor(x)
