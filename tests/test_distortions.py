@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_radogaga import distortions
+import tf_radogaga
 from tf_radogaga.distortions import (
     BinaryCrossEntropy,
     Distortion,
@@ -18,11 +18,11 @@ from tf_radogaga.distortions import (
     MeanSquaredError,
     PseudoHuberError,
     ScaledSquaredError,
-    StructuralDissimilarity,
     SumSquaredError,
     UpwardConvexError,
     as_distortion,
 )
+from tf_radogaga.structural_dissimilarity import StructuralDissimilarity
 
 
 @tf.keras.utils.register_keras_serializable(package="tests")
@@ -114,7 +114,7 @@ def test_inner_product_is_symmetric_bilinear_and_positive(distortion, event):
 @for_each_case
 def test_arrays_are_as_good_as_tensors(distortion, event):
     x, v, w = _uniform(3, 6, *event, dtype=tf.float32)
-    for route in (distortion, distortion.excess):
+    for route in (distortion, distortion.excess, distortion.contributions):
         np.testing.assert_array_equal(route(x.numpy(), v.numpy()), route(x, v))
     for route in (distortion.inner_product, _General(distortion).inner_product):
         np.testing.assert_array_equal(route(x.numpy(), v.numpy(), w.numpy()), route(x, v, w))
@@ -272,10 +272,10 @@ def test_euclidean_norm_has_no_metric():
 
 
 def _shipped():
-    """Every distortion class of the module that can be made."""
+    """Every distortion class of the package that can be made."""
     return [
         cls
-        for _, cls in inspect.getmembers(distortions, inspect.isclass)
+        for _, cls in inspect.getmembers(tf_radogaga, inspect.isclass)
         if issubclass(cls, Distortion) and cls not in (Distortion, ScaledSquaredError)
     ]
 
@@ -355,6 +355,8 @@ def test_pseudo_huber_is_squared_within_delta_and_absolute_beyond():
     near, far = tf.constant([[1e-4, -2e-4, 0]], tf.float64), tf.constant([[50.0, -70.0, 0]], tf.float64)
     np.testing.assert_allclose(error(x, near), SumSquaredError()(x, near), rtol=1e-5)
     np.testing.assert_allclose(error(x, far), 2 * 0.1 * 120, rtol=2e-3)
+    huge = tf.constant([[1e30, -2e30, 0]], tf.float32)
+    np.testing.assert_allclose(error.contributions(tf.zeros((1, 3)), huge), 0.2 * abs(huge), rtol=1e-6)
     np.testing.assert_array_equal(error.log_volume(x, rank=2), [0.0])
     assert PseudoHuberError(**error.get_config()).delta == 0.1
     with pytest.raises(ValueError, match="delta: 0 must be positive"):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib import colormaps
 
 from tf_radogaga import plots
 from tf_radogaga.certificate import ImplicitReport
@@ -96,6 +97,49 @@ def test_traversal_of_images_is_a_grid(channels):
 def test_traversal_of_other_events_is_refused():
     with pytest.raises(ValueError, match=r"decoded: events of shape \(4, 5\)"):
         plots.traversal(np.zeros((2, 3, 4, 5)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_explained_images_are_columns_over_one_scale_of_colours(channels):
+    originals, reconstructions, maps = np.random.default_rng(0).uniform(size=(3, 2, 4, 5, channels))
+    maps[0], maps[1, 2, 3], maps[1, 0, 0] = -maps[0], 2, 0
+    figure = plots.explained_images(originals, reconstructions, maps, ["4.1 nats", "0.2 nats"])
+    axes, bar = figure.axes
+    grid = np.asarray(axes.images[0].get_array())
+    assert grid.shape == (12, 10, 3)
+    np.testing.assert_array_equal(grid[0:4, 5:10], np.broadcast_to(originals[1], (4, 5, 3)))
+    np.testing.assert_array_equal(grid[4:8, 0:5], np.broadcast_to(reconstructions[0], (4, 5, 3)))
+    assert bar.get_ylim() == (0, 2 * channels)
+    lowest, middle, highest = colormaps["inferno"]([0, maps[1, 1, 1].sum() / (2 * channels), 1.0])[:, :3]
+    np.testing.assert_array_equal(grid[8:12, 0:5], np.broadcast_to(lowest, (4, 5, 3)))
+    np.testing.assert_array_equal([grid[8, 5], grid[9, 6], grid[10, 8]], [lowest, middle, highest])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["4.1 nats", "0.2 nats"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["original", "reconstruction", "explanation"]
+
+
+def test_explained_images_of_equal_images():
+    images = np.ones((1, 4, 3, 1))
+    axes, bar = plots.explained_images(images, images, 0 * images, ["0"]).axes
+    assert np.isfinite(axes.images[0].get_array()).all() and bar.get_ylim() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"originals": np.ones((2, 20))}, r"originals: shape \(2, 20\) is not \(n, H, W, C\); reshape"),
+        (
+            {"reconstructions": np.ones((1, 4, 5, 1))},
+            r"reconstructions: shape \(1, 4, 5, 1\) must .* \(2, 4, 5, 1\)",
+        ),
+        ({"maps": np.ones((2, 4, 5))}, r"maps: shape \(2, 4, 5\) must be .* \(2, 4, 5, 1\)"),
+        ({"titles": ["1.0"]}, r"titles: 1 of them for 2 images"),
+    ],
+)
+def test_explained_images_that_do_not_go_together(arguments, message):
+    images = np.ones((2, 4, 5, 1))
+    given = {"originals": images, "reconstructions": images, "maps": images, "titles": ["1.0", "2.0"], **arguments}
+    with pytest.raises(ValueError, match=message):
+        plots.explained_images(**given)
 
 
 def test_isometry_gap_counts_every_row():

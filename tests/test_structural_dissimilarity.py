@@ -11,8 +11,8 @@ from test_distortions import _gradient, _uniform
 from tf_radogaga import StructuralDissimilarity
 
 
-def _plain_ssim(x, y, window=11, c1=0.01**2, c2=0.03**2):
-    """NumPy float64, by the definition, one window after another."""
+def _plain_windows(x, y, window=11, c1=0.01**2, c2=0.03**2):
+    """SSIM of each window and channel: NumPy float64, by the definition, one window after another."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     x, y = (np.lib.stride_tricks.sliding_window_view(t, (window, window), axis=(1, 2)) for t in (x, y))
     x, y = (t.reshape(*t.shape[:4], -1) for t in (x, y))
@@ -20,7 +20,11 @@ def _plain_ssim(x, y, window=11, c1=0.01**2, c2=0.03**2):
     covariance = ((x - mean_x[..., None]) * (y - mean_y[..., None])).mean(-1)
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (x.var(-1) + y.var(-1) + c2)
-    return (luminance * structure).mean(axis=(1, 2, 3))
+    return luminance * structure
+
+
+def _plain_ssim(*arguments, **constants):
+    return _plain_windows(*arguments, **constants).mean(axis=(1, 2, 3))
 
 
 def _pairs(*shape):
@@ -90,6 +94,8 @@ def test_structural_dissimilarity_is_symmetric_and_blind_to_flips():
         np.testing.assert_allclose(distortion(y, x), value, rtol=1e-6)
         for axes in ([1], [2], [1, 2], [3]):
             np.testing.assert_allclose(distortion(tf.reverse(x, axes), tf.reverse(y, axes)), value, rtol=1e-6)
+            turned = tf.reverse(distortion.contributions(tf.reverse(x, axes), tf.reverse(y, axes)), axes)
+            np.testing.assert_allclose(turned, distortion.contributions(x, y), rtol=1e-5)
         transposed = [tf.transpose(t, (0, 2, 1, 3)) for t in (x, y)]
         np.testing.assert_allclose(distortion(*transposed), value, rtol=1e-6)
 
@@ -104,6 +110,30 @@ def test_structural_dissimilarity_in_a_graph_of_unknown_batch_size():
     gradients = tf.function(functools.partial(_gradient, distortion))(x, y)
     for gradient, other in zip(gradients, _gradient(distortion, *(tf.cast(t, tf.float64) for t in (x, y)))):
         np.testing.assert_allclose(gradient, other, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("window", [1, 4, 9])
+def test_contributions_share_each_window_among_its_pixels(window):
+    x, y = _uniform(2, 9, 12, 2), _uniform(2, 9, 12, 2, seed=2)
+    values = 1 - _plain_windows(x, y, window)
+    expected = np.zeros(x.shape)
+    for i, j in np.ndindex(values.shape[1:3]):
+        expected[:, i : i + window, j : j + window] += values[:, i : i + 1, j : j + 1] / (window**2 * values[0].size)
+    distortion = StructuralDissimilarity(window)
+    np.testing.assert_allclose(distortion.contributions(x, y), expected, rtol=1e-9, atol=1e-15)
+    unknown = tf.function(distortion.contributions, input_signature=[tf.TensorSpec((None,) * 4, tf.float64)] * 2)
+    np.testing.assert_allclose(unknown(x, y), expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_contributions_are_those_of_windows_that_see_a_difference(dtype):
+    x = _uniform(2, 40, 44, 2, dtype=dtype)
+    y, seen = x.numpy(), np.zeros(x.shape, bool)
+    y[:, 15:18, 20:22, 1] += 0.1
+    seen[:, 15 - 10 : 18 + 10, 20 - 10 : 22 + 10, 1] = True  # within 11 pixels, in that channel
+    contributions = StructuralDissimilarity().contributions(x, tf.constant(y)).numpy()
+    np.testing.assert_array_less(0, contributions[seen])
+    np.testing.assert_array_equal(contributions[~seen], 0)
 
 
 @pytest.mark.parametrize(

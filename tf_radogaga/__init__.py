@@ -40,7 +40,6 @@ from tf_radogaga.distortions import (  # noqa: E402
     MeanSquaredError,
     PseudoHuberError,
     ScaledSquaredError,
-    StructuralDissimilarity,
     SumSquaredError,
     UpwardConvexError,
 )
@@ -55,6 +54,7 @@ from tf_radogaga.priors import (  # noqa: E402
 )
 from tf_radogaga.radogaga import RaDOGAGA  # noqa: E402
 from tf_radogaga.serving import export_saved_model  # noqa: E402
+from tf_radogaga.structural_dissimilarity import StructuralDissimilarity  # noqa: E402
 
 __version__ = "0.1.0"
 

@@ -26,6 +26,11 @@ def _event_sum(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(values, axis=list(range(1, values.shape.rank)))
 
 
+def _over_event(values: tf.Tensor, event: tf.Tensor) -> tf.Tensor:
+    """(B,) -> (B, 1, ..., 1), which broadcasts against `event`, (B, *event)."""
+    return tf.reshape(values, [-1] + [1] * (event.shape.rank - 1))
+
+
 class Distortion:
     """Base class. A subclass gives `__call__`; geometry follows from the Hessian rule unless it knows better."""
 
@@ -52,6 +57,20 @@ class Distortion:
         """D(x, y) - D(x, x), (B,): near x the squared length of y - x, where `has_metric`."""
         return self(x, y) - self.self_distortion(x)
 
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """How much each element adds to `excess(x, y)`, (B, *event), in units of D.
+
+        The distortions of this package with a formula of their own sum to `excess` over the event. The general rule,
+        for any other, is for y near x: delta_i (A(x) delta)_i with delta = y - x, which sums to the squared length
+        delta' A(x) delta, to which `excess` tends. Elements can be below 0 there, if A(x) is not diagonal.
+
+        Raises:
+            NotImplementedError: D has neither a metric tensor nor a formula of its own.
+        """
+        self._require_metric()
+        difference = tf.subtract(y, x)
+        return difference * self._metric_times(x, difference)
+
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         """v' A(x) w of each example, (B,), for tangent vectors v, w of the shape of x.
 
@@ -61,6 +80,10 @@ class Distortion:
             NotImplementedError: D has no metric tensor.
         """
         self._require_metric()
+        return _event_sum(v * self._metric_times(x, w))
+
+    def _metric_times(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        """A(x) w by the general rule, (B, *event)."""
         x = tf.convert_to_tensor(x)
         with tf.autodiff.ForwardAccumulator(primals=x, tangents=w) as forward:
             with tf.GradientTape() as tape:
@@ -68,8 +91,7 @@ class Distortion:
                 tape.watch(y)
                 distortion = self(tf.stop_gradient(x), y)
             gradient = tape.gradient(distortion, y, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        hessian_w = forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return 0.5 * _event_sum(v * hessian_w)
+        return 0.5 * forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     @property
     def has_log_volume(self) -> bool:
@@ -111,6 +133,10 @@ class ScaledSquaredError(Distortion):
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         return self.scale(x) * _event_sum(tf.math.squared_difference(x, y))
+
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        squares = tf.math.squared_difference(x, y)
+        return _over_event(self.scale(x), squares) * squares
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         return self.scale(x) * _event_sum(tf.multiply(v, w))
@@ -190,7 +216,10 @@ class BinaryCrossEntropy(Distortion):
 
     def excess(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         # element by element, as the two sums are large and nearly equal
-        return _event_sum(self._cross_entropy(x, y) - self._cross_entropy(x, x))
+        return _event_sum(self.contributions(x, y))
+
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        return self._cross_entropy(x, y) - self._cross_entropy(x, x)
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         x = self._clip(x)
@@ -220,10 +249,13 @@ class PseudoHuberError(Distortion):
         self.delta = delta
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        return _event_sum(self.contributions(x, y))
+
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         ratio = tf.subtract(x, y) / self.delta
         near = tf.clip_by_value(ratio, -1e4, 1e4)  # beyond it the square would overflow before the sum does
         curved = tf.square(near) / (1 + tf.sqrt(1 + tf.square(near)))
-        return 2 * self.delta**2 * _event_sum(curved + tf.nn.relu(tf.abs(ratio) - 1e4))
+        return 2 * self.delta**2 * (curved + tf.nn.relu(tf.abs(ratio) - 1e4))
 
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         return _event_sum(tf.multiply(v, w))
@@ -250,100 +282,10 @@ class EuclideanNorm(Distortion):
         apart = square > 0
         return tf.where(apart, tf.sqrt(tf.where(apart, square, 1)), 0)
 
-
-@keras.utils.register_keras_serializable(package="tf_radogaga")
-class StructuralDissimilarity(Distortion):
-    """D(x, y) = 1 - SSIM(x, y) of images, the mean over windows w and channels of 1 minus
-
-        (2 mu_x mu_y + C1) (2 sigma_xy + C2) / ((mu_x^2 + mu_y^2 + C1) (sigma_x^2 + sigma_y^2 + C2))
-        v' A(x) w = mean[ mu_v mu_w / (2 mu_x^2 + C1) + sigma_vw / (2 sigma_x^2 + C2) ]
-
-    with the moments mu, sigma (divided by n) of uniform windows at every position inside the image, and
-    C1 = (k1 max_value)^2, C2 = (k2 max_value)^2.
-
-    Sources: Kato et al., ICML 2020, section 5.2 (the metric, there without constants); Nakagawa et al., ICML 2021,
-    Eq. 103-107. With k1 = k2 = 0 this is the papers' formula. A term is then 0 where it would be 0/0: windows that are
-    flat in both images agree in structure, and windows that are black in both agree in mean. A(x) leaves out the term
-    of such a window of x, where D jumps; flat is a variance at rounding level, below 1e-12 of the mean square.
-
-    Moments are float64 inside, as E[x^2] - E[x]^2 cancels in float32; the result has the type of x.
-
-    Args:
-        window: side of the windows in pixels.
-        k1, k2: of the constants C1, C2.
-        max_value: value of a white pixel.
-
-    Raises:
-        ValueError: an argument outside its range; later, images that are not (B, H, W, C) with H, W >= window.
-    """
-
-    def __init__(self, window: int = 11, k1: float = 0.01, k2: float = 0.03, max_value: float = 1.0):
-        for name, value, allowed, least in (
-            ("window", window, window >= 1, "at least 1"),
-            ("k1", k1, k1 >= 0, "at least 0"),
-            ("k2", k2, k2 >= 0, "at least 0"),
-            ("max_value", max_value, max_value > 0, "positive"),
-        ):
-            if not allowed:
-                raise ValueError(f"{name}: {value} must be {least}.")
-        self.window, self.k1, self.k2, self.max_value = window, k1, k2, max_value
-
-    def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
-        dtype = x.dtype
-        x, y = tf.cast(x, tf.float64), tf.cast(y, tf.float64)
-        # as SSIM = (1 - luminance) (1 - structure), small distortions are not differences from 1
-        mean_x, mean_y, square, distance = self._window_means(
-            x, y, tf.square(x) + tf.square(y), tf.math.squared_difference(x, y)
-        )
-        mean_square = tf.square(mean_x) + tf.square(mean_y)
-        mean_distance = tf.math.squared_difference(mean_x, mean_y)
-        luminance = _ratio(mean_distance, mean_square + self._c1, square)
-        structure = _ratio(distance - mean_distance, square - mean_square + self._c2, square)
-        return tf.cast(tf.reduce_mean(luminance + structure - luminance * structure, axis=[1, 2, 3]), dtype)
-
-    def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        x = tf.convert_to_tensor(x)
-        dtype = x.dtype
-        x, v, w = (tf.cast(t, tf.float64) for t in (x, v, w))
-        mean_x, square, mean_v, mean_w, product = self._window_means(x, tf.square(x), v, w, v * w)
-        means = mean_v * mean_w
-        variance = square - tf.square(mean_x)
-        luminance = _ratio(means, 2 * tf.square(mean_x) + self._c1, square)
-        structure = _ratio(product - means, 2 * variance + self._c2, square)
-        return tf.cast(tf.reduce_mean(luminance + structure, axis=[1, 2, 3]), dtype)
-
-    @property
-    def _c1(self) -> float:
-        return (self.k1 * self.max_value) ** 2
-
-    @property
-    def _c2(self) -> float:
-        return (self.k2 * self.max_value) ** 2
-
-    def _window_means(self, *images: tf.Tensor) -> list[tf.Tensor]:
-        """Mean of each window, (B, H, W, C) -> (B, H - window + 1, W - window + 1, C) each."""
-        shape, window = images[0].shape, self.window
-        if shape.rank != 4:
-            raise ValueError(f"images: shape {shape} is not (B, H, W, C); reshape the rows to images.")
-        if any(side is not None and side < window for side in shape[1:3]):
-            raise ValueError(
-                f"images: shape {shape} is smaller than the {window} x {window} window; choose"
-                f" StructuralDissimilarity(window=...) of at most {min(s for s in shape[1:3] if s is not None)}."
-            )
-        stacked = tf.concat(images, axis=-1)
-        for sides in ((window, 1), (1, window)):
-            stacked = tf.nn.avg_pool2d(stacked, sides, strides=1, padding="VALID")
-        return tf.split(stacked, len(images), axis=-1)
-
-    def get_config(self) -> dict:
-        return {"window": self.window, "k1": self.k1, "k2": self.k2, "max_value": self.max_value}
-
-
-def _ratio(numerator: tf.Tensor, denominator: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """numerator / denominator, 0 where the denominator is at the rounding level of quantities of this size."""
-    above = denominator > 1e-12 * size
-    return tf.where(above, numerator / tf.where(above, denominator, 1), 0)
+    def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """Squares divided by the norm, (B, *event); 0 at x = y."""
+        squares = tf.math.squared_difference(x, y)
+        return tf.math.divide_no_nan(squares, _over_event(self(x, y), squares))
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay
 
@@ -174,6 +176,45 @@ def image_grid(images: dict[str, np.ndarray], columns: Sequence[str] = ()) -> Fi
     axes.set_xticks((np.arange(len(columns)) + 0.5) * width - 0.5, columns)
     axes.set_yticks((np.arange(rows) + 0.5) * height - 0.5, list(images))
     return figure
+
+
+def explained_images(
+    originals: np.ndarray, reconstructions: np.ndarray, maps: np.ndarray, titles: Sequence[str]
+) -> Figure:
+    """A column an image: the original, its reconstruction, and how much each pixel adds to the distortion.
+
+    Args:
+        originals, reconstructions: (n, H, W, C) of values in 0..1, grey or colour.
+        maps: (n, H, W, C) in units of the distortion, as `Distortion.contributions` gives them; shown are sums over
+            channels, in one scale of colours from 0 to the greatest. Sums below 0 look like 0.
+        titles: n, such as energies, to stand under the columns.
+
+    Raises:
+        ValueError: shapes or numbers that do not go together.
+    """
+    originals, reconstructions, maps = (np.asarray(images) for images in (originals, reconstructions, maps))
+    if originals.ndim != 4:
+        raise ValueError(f"originals: shape {originals.shape} is not (n, H, W, C); reshape the rows to images.")
+    for name, images in (("reconstructions", reconstructions), ("maps", maps)):
+        if images.shape != originals.shape:
+            raise ValueError(f"{name}: shape {images.shape} must be that of the originals, {originals.shape}.")
+    if len(titles) != len(originals):
+        raise ValueError(f"titles: {len(titles)} of them for {len(originals)} images; give one each.")
+    total = maps.sum(axis=-1)
+    scale = ScalarMappable(Normalize(0, total.max() if total.max() > 0 else 1), "inferno")
+    rows = {
+        "original": _as_colour(originals),
+        "reconstruction": _as_colour(reconstructions),
+        "explanation": scale.cmap(scale.norm(total))[..., :3],
+    }
+    figure = image_grid(rows, titles)
+    figure.colorbar(scale, ax=figure.axes[0], label="distortion of a pixel")
+    return figure
+
+
+def _as_colour(images: np.ndarray) -> np.ndarray:
+    """(n, H, W, C) -> (n, H, W, 3), grey unless C is 3."""
+    return images if images.shape[-1] == 3 else np.repeat(images.mean(axis=-1, keepdims=True), 3, axis=-1)
 
 
 def isometry_gap(gap: np.ndarray) -> Figure:
