@@ -36,17 +36,9 @@ def test_the_vae_has_the_networks_and_weights_of_table_5():
     assert kdd.decomposed and kdd.beta == 1 / 6000
 
 
-def test_images_weight_the_sum_over_pixels_as_the_paper_its_mean():
-    wide = presets.build(presets.image_preset("mnist", "beta-vae", "paper-64"), PassThrough(784))
-    assert (wide.latent_units, wide.decomposed, wide.decoder.output_activation) == (64, False, "sigmoid")
-    assert wide.lambda2 * 784 == pytest.approx(10_000)
-
-
 def test_unknown_names():
     with pytest.raises(ValueError, match="model: 'gan'"):
         presets.preset("thyroid", "gan")
-    with pytest.raises(ValueError, match="'mnist', 'beta-vae', 'huge'"):
-        presets.image_preset("mnist", "beta-vae", "huge")
     with pytest.raises(ValueError, match="size: 'small' is not one of the vae, which has 'paper' alone"):
         presets.preset("thyroid", "vae", "small")
     with pytest.raises(ValueError, match="size: 'huge'"):

@@ -3,6 +3,12 @@
 import dataclasses
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +16,21 @@ import tensorflow as tf
 import train_images
 
 import tf_radogaga
-from tf_radogaga import presets
-from tf_radogaga.datasets import images
+from tf_radogaga import image_presets
+from tf_radogaga.datasets import idx
 
 KEYS = {
-    *("dataset", "model", "preset", "seed", "steps", "wall_seconds", "unit_norm_mean_above_10", "dimensions_above_10"),
-    *("rate_nats", "psnr", "distortion", "coding_loss", "transform_loss", "implicit_isometry"),
+    *("dataset", "model", "distortion", "preset", "seed", "steps", "wall_seconds", "tangent_r", "tangent_slope"),
+    *("rate_nats", "psnr", "ssim", "mean_distortion", "top_tenth_variance_share", "isometry"),
 }
-FIGURES = ("implicit_spectrum.png", "traversals.png", "reconstructions.png", "scores.png")
+VAE_KEYS = {
+    *("implicit_tangent_r", "implicit_tangent_slope", "unit_norm_mean_above_10", "unit_norm_sd_above_10"),
+    *("dimensions_above_10", "implicit_isometry"),
+}
+FIGURES = {
+    *("tangents.png", "spectrum.png", "traversals.png", "reconstructions.png", "strangest.png", "typical.png"),
+    "scores.png",
+}
 
 
 def bars(count, rng):
@@ -33,134 +46,143 @@ def data_dir(tmp_path):
     rng = np.random.default_rng(5)
     arrays = (bars(512, rng), np.zeros(512, np.uint8), bars(40, rng), np.zeros(40, np.uint8))
     (tmp_path / "data").mkdir()
-    for file, array in zip(images.SHA256["mnist"], arrays):
+    for file, array in zip(idx.SHA256["mnist"], arrays):
         header = b"\0\0\x08" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes()
         (tmp_path / "data" / file).write_bytes(gzip.compress(header + array.tobytes()))
     return tmp_path / "data"
 
 
 @pytest.fixture
+def folder(tmp_path):
+    """40 PNG files, of which every tenth is held out."""
+    (tmp_path / "bars").mkdir()
+    for number, image in enumerate(bars(40, np.random.default_rng(6))):
+        (tmp_path / "bars" / f"{number:02d}.png").write_bytes(tf.io.encode_png(image[..., None]).numpy())
+    return tmp_path / "bars"
+
+
+@pytest.fixture
 def narrow(monkeypatch):
-    """The papers' presets with narrow networks."""
-    paper = presets.image_preset
-    monkeypatch.setattr(presets, "image_preset", lambda *names: dataclasses.replace(paper(*names), units=(32,)))
+    """The presets with narrow networks."""
+    real = image_presets.image_preset
 
+    def preset(*names):
+        found = real(*names)
+        return dataclasses.replace(found, units=(16,), latent_units=4, filters=found.filters and (4, 4))
 
-def energies(model, pixels):
-    return {"energies": model.energy(train_images.as_rows(pixels)).numpy().tolist()}
+    monkeypatch.setattr(image_presets, "image_preset", preset)
 
 
 def metrics_of(out):
     return json.loads((out / "metrics.json").read_text())
 
 
-def test_train_measure_draw_save_and_export(data_dir, narrow, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "choice", [["--model", "radogaga", "--distortion", "ssim"], ["--model", "beta-vae", "--preset", "paper"]]
+)
+def test_train_measure_draw_save_and_export(choice, data_dir, narrow, tmp_path, capsys):
     out, served = tmp_path / "out", tmp_path / "served"
-    command = ["--dataset", "mnist", "--model", "beta-vae", "--data-dir", str(data_dir), "--out", str(out)]
-    train_images.main([*command, "--steps", "60", "--batch-size", "64", "--export", str(served)])
+    command = ["--dataset", "mnist", *choice, "--data-dir", str(data_dir), "--out", str(out)]
+    train_images.main([*command, "--steps", "40", "--batch-size", "64", "--export", str(served)])
     metrics, printed = metrics_of(out), capsys.readouterr().out
-    assert set(metrics) == KEYS and metrics["steps"] >= 60
-    for name in (*FIGURES, "model/config.json", "logs"):
-        assert (out / name).exists(), name
+    vae = "beta-vae" in choice
+    assert set(metrics) == KEYS | (VAE_KEYS if vae else set()) and metrics["steps"] >= 40
+    assert metrics["distortion"] == ("bce" if vae else "ssim")
+    figures = {path.name for path in out.glob("*.png")}
+    assert figures == FIGURES | ({"implicit_spectrum.png"} if vae else set())
     assert (out / "certificate.txt").read_text() in printed
 
-    report = metrics["implicit_isometry"]
-    assert sorted(report["dimension"]) == list(range(32)) and report["rows"] == 40
-    model = tf_radogaga.load_model(out / "model")
-    pixels = images.load_images("mnist", data_dir).test
-    rows = pixels.reshape(40, 784)
-    x, x_check = rows / 255, model.decode(model.encode(rows)).numpy()
-    np.testing.assert_allclose(metrics["psnr"], -10 * np.log10(((x - x_check) ** 2).mean(1)).mean(), rtol=1e-4)
-    np.testing.assert_allclose(metrics["rate_nats"], model.rates(rows).numpy().sum(1).mean(), rtol=1e-4)
-    loss = metrics["rate_nats"] + model.lambda2 * metrics["distortion"]
-    np.testing.assert_allclose(loss, sum(t.numpy() for t in model.loss_terms(x.astype("f")).values()).mean(), rtol=1e-4)
-    np.testing.assert_allclose(metrics["coding_loss"], np.mean(model.losses(rows)[1]), rtol=1e-4)
+    model, pixels = tf_radogaga.load_model(out / "model"), idx.load_images("mnist", data_dir).test
+    x, x_hat = pixels / 255, model.decode(model.encode(pixels)).numpy().clip(0, 1)
+    psnr = -10 * np.log10(((x - x_hat) ** 2).mean((1, 2, 3))).mean()
+    assert metrics["psnr"] == pytest.approx(psnr, rel=1e-4)
+    ssim = 1 - tf_radogaga.StructuralDissimilarity()(tf.constant(x, tf.float32), tf.constant(x_hat))
+    assert metrics["ssim"] == pytest.approx(np.mean(ssim), rel=1e-3)
+    rate = model.rates(pixels).numpy().sum(1) if vae else model.energy(pixels).numpy()
+    assert metrics["rate_nats"] == pytest.approx(rate.mean(), rel=1e-4)
 
     loaded = tf.saved_model.load(str(served / "1"))
-    raw = loaded.signatures["serving_default"](features=tf.constant(rows, tf.float32))
-    np.testing.assert_allclose(raw["energy"], model.energy(rows), rtol=1e-4)
-    assert raw["anomaly"].numpy().sum() == 1  # the share of an unlabelled table, 0.01 of 40 images
+    contents = tf.constant([tf.io.encode_png(image).numpy() for image in pixels])
+    scores = loaded.signatures["serving_bytes"](image_bytes=contents)
+    np.testing.assert_allclose(scores["energy"], model.energy(pixels), rtol=1e-4)
+    assert scores["anomaly"].numpy().sum() == 1  # the share of an unlabelled table, 0.01 of 40 images
 
+    names = set()
+    for file in (out / "logs" / "images").iterdir():
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            names |= {value.tag.rsplit("/", 1)[0] for value in event.summary.value}
+    assert names == {"original | reconstruction", "traversals by variance"}
     with pytest.raises(SystemExit, match="finished run"):
         train_images.main(command)
 
 
 def test_what_lies_above_10_is_averaged(data_dir, narrow):
-    data = images.load_images("mnist", data_dir)
-    model, pixels = presets.build(presets.image_preset("mnist", "beta-vae"), data.preprocessing()), data.test
-    model.adapt_prior(pixels.reshape(40, 784))
-    metrics, _ = train_images.measure(model, pixels, seed=0)
+    preset = image_presets.image_preset((28, 28, 1), "beta-vae", None, "paper")
+    data = train_images.load("mnist", data_dir)
+    model = train_images.presets.build(preset, train_images.ImageScaling((28, 28, 1)))
+    model.adapt_prior(data.test)
+    metrics, _ = train_images.measure(model, data.test, seed=0)
     assert metrics["unit_norm_mean_above_10"] is None and metrics["dimensions_above_10"] == 0
-    bias = model.encoder.dense[-1].bias
-    bias.assign_sub(np.repeat([0, 4], [35, 29]).astype("f"))  # log sigma^2 of all but three dimensions
-    metrics, report = train_images.measure(model, pixels, seed=0)
-    above = report.inverse_variance > 10
-    assert metrics["dimensions_above_10"] == above.sum() == 29
-    assert metrics["unit_norm_mean_above_10"] == pytest.approx(report.unit_norm_mean[:29].mean())
+    model.encoder.dense[-1].bias.assign_sub(np.float32([0, 0, 0, 0, 0, 4, 4, 4]))  # log sigma^2 of all but one
+    metrics, (_, report) = train_images.measure(model, data.test, seed=0)
+    assert metrics["dimensions_above_10"] == 3
+    assert metrics["unit_norm_mean_above_10"] == pytest.approx(report.unit_norm_mean[:3].mean())
 
 
-def test_an_interrupted_run_goes_on(data_dir, narrow, tmp_path, monkeypatch, capsys):
-    command = ["--dataset", "fashion-mnist", "--preset", "paper-64", "--data-dir", str(data_dir), "--steps", "20"]
-    command += ["--batch-size", "128", "--learning-rate", "3e-3", "--out"]
-    monkeypatch.setattr(train_images, "draw", lambda *_: None)
-    monkeypatch.setattr(train_images, "measure", lambda model, pixels, _: (energies(model, pixels), "a report"))
-    train_images.main([*command, str(tmp_path / "whole")])
-
-    class Kill(tf.keras.callbacks.Callback):
-        def __init__(self, *args, **kwargs):
-            super().__init__()
-
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 3:
-                raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(tf.keras.callbacks, "TensorBoard", Kill)
-        train_images.main([*command, str(tmp_path / "parts")])
+def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(folder, tmp_path, capsys):
+    command = ["--dataset", str(folder), "--image-shape", "16", "16", "1", "--steps", "40", "--batch-size", "16"]
+    script = Path(train_images.__file__)
+    parts = [*command, "--out", str(tmp_path / "parts")]
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen([sys.executable, str(script), *parts], stdout=log, stderr=log)
+        deadline = time.time() + 240
+        while "Epoch 4/" not in (tmp_path / "log").read_text():
+            assert process.poll() is None and time.time() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     with pytest.raises(SystemExit, match="other settings"):
-        train_images.main([*command, str(tmp_path / "parts"), "--seed", "1"])
-    train_images.main([*command, str(tmp_path / "parts")])
+        train_images.main([*parts, "--seed", "1"])
+    train_images.main(parts)
     assert "going on with the interrupted run" in capsys.readouterr().out
-    whole, parts = metrics_of(tmp_path / "whole"), metrics_of(tmp_path / "parts")
-    assert whole["energies"] == parts["energies"] and whole["steps"] == parts["steps"] == 20
-    assert tf_radogaga.load_model(tmp_path / "parts" / "model").latent_units == 64
+    train_images.main([*command, "--out", str(tmp_path / "whole")])
+    whole, resumed = (tf_radogaga.load_model(tmp_path / run / "model") for run in ("whole", "parts"))
+    for expected, found in zip(whole.get_weights(), resumed.get_weights()):
+        np.testing.assert_array_equal(found, expected)
+    assert metrics_of(tmp_path / "parts")["steps"] == metrics_of(tmp_path / "whole")["steps"] == 40
 
 
-def test_the_first_50000_images_are_trained_on(data_dir, monkeypatch, tmp_path):
-    seen = {}
-
-    def stop(preset, data, *args, **kwargs):
-        seen.update(rows=data.train, preset=preset)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train_images, "train", stop)
-    monkeypatch.setattr(train_images, "TRAINING_IMAGES", 100)
-    with pytest.raises(KeyboardInterrupt):
-        train_images.main(["--dataset", "mnist", "--data-dir", str(data_dir), "--out", str(tmp_path / "out")])
-    np.testing.assert_array_equal(seen["rows"], images.load_images("mnist", data_dir).train[:100].reshape(100, 784))
-    assert seen["preset"] == presets.image_preset("mnist", "beta-vae", "paper")
+def test_digits_trained_on_are_the_papers_50000(data_dir, monkeypatch):
+    monkeypatch.setattr(train_images, "TRAINING_DIGITS", 100)
+    data = train_images.load("mnist", data_dir)
+    np.testing.assert_array_equal(data.train, idx.load_images("mnist", data_dir).train[:100])
+    assert len(data.test) == 40
 
 
-def test_help_teaches_and_wrong_arguments_are_named(capsys, tmp_path):
+def test_help_teaches_and_wrong_arguments_are_named(capsys, tmp_path, data_dir):
     with pytest.raises(SystemExit):
         train_images.parse_arguments(["--help"])
     assert "python trainers/train_images.py --dataset mnist" in capsys.readouterr().out
     for arguments, message in (
-        (["--dataset", "cifar"], "argument --dataset: invalid choice: 'cifar'"),
         (["--dataset", "mnist", "--steps", "0"], "--steps: 0 is not above 0"),
         (["--dataset", "mnist", "--model", "gan"], "argument --model: invalid choice: 'gan'"),
+        (["--dataset", "mnist", "--image-shape", "8", "8", "1"], "--image-shape: is for your own images"),
+        (["--dataset", "celeba"], "--data-dir: is needed for celeba"),
     ):
         with pytest.raises(SystemExit):
             train_images.parse_arguments([*arguments, "--out", "unused"])
         assert message in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="data_dir: none of"):
         train_images.main(["--dataset", "mnist", "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")])
+    refused = ["--dataset", "mnist", "--data-dir", str(data_dir), "--preset", "paper", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="RaDOGAGA has 'small'"):
+        train_images.main(refused)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
 def test_mnist_has_unit_norms(shared_data, tmp_path):
-    command = ["--dataset", "mnist", "--data-dir", str(shared_data), "--steps", "3000"]
-    train_images.main([*command, "--out", str(tmp_path / "out")])
+    command = ["--dataset", "mnist", "--model", "beta-vae", "--preset", "paper", "--steps", "3000"]
+    train_images.main([*command, "--data-dir", str(shared_data), "--out", str(tmp_path / "out")])
     metrics = metrics_of(tmp_path / "out")
     assert metrics["unit_norm_mean_above_10"] == pytest.approx(1, abs=0.1) and metrics["dimensions_above_10"] > 15

@@ -3,6 +3,8 @@
     python trainers/tables.py tabular --datasets thyroid arrhythmia --seeds 20 --jobs 2 --out outputs/tabular.md
     python trainers/tables.py toy --seeds 5
     python trainers/tables.py vae-toy --quick --jobs 2
+    python trainers/tables.py faces --data-dir img_align_celeba
+    python trainers/tables.py outliers --jobs 2
 
 Every method meets the same splits. FILE.md holds mean (sd) over the seeds beside the papers' figures; FILE.json one
 record for each run; vae-toy also draws figures beside them. Records already in FILE.json are kept, so an interrupted
@@ -21,13 +23,21 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import table_faces
+import table_outliers
 import table_tabular
 import table_toy
 import table_vae_toy
 import tensorflow as tf
 from records import measure
 
-TABLES = {"tabular": table_tabular, "toy": table_toy, "vae-toy": table_vae_toy}
+TABLES = {
+    "tabular": table_tabular,
+    "toy": table_toy,
+    "vae-toy": table_vae_toy,
+    "faces": table_faces,
+    "outliers": table_outliers,
+}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

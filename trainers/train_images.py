@@ -101,11 +101,11 @@ def choose_preset(args: argparse.Namespace, image_shape: tuple[int, int, int]) -
     return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
 
 
-def fit(preset: presets.Preset, data: ImageSet, seed: int, out: Path) -> Autoencoder:
+def fit(preset: presets.Preset, data: ImageSet, seed: int, out: Path, verbose: int) -> Autoencoder:
     """The trained model; backups, TensorBoard events and pictures go to OUT."""
     table = Data(data.train, len(data.train), (), ImageScaling(data.train.shape[1:]), None)
     pictures = ImageSummaries(out / "logs" / "images", data.test[:SUMMARIZED])
-    return train(preset, table, seed, (*callbacks(out), pictures), verbosity())
+    return train(preset, table, seed, (*callbacks(out), pictures), verbose)
 
 
 def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list]:
@@ -131,7 +131,7 @@ def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list
         "rate_nats": float(energies.mean()),
         "psnr": float(psnr),
         "ssim": float(similarity),
-        "distortion": float(distortion),
+        "mean_distortion": float(distortion),
         "top_tenth_variance_share": float(np.sort(report.spectrum)[::-1][:tenth].sum() / report.spectrum.sum()),
         "isometry": report.to_dict(),
     }
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     preset = choose_preset(args, data.train.shape[1:])
     prepare_out(args)
     print(f"{args.dataset}: {len(data.train)} images to train on, {len(data.test)} held out; {preset}")
-    model = fit(preset, data, args.seed, args.out)
+    model = fit(preset, data, args.seed, args.out, verbosity())
     metrics, reports = measure(model, data.test, args.seed)
     draw(args.out, model, data.test, reports, args.seed)
     certificate = "\n\n".join(map(str, reports))

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_radogaga
+from tf_radogaga import presets
+from tf_radogaga.image_preprocessing import ImageScaling
+from tf_radogaga.image_presets import image_preset
+
+FACES, DIGITS = (64, 64, 3), (28, 28, 1)
+
+
+def built(shape, *names):
+    return presets.build(image_preset(shape, *names), ImageScaling(shape))
+
+
+def parameters(network):
+    return sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
+
+
+def convolution(kernel, inputs, outputs):
+    return kernel * kernel * inputs * outputs + outputs
+
+
+def normalization(channels):
+    return channels + channels * channels
+
+
+def connected(*widths):
+    return sum(a * b + b for a, b in zip(widths, widths[1:]))
+
+
+@pytest.mark.parametrize(
+    ("names", "hidden", "latent_units", "outputs"),
+    [
+        (("radogaga", "mse", "paper"), 8192, 256, 256),  # ICML 2020, section 5.1.1
+        (("beta-vae", "ssim", "paper"), 1024, 32, 64),  # ICML 2021, appendix C.2
+        (("beta-vae-decomposed", "ssim", "paper-256"), 2048, 256, 512),  # appendix E.3
+    ],
+)
+def test_the_papers_networks_have_the_parameters_of_their_layers(names, hidden, latent_units, outputs):
+    model = built(FACES, *names)
+    three = 3 * (convolution(5, 64, 64) + normalization(64))
+    encoder = convolution(9, 3, 64) + normalization(64) + three + connected(1024, hidden, outputs)
+    decoder = connected(latent_units, hidden, 1024) + three + convolution(9, 64, 3) + normalization(3)
+    assert (parameters(model.encoder), parameters(model.decoder)) == (encoder, decoder)
+
+
+def test_the_papers_network_trains_and_is_served(tmp_path):
+    tf.keras.utils.set_random_seed(0)
+    faces = np.random.default_rng(0).integers(0, 256, (4, 78, 64, 3), dtype=np.uint8)
+    model = built(FACES, "radogaga", "mse", "paper")
+    before = model.encoder.get_weights()[0].copy()
+    model.fit(faces, batch_size=2, epochs=1, verbose=0)
+    assert int(model.optimizer.iterations) == 2 and np.abs(model.encoder.get_weights()[0] - before).max() > 0
+    loaded = tf.saved_model.load(str(tf_radogaga.export_saved_model(model, tmp_path)))
+    found = loaded.signatures["serving_default"](images=tf.constant(faces))["energy"]
+    np.testing.assert_allclose(found, model.energy(faces), rtol=1e-4)
+
+
+def test_lambdas_weight_means_and_cross_entropy_is_a_sum():
+    wide = built(DIGITS, "beta-vae", None, "paper-64")
+    assert (wide.latent_units, wide.decomposed, wide.decoder.output_activation) == (64, False, "sigmoid")
+    assert wide.lambda2 * 784 == pytest.approx(10_000)
+    assert built(DIGITS, "beta-vae", "mse", "paper").lambda2 == 2000
+
+
+def test_all_models_of_one_size_share_networks_and_lambda2():
+    found = [built(FACES, model, "ssim", "small") for model in ("radogaga", "beta-vae", "beta-vae-decomposed")]
+    assert len({parameters(model.decoder) for model in found}) == len({model.lambda2 for model in found}) == 1
+    assert [type(model).__name__ for model in found] == ["RaDOGAGA", "BetaVAE", "BetaVAE"]
+    assert found[2].decomposed and not found[1].decomposed
+    assert all(isinstance(model.distortion, tf_radogaga.StructuralDissimilarity) for model in found)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("gan",), "model: 'gan' is not one of"),
+        (("radogaga", "l1"), "distortion: 'l1'"),
+        (("radogaga", "mse", "paper-64"), r"size: 'paper-64' is not one of .* for faces"),
+    ],
+)
+def test_unknown_names(names, message):
+    with pytest.raises(ValueError, match=message):
+        image_preset(FACES, *names)
+
+
+def test_no_paper_has_radogaga_of_digits():
+    with pytest.raises(ValueError, match="RaDOGAGA has 'small'"):
+        image_preset(DIGITS, "radogaga", None, "paper")
