@@ -39,19 +39,33 @@ def gram(
     decode: Callable[[tf.Tensor], tf.Tensor], distortion: Distortion, z: tf.Tensor, directions: tf.Tensor
 ) -> tf.Tensor:
     """d_i' J' A J d_j of the directions, (B, n, n), in the metric A of the distortion at x_hat."""
+    tangent, times = _tangents_and_metric(decode, distortion, z, directions)
+    products = tf.matmul(tangent, times, transpose_b=True)
+    return 0.5 * (products + tf.linalg.matrix_transpose(products))
+
+
+def squared_lengths(
+    decode: Callable[[tf.Tensor], tf.Tensor], distortion: Distortion, z: tf.Tensor, directions: tf.Tensor
+) -> tf.Tensor:
+    """d_i' J' A J d_i of the directions, (B, n): the diagonal of `gram`."""
+    tangent, times = _tangents_and_metric(decode, distortion, z, directions)
+    return tf.reduce_sum(tangent * times, axis=2)
+
+
+def _tangents_and_metric(
+    decode: Callable[[tf.Tensor], tf.Tensor], distortion: Distortion, z: tf.Tensor, directions: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """J d_i and A J d_i, (B, n, M) each. A w is the gradient of v' A w in v, so n products do where pairs take n^2."""
     x_hat, tangent = tangents(decode, z, directions)
     count = tf.shape(tangent)[1]
-    event = tf.shape(x_hat)[1:]
-    flat = tf.concat([[-1], event], axis=0)
-    columns = tf.reshape(tangent, flat)
-    points = tf.reshape(tf.repeat(x_hat, count, axis=0), flat)
-
-    def row(i):
-        left = tf.repeat(tangent[:, i], count, axis=0)
-        return tf.reshape(distortion.inner_product(points, left, columns), (-1, count))
-
-    rows = tf.map_fn(row, tf.range(count), fn_output_signature=tangent.dtype, parallel_iterations=1)
-    return tf.transpose(rows, (1, 0, 2))
+    columns = tf.reshape(tangent, tf.concat([[-1], tf.shape(x_hat)[1:]], axis=0))
+    points = tf.repeat(x_hat, count, axis=0)
+    v = tf.zeros_like(columns)
+    with tf.GradientTape() as tape:
+        tape.watch(v)
+        product = distortion.inner_product(points, v, columns)
+    flat = tf.stack([tf.shape(z)[0], count, -1])
+    return tf.reshape(tangent, flat), tf.reshape(tape.gradient(product, v), flat)
 
 
 def log_volume(decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:

@@ -40,13 +40,16 @@ def judge(model, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
     covariance = (outer / rows - mean[:, None] * mean[None, :]) / model.noise_variance
     size = geometry.block_rows(model.preprocess.width, units)
     blocks = [probed[i : i + size] for i in range(0, len(probed), size)]
-    grams = [geometry.gram(model._decode, model.distortion, block, directions) for block in blocks]
-    response = model.metric_scale * tf.cast(tf.reduce_mean(tf.concat(grams, axis=0), axis=0), tf.float64)
-    if not model.axis_aligned:
-        # the parallel sum of both is small in the directions that either of them lacks
-        tiny = 1e-9 * tf.eye(units, dtype=tf.float64)
-        parallel = tf.linalg.inv(tf.linalg.inv(covariance + tiny) + tf.linalg.inv(response + tiny))
-        directions = tf.transpose(tf.linalg.eigh(0.5 * (parallel + tf.transpose(parallel)))[1])
+    measure = geometry.squared_lengths if model.axis_aligned else geometry.gram
+    found = tf.concat([measure(model._decode, model.distortion, block, directions) for block in blocks], axis=0)
+    response = model.metric_scale * tf.cast(tf.reduce_mean(found, axis=0), tf.float64)
+    if model.axis_aligned:
+        signal = tf.linalg.diag_part(covariance) * response
+        return directions, signal > LEAST_SIGNAL, signal
+    # the parallel sum of both is small in the directions that either of them lacks
+    tiny = 1e-9 * tf.eye(units, dtype=tf.float64)
+    parallel = tf.linalg.inv(tf.linalg.inv(covariance + tiny) + tf.linalg.inv(response + tiny))
+    directions = tf.transpose(tf.linalg.eigh(0.5 * (parallel + tf.transpose(parallel)))[1])
     along = tf.cast(directions, tf.float64)
     signal = tf.einsum("ni,ij,nj->n", along, covariance, along) * tf.einsum("ni,ij,nj->n", along, response, along)
     return directions, signal > LEAST_SIGNAL, signal

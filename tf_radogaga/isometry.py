@@ -278,15 +278,12 @@ def density_estimates(model: BetaVAE, rows: Any) -> dict[str, np.ndarray]:
 
 def _squared_lengths(model: Autoencoder, z: tf.Tensor) -> tf.Tensor:
     """Squared length of dx_hat/dz_j in the metric of the distortion, (B, N)."""
-    units = z.shape[1]
+    axes = tf.eye(z.shape[1])
 
     def lengths(part: slice) -> tf.Tensor:
-        x_hat, tangent = geometry.tangents(model._decode, z[part], tf.eye(units))
-        tangent = tf.reshape(tangent, (-1, *x_hat.shape[1:]))
-        x_hat = tf.repeat(x_hat, units, axis=0)
-        return tf.reshape(model.distortion.inner_product(x_hat, tangent, tangent), (-1, units))
+        return geometry.squared_lengths(model._decode, model.distortion, z[part], axes)
 
-    return _in_blocks(model, len(z), units, lengths)
+    return _in_blocks(model, len(z), len(axes), lengths)
 
 
 def _unit_steps(model: BetaVAE, rows: Any) -> tf.Tensor:

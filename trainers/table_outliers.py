@@ -1,5 +1,5 @@
-"""Images that are no digits: how well models of MNIST tell Fashion-MNIST and rotated, noisy and blank digits from its test
-digits, beside a plain autoencoder and an isolation forest on pixels. AUROC: 1 is perfect, 0.5 is chance."""
+"""Images that are no digits: how well models of MNIST tell Fashion-MNIST and rotated, noisy and blank digits from its
+test digits, beside a plain autoencoder and an isolation forest on pixels. AUROC: 1 is perfect, 0.5 is chance."""
 
 from __future__ import annotations
 
