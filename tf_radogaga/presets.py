@@ -28,6 +28,7 @@ from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder, Den
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors import FactorizedPrior
 from tf_radogaga.radogaga import RaDOGAGA
+from tf_radogaga.structural_dissimilarity import StructuralDissimilarity
 
 keras = tf.keras
 
@@ -39,7 +40,7 @@ DISTORTIONS = {
     "bce": distortions.BinaryCrossEntropy,
     "norm": distortions.EuclideanNorm,
     "pseudo-huber": distortions.PseudoHuberError,
-    "ssim": distortions.StructuralDissimilarity,
+    "ssim": StructuralDissimilarity,
 }
 MIXTURE_MODELS = ("radogaga-d", "radogaga-log", "dagmm")
 MODELS = (*MIXTURE_MODELS, "vae")

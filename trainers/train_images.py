@@ -17,7 +17,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -31,7 +30,8 @@ import tf_radogaga
 from tf_radogaga import image_presets, isometry, plots, presets
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
-from tf_radogaga.datasets import idx, images, tabular
+from tf_radogaga.datasets import idx, tabular
+from tf_radogaga.datasets.image_folders import ImageSplit, load_celeba, load_folder
 from tf_radogaga.image_preprocessing import ImageScaling
 
 TRAINING_DIGITS = 50_000
@@ -77,19 +77,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-class ImageSet(NamedTuple):
-    """Raw images (n, H, W, C), uint8, to train on and held out."""
-
-    train: np.ndarray
-    test: np.ndarray
-
-
-def load(dataset: str, data_dir: Path | None, image_shape: tuple[int, int, int] | None = None) -> ImageSet:
+def load(dataset: str, data_dir: Path | None, image_shape: tuple[int, int, int] = (64, 64, 3)) -> ImageSplit:
     if dataset in idx.URLS:
         found = idx.load_images(dataset, data_dir)
-        return ImageSet(found.train[:TRAINING_DIGITS], found.test)
-    path = data_dir if dataset == "celeba" else Path(dataset)
-    return ImageSet(*images.load_folder(path, tuple(image_shape or (64, 64, 3))))
+        return ImageSplit(found.train[:TRAINING_DIGITS], found.test)
+    if dataset == "celeba":
+        return load_celeba(data_dir)
+    return load_folder(Path(dataset), image_shape)
 
 
 def choose_preset(args: argparse.Namespace, image_shape: tuple[int, int, int]) -> presets.Preset:
@@ -101,7 +95,7 @@ def choose_preset(args: argparse.Namespace, image_shape: tuple[int, int, int]) -
     return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
 
 
-def fit(preset: presets.Preset, data: ImageSet, seed: int, out: Path, verbose: int) -> Autoencoder:
+def fit(preset: presets.Preset, data: ImageSplit, seed: int, out: Path, verbose: int) -> Autoencoder:
     """The trained model; backups, TensorBoard events and pictures go to OUT."""
     table = Data(data.train, len(data.train), (), ImageScaling(data.train.shape[1:]), None)
     pictures = ImageSummaries(out / "logs" / "images", data.test[:SUMMARIZED])
@@ -184,7 +178,7 @@ def explained(model: Autoencoder, raw: np.ndarray, energies: np.ndarray):
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
     started = time.time()
-    data = load(args.dataset, args.data_dir, args.image_shape)
+    data = load(args.dataset, args.data_dir, tuple(args.image_shape or (64, 64, 3)))
     preset = choose_preset(args, data.train.shape[1:])
     prepare_out(args)
     print(f"{args.dataset}: {len(data.train)} images to train on, {len(data.test)} held out; {preset}")
