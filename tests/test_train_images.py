@@ -11,7 +11,7 @@ import train_images
 
 import tf_radogaga
 from tf_radogaga import presets
-from tf_radogaga.datasets import images
+from tf_radogaga.datasets import idx
 
 KEYS = {
     *("dataset", "model", "preset", "seed", "steps", "wall_seconds", "unit_norm_mean_above_10", "dimensions_above_10"),
@@ -33,7 +33,7 @@ def data_dir(tmp_path):
     rng = np.random.default_rng(5)
     arrays = (bars(512, rng), np.zeros(512, np.uint8), bars(40, rng), np.zeros(40, np.uint8))
     (tmp_path / "data").mkdir()
-    for file, array in zip(images.SHA256["mnist"], arrays):
+    for file, array in zip(idx.SHA256["mnist"], arrays):
         header = b"\0\0\x08" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes()
         (tmp_path / "data" / file).write_bytes(gzip.compress(header + array.tobytes()))
     return tmp_path / "data"
@@ -67,7 +67,7 @@ def test_train_measure_draw_save_and_export(data_dir, narrow, tmp_path, capsys):
     report = metrics["implicit_isometry"]
     assert sorted(report["dimension"]) == list(range(32)) and report["rows"] == 40
     model = tf_radogaga.load_model(out / "model")
-    pixels = images.load_images("mnist", data_dir).test
+    pixels = idx.load_images("mnist", data_dir).test
     rows = pixels.reshape(40, 784)
     x, x_check = rows / 255, model.decode(model.encode(rows)).numpy()
     np.testing.assert_allclose(metrics["psnr"], -10 * np.log10(((x - x_check) ** 2).mean(1)).mean(), rtol=1e-4)
@@ -86,7 +86,7 @@ def test_train_measure_draw_save_and_export(data_dir, narrow, tmp_path, capsys):
 
 
 def test_what_lies_above_10_is_averaged(data_dir, narrow):
-    data = images.load_images("mnist", data_dir)
+    data = idx.load_images("mnist", data_dir)
     model, pixels = presets.build(presets.image_preset("mnist", "beta-vae"), data.preprocessing()), data.test
     model.adapt_prior(pixels.reshape(40, 784))
     metrics, _ = train_images.measure(model, pixels, seed=0)
@@ -137,7 +137,7 @@ def test_the_first_50000_images_are_trained_on(data_dir, monkeypatch, tmp_path):
     monkeypatch.setattr(train_images, "TRAINING_IMAGES", 100)
     with pytest.raises(KeyboardInterrupt):
         train_images.main(["--dataset", "mnist", "--data-dir", str(data_dir), "--out", str(tmp_path / "out")])
-    np.testing.assert_array_equal(seen["rows"], images.load_images("mnist", data_dir).train[:100].reshape(100, 784))
+    np.testing.assert_array_equal(seen["rows"], idx.load_images("mnist", data_dir).train[:100].reshape(100, 784))
     assert seen["preset"] == presets.image_preset("mnist", "beta-vae", "paper")
 
 

@@ -28,7 +28,7 @@ import tf_radogaga
 from tf_radogaga import isometry, plots, presets
 from tf_radogaga.beta_vae import BetaVAE
 from tf_radogaga.certificate import ImplicitReport, implicit_report
-from tf_radogaga.datasets import images, tabular
+from tf_radogaga.datasets import idx, tabular
 
 TRAINING_IMAGES = 50_000
 """Nakagawa et al., ICML 2021, appendix F."""
@@ -46,7 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=summary, epilog=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--dataset", required=True, choices=tuple(images.URLS), help="the four idx files of LeCun's or of Zalando's")
+    add("--dataset", required=True, choices=tuple(idx.URLS), help="the four idx files of LeCun's or of Zalando's")
     add("--model", choices=("beta-vae",), default="beta-vae", help="loss equation (default: %(default)s)")
     add(
         "--preset",
@@ -124,7 +124,7 @@ def draw(out: Path, model: BetaVAE, pixels: np.ndarray, report: ImplicitReport) 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
     started = time.time()
-    data = images.load_images(args.dataset, args.data_dir)
+    data = idx.load_images(args.dataset, args.data_dir)
     rows = as_rows(data.train[:TRAINING_IMAGES])
     preset = choose_preset(args)
     prepare_out(args)

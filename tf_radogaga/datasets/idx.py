@@ -1,4 +1,4 @@
-"""Images: MNIST and Fashion-MNIST, from files of the user's own or downloaded."""
+"""MNIST and Fashion-MNIST, from idx files of the user's own or downloaded."""
 
 from __future__ import annotations
 
