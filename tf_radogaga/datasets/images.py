@@ -1,141 +1,276 @@
-"""Images: MNIST and Fashion-MNIST, from files of the user's own or downloaded."""
+"""Images of the user's own, JPEG and PNG of any size, from files and TFRecord files.
+
+`load_files` gives an array in memory, on which a training resumes exactly; `from_files` and `from_records` give
+`tf.data` pipelines for sets larger than memory. All are uint8, as `ImageScaling` takes them.
+
+The batches of `tf.keras.utils.image_dataset_from_directory` are floats of 0 to 255 and become uint8 by
+
+    dataset.map(lambda images, *labels: (tf.cast(tf.round(images), tf.uint8), *labels))
+"""
 
 from __future__ import annotations
 
-import gzip
-import math
-import zlib
+import glob
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Union
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
-from tf_radogaga.preprocessing import MinMaxScaling
+from tf_radogaga.image_preprocessing import fit_images, looks_whole
+from tf_radogaga.networks import check_image_shape
 
-keras = tf.keras
+File = Union[str, os.PathLike]
 
-URLS = {
-    "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist",
-    "fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-}
-SHA256 = {
-    "mnist": {
-        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-    },
-    "fashion-mnist": {
-        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-    },
-}
-"""Of the files as they are published, in the order of the fields of `Images`."""
-
-GZIP, UNSIGNED_BYTES = b"\x1f\x8b", b"\0\0\x08"
-"""How gzip files, and idx files of unsigned bytes, begin."""
+SUFFIXES = (".jpg", ".jpeg", ".png")
+RECORD_FRAME = 16
+"""Bytes of lengths and check sums around each record of a TFRecord file."""
 
 
-class Images(NamedTuple):
-    """Pixels (n, H, W, C) of 0 to 255 with labels (n,), to train on and to test on; uint8."""
-
-    train: np.ndarray
-    train_labels: np.ndarray
-    test: np.ndarray
-    test_labels: np.ndarray
-
-    def preprocessing(self) -> MinMaxScaling:
-        """x = pixel / 255 of images as rows, (B, H W C), so that the model takes raw pixels, served too."""
-        width = math.prod(self.train.shape[1:])
-        scaling = MinMaxScaling(width)
-        scaling.adapt(np.repeat([[0], [255]], width, axis=1))
-        return scaling
-
-
-def load_images(name: str, data_dir: str | Path | None = None) -> Images:
-    """MNIST or Fashion-MNIST, 28 x 28 x 1.
+def find_images(path: File, pattern: str = "**/*") -> list[str]:
+    """The JPEG and PNG files of a folder by their suffix, sorted.
 
     Args:
-        name: a key of `URLS`.
-        data_dir: folder of the four idx files, gzipped or plain, or of a folder `mnist` or `fashion_mnist` of them;
-            they are read as they are. Without it they are downloaded to ~/.cache/tf_radogaga, once, and checked.
+        path: the folder.
+        pattern: glob within it; by default it takes in subfolders.
 
     Raises:
-        FileNotFoundError: data_dir lacks a file.
-        OSError: a file is absent and cannot be downloaded, or what was downloaded has the wrong sha256.
-        ValueError: an unknown name, or a file that is damaged or holds something else, naming it.
+        FileNotFoundError: no such folder, or no such file in it.
     """
-    if name not in URLS:
-        raise ValueError(f"name: {name!r} is not one of {tuple(URLS)}.")
-    files = _downloaded(name) if data_dir is None else _local(name, Path(data_dir))
-    return Images(*_read_labelled(*files[:2]), *_read_labelled(*files[2:]))
-
-
-def _local(name: str, folder: Path) -> list[Path]:
-    places = (folder, folder / name.replace("-", "_"), folder / name)
-    for place in reversed(places):
-        files = [next(filter(Path.is_file, (place / f, place / Path(f).stem)), None) for f in SHA256[name]]
-        if all(files):
-            return files
-    raise FileNotFoundError(
-        f"data_dir: none of {[str(place) for place in places]} holds all of {list(SHA256[name])}, gzipped or plain;"
-        " name the folder that does, or leave data_dir out to have them downloaded."
-    )
-
-
-def _downloaded(name: str) -> list[str]:
-    folder = Path.home() / ".cache" / "tf_radogaga" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for file, sha256 in SHA256[name].items():
-        url = f"{URLS[name]}/{file}"
-        try:
-            files.append(keras.utils.get_file(file, url, file_hash=sha256, cache_dir=folder, cache_subdir=""))
-        except Exception as error:  # get_file raises plain Exception for network failures
-            raise OSError(
-                f"{folder / file}: not there with sha256 {sha256}, and not downloaded from {url} ({error}); put the"
-                " file there, or name a folder of the four files by data_dir."
-            ) from error
+    if not Path(path).is_dir():
+        raise FileNotFoundError(f"path: {str(path)!r} is no folder; name the one that holds the images.")
+    files = sorted(str(file) for file in Path(path).glob(pattern) if has_image_suffix(file) and file.is_file())
+    if not files:
+        raise FileNotFoundError(
+            f"path: {str(path)!r} holds no file {', '.join(SUFFIXES)} that matches {pattern!r}; name another folder"
+            " or pattern."
+        )
     return files
 
 
-def _read_labelled(images: str | Path, labels: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    pixels, classes = read_idx(images), read_idx(labels)
-    if pixels.shape[1:] != (28, 28):
-        raise ValueError(f"{images}: shape {pixels.shape} where (images, 28, 28) is expected.")
-    if classes.shape != pixels.shape[:1]:
-        raise ValueError(f"{labels}: labels of shape {classes.shape} for the {len(pixels)} images of {images}.")
-    return pixels[..., None], classes
+def has_image_suffix(file: File) -> bool:
+    """Whether a file is named as JPEG or PNG files are."""
+    return Path(file).suffix.lower() in SUFFIXES
 
 
-def read_idx(path: str | Path) -> np.ndarray:
-    """The array of unsigned bytes in an idx file, gzipped or plain, uint8.
+def readable(files: Sequence[File]) -> list[str]:
+    """Those of the files that decode as whole JPEG or PNG images; a warning names the others. Decodes each once.
 
     Raises:
-        ValueError: a damaged gzip file, something else than unsigned bytes, or fewer or more of them than the file
-            states.
+        ValueError: no file is given, or none of them decodes.
     """
-    content = Path(path).read_bytes()
-    if content.startswith(GZIP):
+    names = _names(files)
+
+    def size(name):
+        return tf.shape(_decode(tf.io.read_file(name), 0, name))
+
+    sources = tf.data.Dataset.from_tensor_slices(_encoded(names))
+    kept = [position for positions, _ in _decodable(sources, size) for position in positions]
+    _report(names, kept)
+    return [names[position] for position in kept]
+
+
+def load_files(files: Sequence[File], image_shape: tuple[int, int, int]) -> np.ndarray:
+    """The images of JPEG or PNG files in memory, (n, *image_shape) uint8, cut and resized by `fit_images`.
+
+    Grey and coloured images are converted to the channels of image_shape. Files that `readable` would leave out are
+    left out here, with the same warning.
+
+    Raises:
+        ValueError: image_shape is not (height, width, 1 or 3), no file is given, or none of them decodes.
+    """
+    return load_encoded(_names(files), tf.io.read_file, image_shape)
+
+
+def load_encoded(
+    names: list[str], read: Callable[[tf.Tensor], tf.Tensor], image_shape: tuple[int, int, int]
+) -> np.ndarray:
+    """`load_files` of what `read` gives for the names, one at a time: the encoded image (), from its name ()."""
+    image_shape = _checked(image_shape)
+    images, kept = np.empty((len(names), *image_shape), np.uint8), []
+    sources = tf.data.Dataset.from_tensor_slices(_encoded(names))
+    for positions, decoded in _decodable(sources, lambda name: _fitted(read(name), image_shape)):
+        images[len(kept) : len(kept) + len(decoded)] = decoded
+        kept.extend(positions)
+    _report(names, kept)
+    return images[: len(kept)]
+
+
+def from_files(
+    files: Sequence[File],
+    image_shape: tuple[int, int, int],
+    batch_size: int = 64,
+    shuffle_seed: int | None = None,
+    cache: bool = False,
+) -> tf.data.Dataset:
+    """A pipeline of batches (B, *image_shape) uint8 of JPEG or PNG files, the same images as by `load_files`.
+
+    Args:
+        files: whole images, see `readable`.
+        image_shape: (H, W, C) with C 1 or 3.
+        batch_size: images in a batch; the last one may have fewer.
+        shuffle_seed: orders all files at random, anew at each pass; the orders depend on it and on
+            `tf.random.set_seed` alone. Without it the order is that of `files`.
+        cache: keep the decoded images in memory from the first pass on.
+
+    Raises:
+        ValueError: image_shape is not (height, width, 1 or 3), or no file is given.
+        tf.errors.InvalidArgumentError: when batches are drawn, a file is no whole image; `readable` names all such.
+        tf.errors.NotFoundError: when batches are drawn, a file is missing, naming it.
+    """
+    names, image_shape = _names(files), _checked(image_shape)
+
+    def decode(name):
+        return _fitted(tf.io.read_file(name), image_shape, name)
+
+    sources = tf.data.Dataset.from_tensor_slices(_encoded(names))
+    return _batches(sources, len(names), decode, batch_size, shuffle_seed, cache)
+
+
+def from_records(
+    files: File | Sequence[File],
+    image_shape: tuple[int, int, int],
+    feature: str = "image",
+    batch_size: int = 64,
+    shuffle_seed: int | None = None,
+    cache: bool = False,
+) -> tf.data.Dataset:
+    """A pipeline of batches (B, *image_shape) uint8 of TFRecord files of `tf.train.Example`.
+
+    All records are decoded once at the call; those that are no Example, lack the feature or hold no whole image are
+    left out, and a warning names them, file:index.
+
+    Args:
+        files: uncompressed TFRecord files in order, or a glob pattern, whose files are sorted.
+        image_shape: (H, W, C) with C 1 or 3.
+        feature: of an Example, one encoded JPEG or PNG image.
+        batch_size, shuffle_seed, cache: as of `from_files`; shuffling holds all encoded images in memory.
+
+    Raises:
+        FileNotFoundError: the pattern matches no file.
+        ValueError: image_shape is not (height, width, 1 or 3), no file is given, a file is damaged or cut off, naming
+            it, or no record holds an image in the feature.
+        tf.errors.NotFoundError: a file is missing, naming it.
+    """
+    image_shape = _checked(image_shape)
+    if isinstance(files, (str, os.PathLike)):
+        pattern, files = files, sorted(glob.glob(os.fspath(files), recursive=True))
+        if not files:
+            raise FileNotFoundError(f"files: {str(pattern)!r} matches none; name TFRecord files, or a pattern of them.")
+    files = _names(files)
+    names = [f"{file}:{index}" for file in files for index in range(_count_records(file))]
+    records = tf.data.TFRecordDataset(_encoded(files))
+
+    def decode(record):
+        example = tf.io.parse_single_example(record, {feature: tf.io.FixedLenFeature((), tf.string)})
+        return _fitted(example[feature], image_shape)
+
+    kept = [position for positions, _ in _decodable(records, decode) for position in positions]
+    reason = f"are no tf.train.Example with a whole JPEG or PNG image in {feature!r}"
+    if not kept:
+        raise ValueError(
+            f"feature: all {len(names)} records in {_shown(files)} {reason}{_features_of_first(records)}; name the"
+            " feature of the encoded images."
+        )
+    _report(names, kept, reason)
+    mask = tf.constant(np.isin(np.arange(len(names)), kept))
+    whole = records.enumerate().filter(lambda position, _: mask[position]).map(lambda _, record: record)
+    sources = whole.apply(tf.data.experimental.assert_cardinality(len(kept)))
+    return _batches(sources, len(kept), decode, batch_size, shuffle_seed, cache)
+
+
+def _names(files: Sequence[File]) -> list[str]:
+    if isinstance(files, (str, os.PathLike)) or not len(files):
+        raise ValueError(f"files: {files!r} where a list of at least one file is expected; see `find_images`.")
+    return [os.fspath(file) for file in files]
+
+
+def _encoded(names: list[str]) -> list[bytes]:
+    return [os.fsencode(name) for name in names]  # TensorFlow rejects names that are no Unicode
+
+
+def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    image_shape = check_image_shape(image_shape)
+    if image_shape[2] not in (1, 3):
+        raise ValueError(f"image_shape: {image_shape} has {image_shape[2]} channels; give 1 (grey) or 3 (colour).")
+    return image_shape
+
+
+def _decode(content: tf.Tensor, channels: int, name: tf.Tensor | str) -> tf.Tensor:
+    """One encoded image (h, w, channels), uint8; an error, unlike in `decode_images`, where it lacks something."""
+    whole = tf.debugging.Assert(looks_whole(content), [name, "is no whole JPEG or PNG image"])
+    with tf.control_dependencies([whole]):
+        return tf.io.decode_jpeg(tf.identity(content), channels)  # this op reads PNG as well
+
+
+def _fitted(content: tf.Tensor, image_shape: tuple[int, int, int], name: tf.Tensor | str = "image") -> tf.Tensor:
+    height, width, channels = image_shape
+    return tf.ensure_shape(fit_images(_decode(content, channels, name), height, width), image_shape)
+
+
+def _decodable(sources: tf.data.Dataset, decode: Callable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The positions of sources for which `decode` does not fail, and what it gives, in batches."""
+    numbered = sources.enumerate().map(lambda position, source: (position, decode(source)), tf.data.AUTOTUNE)
+    return numbered.ignore_errors().batch(256).as_numpy_iterator()
+
+
+def _batches(
+    sources: tf.data.Dataset,
+    count: int,
+    decode: Callable,
+    batch_size: int,
+    shuffle_seed: int | None,
+    cache: bool,
+) -> tf.data.Dataset:
+    dataset = sources.map(decode, tf.data.AUTOTUNE).cache() if cache else sources
+    if shuffle_seed is not None:
+        dataset = dataset.shuffle(count, shuffle_seed)
+    images = dataset if cache else dataset.map(decode, tf.data.AUTOTUNE)
+    return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _report(
+    names: list[str], kept: list[int], reason: str = "cannot be read, or are no whole JPEG or PNG images"
+) -> None:
+    lost = [names[position] for position in np.setdiff1d(np.arange(len(names)), kept)]
+    if not kept:
+        raise ValueError(f"files: all {len(names)} {reason}: {_shown(lost)}; give at least one whole image.")
+    if lost:
+        warnings.warn(
+            f"{len(lost)} of {len(names)} images are left out, as they {reason}: {_shown(lost)}; save them anew to"
+            " have them used.",
+            stacklevel=3,
+        )
+
+
+def _count_records(file: str) -> int:
+    def add(totals, record):
+        return totals[0] + 1, totals[1] + tf.cast(tf.strings.length(record) + RECORD_FRAME, tf.int64)
+
+    try:
+        count, size = tf.data.TFRecordDataset(_encoded([file])).reduce((0, np.int64(0)), add)
+        whole = size == os.path.getsize(file)  # TensorFlow takes a file cut within a record's header for a whole one
+    except tf.errors.DataLossError:
+        whole = False
+    if not whole:
+        raise ValueError(
+            f"files: {file} is damaged or cut off, or no uncompressed TFRecord file; write or fetch it anew."
+        )
+    return int(count)
+
+
+def _features_of_first(records: tf.data.Dataset) -> str:
+    for record in records.take(1).as_numpy_iterator():
         try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path}: damaged gzip ({error}); fetch the file anew.") from error
-    if not content.startswith(UNSIGNED_BYTES):
-        raise ValueError(
-            f"{path}: begins with {content[:3].hex() or 'nothing'}, but an idx file of unsigned bytes begins with"
-            f" {UNSIGNED_BYTES.hex()}; give the file as it is published."
-        )
-    header = 4 * (1 + content[3]) if len(content) > 3 else 4
-    if len(content) < header:
-        raise ValueError(f"{path}: ends within its header; fetch the file anew.")
-    shape = tuple(np.frombuffer(content[4:header], ">u4").tolist())
-    if len(content) - header != math.prod(shape):
-        raise ValueError(
-            f"{path}: {len(content) - header} values where {math.prod(shape)} of shape {shape} are stated; fetch the"
-            " file anew."
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+            return f" (the first has {sorted(tf.train.Example.FromString(record).features.feature)})"
+        except DecodeError:
+            break
+    return ""

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tf_radogaga import plots
-from tf_radogaga.datasets import images
-from tf_radogaga.datasets.images import load_images, read_idx
+from tf_radogaga.datasets import idx
+from tf_radogaga.datasets.idx import load_images, read_idx
 
-FILES = list(images.SHA256["mnist"])
+FILES = list(idx.SHA256["mnist"])
 
 
-def idx(array):
+def encoded(array):
     return b"\0\0\x08" + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
@@ -28,21 +28,21 @@ def write(folder, arrays, plain=False):
     folder.mkdir(parents=True, exist_ok=True)
     for file, array in zip(FILES, arrays):
         path = folder / (Path(file).stem if plain else file)
-        path.write_bytes(idx(array) if plain else gzip.compress(idx(array), mtime=0))
+        path.write_bytes(encoded(array) if plain else gzip.compress(encoded(array), mtime=0))
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 4), (0, 28, 28)])
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
 def test_idx_round_trip(shape, compress, tmp_path):
     array = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    (tmp_path / "file").write_bytes(compress(idx(array)))
+    (tmp_path / "file").write_bytes(compress(encoded(array)))
     found = read_idx(tmp_path / "file")
     assert found.dtype == np.uint8 and found.flags.writeable
     np.testing.assert_array_equal(found, array)
 
 
 def test_damaged_idx_files_are_named(tmp_path):
-    path, whole = tmp_path / "file", idx(np.zeros((2, 3), np.uint8))
+    path, whole = tmp_path / "file", encoded(np.zeros((2, 3), np.uint8))
     packed = gzip.compress(whole)
     for content, message in (
         (b"", "begins with nothing"),
@@ -97,8 +97,8 @@ def test_downloads_are_kept_and_checked(arrays, tmp_path, monkeypatch):
     write(tmp_path / "source", arrays)
     hashes = {file: hashlib.sha256((tmp_path / "source" / file).read_bytes()).hexdigest() for file in FILES}
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setitem(images.URLS, "mnist", (tmp_path / "source").as_uri())
-    monkeypatch.setitem(images.SHA256, "mnist", hashes)
+    monkeypatch.setitem(idx.URLS, "mnist", (tmp_path / "source").as_uri())
+    monkeypatch.setitem(idx.SHA256, "mnist", hashes)
     np.testing.assert_array_equal(load_images("mnist").train_labels, arrays[1])
 
     kept = tmp_path / ".cache" / "tf_radogaga" / "mnist" / FILES[0]
@@ -116,14 +116,14 @@ def test_downloads_are_kept_and_checked(arrays, tmp_path, monkeypatch):
 
 
 def test_pixels_become_shares_of_255(arrays):
-    scaling = images.Images(*(array[..., None] if array.ndim == 3 else array for array in arrays)).preprocessing()
+    scaling = idx.Images(*(array[..., None] if array.ndim == 3 else array for array in arrays)).preprocessing()
     rows = arrays[0].reshape(7, 784)
     np.testing.assert_allclose(scaling(scaling.check(rows)), rows / 255, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_published_files_have_the_pinned_hashes(name, shared_data):
-    for file, sha256 in images.SHA256[name].items():
+    for file, sha256 in idx.SHA256[name].items():
         content = (shared_data / name.replace("-", "_") / file).read_bytes()
         assert hashlib.sha256(content).hexdigest() == sha256
     found = load_images(name, shared_data)
