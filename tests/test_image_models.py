@@ -165,6 +165,16 @@ def test_pipelines_that_cannot_work_are_refused(images):
         dataset.map(lambda x: fresh.score_images(tf.cast(x, tf.int32)))
 
 
+def test_a_stream_of_wrong_values_is_refused(images):
+    stream = tf.data.Dataset.from_tensor_slices(images).batch(16).map(lambda x: tf.cast(x, tf.float32))
+    model = radogaga()
+    model.compile()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="floats must lie in 0..1; divide values of 0 to 255"):
+        model.fit(stream, verbose=0)
+    model.fit(stream.map(lambda x: x / 255), verbose=0)
+    assert np.isfinite(model.energy(images)).all()
+
+
 def test_a_model_is_a_layer_of_a_functional_model(model, images):
     pixels = tf.keras.Input((None, None, 3))
     outer = tf.keras.Model(pixels, {"energy": model(pixels)["energy"], "mean": tf.reduce_mean(pixels, axis=[1, 2, 3])})

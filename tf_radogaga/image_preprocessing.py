@@ -99,7 +99,7 @@ class ImageScaling(Preprocessing):
 
     def check(self, rows: Any, first_row: int = 0) -> tf.Tensor:
         if is_symbolic(rows):
-            return self.check_kind(rows)
+            return _assert_range(self.check_kind(rows))
         images = np.asarray(rows)
         self._check_kind(tf.TensorShape(images.shape), images.dtype.kind == "f", images.dtype)
         if not images.size:
@@ -118,7 +118,7 @@ class ImageScaling(Preprocessing):
         return tf.constant(images, tf.float32)
 
     def check_kind(self, images: tf.Tensor) -> tf.Tensor:
-        """Images of a graph, whose values are not known yet, as uint8 or float32.
+        """Images of a graph as uint8 or float32; of their values `valid` tells.
 
         Raises:
             TypeError, ValueError: as `check`, of shape and dtype.
@@ -168,3 +168,12 @@ class ImageScaling(Preprocessing):
 
     def get_config(self) -> dict:
         return {"image_shape": list(self.image_shape)}
+
+
+def _assert_range(images: tf.Tensor) -> tf.Tensor:
+    if images.dtype == tf.uint8:
+        return images
+    message = "images: floats must lie in 0..1; divide values of 0 to 255 by 255, or cast them to uint8. First values:"
+    inside = tf.reduce_all((images >= 0) & (images <= 1))
+    with tf.control_dependencies([tf.debugging.Assert(inside, [message, images])]):
+        return tf.identity(images)
