@@ -169,7 +169,7 @@ def test_a_stream_of_wrong_values_is_refused(images):
     stream = tf.data.Dataset.from_tensor_slices(images).batch(16).map(lambda x: tf.cast(x, tf.float32))
     model = radogaga()
     model.compile()
-    with pytest.raises(tf.errors.InvalidArgumentError, match="floats must lie in 0..1; divide values of 0 to 255"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"floats must lie in 0..1; divide values of 0 to 255"):
         model.fit(stream, verbose=0)
     model.fit(stream.map(lambda x: x / 255), verbose=0)
     assert np.isfinite(model.energy(images)).all()

@@ -43,8 +43,9 @@ from tf_radogaga.distortions import (  # noqa: E402
     SumSquaredError,
     UpwardConvexError,
 )
+from tf_radogaga.image_preprocessing import ImageScaling  # noqa: E402
 from tf_radogaga.mixtures import MixturePrior  # noqa: E402
-from tf_radogaga.networks import DenseNetwork  # noqa: E402
+from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork  # noqa: E402
 from tf_radogaga.preprocessing import MinMaxScaling, PassThrough, TableEncoding  # noqa: E402
 from tf_radogaga.priors import (  # noqa: E402
     DistributionPrior,
@@ -62,6 +63,8 @@ __all__ = [
     "DAGMM",
     "BetaVAE",
     "BinaryCrossEntropy",
+    "ConvolutionalDecoder",
+    "ConvolutionalEncoder",
     "DenseNetwork",
     "Distortion",
     "DistributionPrior",
@@ -69,6 +72,7 @@ __all__ = [
     "EuclideanNorm",
     "FactorizedPrior",
     "FunctionDistortion",
+    "ImageScaling",
     "MeanSquaredError",
     "MinMaxScaling",
     "MixturePrior",

@@ -332,20 +332,27 @@ def _scale(model: Autoencoder) -> float:
 
 
 def noise_step(model: Autoencoder, variance: np.ndarray) -> float:
+    """The step of `response` where none is given, in units of z; variance: of z along the axes, (n,)."""
     return 0.1 * math.sqrt(variance.mean()) if model.metric_scale is None else math.sqrt(model.noise_variance)
 
 
 def cumulative_share(variance: np.ndarray) -> np.ndarray:
+    """Share of the sum that the first of the variances (n,) hold, (n,), up to 1."""
     return np.cumsum(variance) / max(variance.sum(), np.finfo(np.float64).tiny)
 
 
 def require_positive(**counts: int) -> None:
+    """
+    Raises:
+        ValueError: a count below 1, named.
+    """
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name}: {value} must be at least 1.")
 
 
 def plain(value: Any) -> Any:
+    """A value of a report as JSON types; None for numbers that are not finite."""
     if isinstance(value, np.ndarray):
         return [plain(v) for v in value.tolist()]
     return None if isinstance(value, float) and not math.isfinite(value) else value
