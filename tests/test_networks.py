@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_compression as tfc
 
 from tf_radogaga import geometry
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder
@@ -57,7 +58,10 @@ def image_of(decoder, x):
 
 
 def count(network):
-    return sum(variable.shape.num_elements() for variable in network.trainable_variables)
+    """Elements of kernels, biases and normalizations; the variables behind a kernel are its Fourier coefficients."""
+    arrays = [array for layer in network.convolutions for array in (layer.kernel, layer.bias)]
+    arrays += [array for layer in network.normalizations for array in (layer.beta, layer.gamma)]
+    return sum(array.shape.num_elements() for array in (*arrays, *network.dense.trainable_variables))
 
 
 @pytest.mark.parametrize(("shape", "filters", "side"), SHAPES)
@@ -128,7 +132,10 @@ def test_the_decoders_convolutions_are_the_transpose_of_the_encoders(shape):
     sides = decoder.sides[::-1]  # of the image and of what follows it, without the last map
     x = images(shape)
     for i, (analysis, synthesis) in enumerate(zip(encoder.convolutions, decoder.convolutions[::-1])):
-        synthesis.kernel_parameter.assign(tf.transpose(analysis.kernel, (0, 1, 3, 2)))
+        kernel = tf.transpose(analysis.kernel, (0, 1, 3, 2))
+        parameter = tfc.RDFTParameter(kernel, shape=kernel.shape)
+        synthesis.kernel_parameter.real.assign(parameter.real)
+        synthesis.kernel_parameter.imag.assign(parameter.imag)
         x = tf.random.stateless_normal(x.shape, (i, 0))
         mapped = analysis(x)
         y = tf.random.stateless_normal(mapped.shape, (i, 1))
@@ -170,7 +177,7 @@ def test_a_feature_sees_the_pixels_around_its_own_place():
 def test_the_gradient_reaches_every_variable(gdn):
     encoder, decoder = (perturb(network) for network in pair(gdn=gdn))
     assert all(variable.trainable for network in (encoder, decoder) for variable in network.variables)
-    assert [len(network.trainable_variables) for network in (encoder, decoder)] == [2 * 4 + 2 * 2] * 2
+    assert [len(network.trainable_variables) for network in (encoder, decoder)] == [2 * 5 + 2 * 2] * 2
     x = images(encoder.image_shape)
     variables = encoder.trainable_variables + decoder.trainable_variables
     with tf.GradientTape() as tape:
