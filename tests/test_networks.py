@@ -120,10 +120,11 @@ def test_the_last_layer_by_its_formula(gdn):
     np.testing.assert_allclose(decoder(z), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_fully_connected_layers_are_softplus_but_for_the_latent():
+def test_the_fully_connected_layers_are_softplus_but_for_the_latent_and_the_map():
     encoder, decoder = pair(units=(10, 11))
-    names = [[layer.activation.__name__ for layer in network.dense.dense] for network in (encoder, decoder)]
-    assert names == [["softplus", "softplus", "linear"], ["softplus", "softplus", "softplus"]]
+    papers = ConvolutionalDecoder(3, (11, 10), decoder.image_shape, decoder.filters, map_activation="softplus")
+    names = [[layer.activation.__name__ for layer in network.dense.dense] for network in (encoder, decoder, papers)]
+    assert names == [["softplus", "softplus", "linear"], ["softplus", "softplus", "linear"], ["softplus"] * 3]
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 2), (7, 10, 1), (9, 5, 3)])

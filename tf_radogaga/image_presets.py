@@ -35,7 +35,14 @@ _FACES = Preset(
     reconstruction_features=False,
 )
 _FACES_VAE = replace(
-    _FACES, model="vae", units=(1024,), latent_units=32, lambda1=None, lambda2=1000, learning_rate=1e-3
+    _FACES,
+    model="vae",
+    units=(1024,),
+    latent_units=32,
+    lambda1=None,
+    lambda2=1000,
+    map_activation="softplus",
+    learning_rate=1e-3,
 )
 _SMALL_FACES = replace(
     _FACES,

@@ -211,11 +211,12 @@ class ConvolutionalDecoder(keras.layers.Layer):
 
         IGDN    square: x_i sqrt(beta_i + sum_j gamma_ji x_j^2)         absolute: x_i (beta_i + sum_j gamma_ji |x_j|)
 
-    for 64 x 64 images in colour. Each convolution doubles height and width, less one row or column where that of a
+    for 64 x 64 images in colour, with `map_activation="softplus"`. Each convolution doubles height and width, less one row or column where that of a
     `ConvolutionalEncoder` has rounded up: it is the transpose of that one.
 
-    Sources: as `ConvolutionalEncoder`. Nakagawa et al. print the IGDN that ends the decoder; Kato et al. call the
-    decoder the inverse of the encoder, which leaves it open.
+    Sources: as `ConvolutionalEncoder`. Nakagawa et al. print the layers above; Kato et al. call the decoder the inverse
+    of the encoder, which leaves the ends open. Here the map of features that the convolutions take is linear by default:
+    behind a softplus the response to z varies so much from image to image that the latent is not isometric.
 
     Args:
         input_units: N.
@@ -223,6 +224,7 @@ class ConvolutionalDecoder(keras.layers.Layer):
         image_shape: (H, W, C).
         filters: channels that each convolution takes, those of the encoder in reverse.
         gdn: as `ConvolutionalEncoder`.
+        map_activation: of the last fully connected layer; "softplus" is that of Nakagawa et al.
         output_activation: after the last IGDN, such as "sigmoid" before a `BinaryCrossEntropy`; default none.
 
     Raises:
@@ -236,6 +238,7 @@ class ConvolutionalDecoder(keras.layers.Layer):
         image_shape: tuple[int, int, int],
         filters: tuple[int, ...] = (64, 64, 64, 64),
         gdn: str = "square",
+        map_activation: str | None = None,
         output_activation: str | None = None,
         name: str | None = None,
     ):
@@ -244,10 +247,10 @@ class ConvolutionalDecoder(keras.layers.Layer):
         _check_stages(self.filters, gdn)
         height, width, channels = self.image_shape
         self.input_units, self.output_units = input_units, height * width * channels
-        self.gdn, self.output_activation = gdn, output_activation
+        self.gdn, self.map_activation, self.output_activation = gdn, map_activation, output_activation
         *sides, (height, width) = _halved_sides(self.image_shape, len(self.filters))
         self.sides, self.map_shape = sides[::-1], (height, width, self.filters[0])
-        self.dense = DenseNetwork(input_units, self.units, height * width * self.filters[0], "softplus", "softplus")
+        self.dense = DenseNetwork(input_units, self.units, math.prod(self.map_shape), "softplus", map_activation)
         kernels = [5] * (len(self.filters) - 1) + [9]
         self.convolutions, self.normalizations = _stages([*self.filters, channels], kernels, gdn, inverse=True)
         self.activate = keras.activations.get(output_activation)
@@ -265,5 +268,6 @@ class ConvolutionalDecoder(keras.layers.Layer):
             "image_shape": list(self.image_shape),
             "filters": list(self.filters),
             "gdn": self.gdn,
+            "map_activation": self.map_activation,
             "output_activation": self.output_activation,
         }

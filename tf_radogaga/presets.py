@@ -76,6 +76,7 @@ class Preset:
     patience: int | None = None  # reports without a lower loss on a held-out tenth before training stops
     reconstruction_features: bool = True
     filters: tuple[int, ...] | None = None  # of convolutions before `units`, with GDN; None: dense networks
+    map_activation: str | None = None  # of a `ConvolutionalDecoder`
 
 
 # data set -> (encoder widths, N, K, (lambda1, lambda2) of RaDOGAGA(d), of RaDOGAGA(log(d)))
@@ -226,7 +227,8 @@ def _networks(preset: Preset, preprocess: Preprocessing, outputs: int) -> tuple[
         encoder = DenseNetwork(event, units, outputs, preset.activation)
         return encoder, DenseNetwork(latent_units, units[::-1], event, preset.activation, end)
     encoder = ConvolutionalEncoder(event, units, outputs, preset.filters)
-    return encoder, ConvolutionalDecoder(latent_units, units[::-1], event, preset.filters[::-1], output_activation=end)
+    form = {"map_activation": preset.map_activation, "output_activation": end}
+    return encoder, ConvolutionalDecoder(latent_units, units[::-1], event, preset.filters[::-1], **form)
 
 
 def _build_vae(preset: Preset, *networks: keras.layers.Layer, **shared: Any) -> BetaVAE:

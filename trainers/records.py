@@ -16,7 +16,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-LATER = {"activation": "tanh", "output_activation": None, "transform": None, "patience": None, "filters": None}
+LATER = {
+    "activation": "tanh",
+    "output_activation": None,
+    "transform": None,
+    "patience": None,
+    "filters": None,
+    "map_activation": None,
+}
 """Fields that `Preset` gained after records were written, with the value that those stand for."""
 
 
