@@ -211,12 +211,12 @@ class ConvolutionalDecoder(keras.layers.Layer):
 
         IGDN    square: x_i sqrt(beta_i + sum_j gamma_ji x_j^2)         absolute: x_i (beta_i + sum_j gamma_ji |x_j|)
 
-    for 64 x 64 images in colour, with `map_activation="softplus"`. Each convolution doubles height and width, less one row or column where that of a
-    `ConvolutionalEncoder` has rounded up: it is the transpose of that one.
+    for 64 x 64 images in colour, with `map_activation="softplus"`. Each convolution doubles height and width, less one
+    row or column where that of a `ConvolutionalEncoder` has rounded up: it is the transpose of that one.
 
     Sources: as `ConvolutionalEncoder`. Nakagawa et al. print the layers above; Kato et al. call the decoder the inverse
-    of the encoder, which leaves the ends open. Here the map of features that the convolutions take is linear by default:
-    behind a softplus the response to z varies so much from image to image that the latent is not isometric.
+    of the encoder, which leaves the ends open. Here the map of features that the convolutions take is linear by
+    default: behind a softplus the response to z varies so much from image to image that the latent is not isometric.
 
     Args:
         input_units: N.
