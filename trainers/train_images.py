@@ -40,7 +40,7 @@ TRAINING_DIGITS = 50_000
 LEAST_INVERSE_VARIANCE = 10
 """Dimensions of a greater E[sigma^-2] have unit norm in the paper; those below are a region of transition."""
 
-JACOBIAN_IMAGES, TRAVERSED, SHOWN, SUMMARIZED = 32, 9, 8, 256
+JACOBIAN_IMAGES, TRAVERSED, SHOWN, SUMMARIZED = 256, 9, 8, 256
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
