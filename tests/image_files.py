@@ -30,7 +30,7 @@ def order(found):
 
 
 def damaged():
-    """Contents that are no whole JPEG or PNG image, by name; TensorFlow alone would decode the GIF and `more.jpg`."""
+    """Contents that are no whole JPEG or PNG image, by name; TensorFlow alone would decode the GIF."""
     large = np.random.default_rng(1).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     whole = {"jpg": jpeg(large), "png": png(large)}
     middle = len(whole["png"]) // 2
@@ -40,7 +40,6 @@ def damaged():
         "empty.jpg": b"",
         "text.jpg": b"no image at all",
         "gif.jpg": b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2D\1\0;",
-        "more.jpg": whole["jpg"] + b"\0",
         "cut.png": whole["png"][:middle],
         "spliced.png": whole["png"][:middle] + PNG_END,
         "flipped.png": whole["png"][:middle] + bytes([whole["png"][middle] ^ 1]) + whole["png"][middle + 1 :],

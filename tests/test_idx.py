@@ -115,12 +115,6 @@ def test_downloads_are_kept_and_checked(arrays, tmp_path, monkeypatch):
         load_images("mnist")
 
 
-def test_pixels_become_shares_of_255(arrays):
-    scaling = idx.Images(*(array[..., None] if array.ndim == 3 else array for array in arrays)).preprocessing()
-    rows = arrays[0].reshape(7, 784)
-    np.testing.assert_allclose(scaling(scaling.check(rows)), rows / 255, rtol=1e-6)
-
-
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_published_files_have_the_pinned_hashes(name, shared_data):
     for file, sha256 in idx.SHA256[name].items():

@@ -133,7 +133,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     def encode(self, rows: Any) -> tf.Tensor:
         """The latent z of raw rows, (B, N)."""
-        return self._encode(self._checked(rows))
+        return self._by_blocks(rows, self._encode)
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
         """x_hat (B, *event) of latents (B, N), in the preprocessed space."""
@@ -147,7 +147,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
             TypeError, ValueError: bad rows, naming column and row.
         """
         self._require_adapted()
-        return self._scoring_graph(self._checked(rows))
+        return self._by_blocks(rows, self._scoring_graph)
 
     def call(self, rows: Any) -> dict[str, tf.Tensor]:
         """Energy (B,), latent (B, N) and reconstruction (B, *event) of raw rows; so `predict` works."""
@@ -274,9 +274,11 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         if obstacle := self._density_obstacle(volume):
             raise NotImplementedError(obstacle)
         self._require_adapted()
-        x = self._checked(rows)
         if volume == "isometric":
-            return self._log_density(x)
+            return self._by_blocks(rows, self._log_density)
+        return self._by_blocks(rows, self._jacobian_log_density)
+
+    def _jacobian_log_density(self, x: tf.Tensor) -> tf.Tensor:
         directions = self.informative_directions
         size = geometry.block_rows(self.preprocess.width, max(len(directions), 1))
         volumes = [self._volume_graph(x[i : i + size], directions) for i in range(0, max(len(x), 1), size)]

@@ -41,8 +41,17 @@ def fit_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.cast(resized, images.dtype)
 
 
+def begins_well(content: tf.Tensor) -> tf.Tensor:
+    """Whether encoded images (B,) or () begin as JPEG or PNG files do, bool of the same shape."""
+    begins = [tf.strings.substr(content, 0, len(begin)) == begin for begin in (JPEG, PNG)]
+    return begins[0] | begins[1]
+
+
 def looks_whole(content: tf.Tensor) -> tf.Tensor:
-    """Whether encoded images (B,) begin as JPEG or PNG files do and end as whole ones do, (B,) bool."""
+    """Whether encoded images (B,) begin as JPEG or PNG files do and end as whole ones do, (B,) bool.
+
+    The end is looked for at the very end, as thumbnails hold the marker too; bytes that phones append must be cut off.
+    """
     padded = tf.strings.join([tf.constant(bytes(len(PNG_END))), content])  # `substr` raises for what is too short
 
     def framed(begin: bytes, end: bytes) -> tf.Tensor:
@@ -100,7 +109,13 @@ class ImageScaling(Preprocessing):
     def check(self, rows: Any, first_row: int = 0) -> tf.Tensor:
         if is_symbolic(rows):
             return _assert_range(self.check_kind(rows))
-        images = np.asarray(rows)
+        try:
+            images = np.asarray(rows)
+        except ValueError as error:
+            raise ValueError(
+                "images: arrays of different sizes; bring them to one size, for example by fit_images, or write them to"
+                " files and read those by datasets.images.load_files."
+            ) from error
         self._check_kind(tf.TensorShape(images.shape), images.dtype.kind == "f", images.dtype)
         if not images.size:
             raise ValueError(f"images: shape {images.shape} holds none; give at least one.")
@@ -128,6 +143,10 @@ class ImageScaling(Preprocessing):
 
     def _check_kind(self, shape: tf.TensorShape, is_floating: bool, dtype: Any) -> None:
         channels = self.image_shape[2]
+        if shape.rank is None:
+            raise ValueError(
+                "images: of unknown rank; decode them with expand_animations=False, or state it by tf.ensure_shape."
+            )
         if not shape.is_compatible_with((None, None, None, channels)):
             hint = ""
             if shape.rank == 3:

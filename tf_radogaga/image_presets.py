@@ -3,8 +3,9 @@
 Faces, "paper": the networks of RaDOGAGA are those of Kato et al., ICML 2020, section 5.1.1; those of the beta-VAE, its
 lambda, batch and learning rate for 1 - SSIM those of Nakagawa et al., ICML 2021, appendix C.2, and "paper-256" those of
 its appendix E.3. The lambdas (0.1, 0.1) and (0.2, 0.1) of RaDOGAGA go with a scale of D that is not printed; here
-lambda2 is 1 / beta of the beta-VAE beside it, 1e5 for the mean squared error and 1e4 for 1 - SSIM, which buys the same
-distortion. Digits: the beta-VAE of Nakagawa et al., appendix F. "small" and what goes with it was
+lambda2 is 1 / beta of the beta-VAE that Kato et al. put beside it, 1e5 for the mean squared error and 1e4 for 1 - SSIM,
+which buys the same distortion; and the beta-VAE of Nakagawa et al. has 10 times its lambda for the mean squared error,
+in the same ratio. Digits: the beta-VAE of Nakagawa et al., appendix F. "small" and what goes with it was
 chosen here: hidden fully connected layers bend the latent, so it has none.
 """
 
@@ -41,7 +42,7 @@ _FACES_VAE = replace(
     units=(1024,),
     latent_units=32,
     lambda1=None,
-    lambda2=1000,
+    lambda2=1e4,
     map_activation="softplus",
     learning_rate=1e-3,
 )
@@ -74,7 +75,7 @@ _SMALL_DIGITS = replace(_SMALL_FACES, latent_units=16, filters=(32, 32, 32), lam
 # kind of images, size -> preset of RaDOGAGA and of the beta-VAE; lambdas weight means over pixels and channels
 _PRESETS = {
     ("faces", "paper"): (_FACES, _FACES_VAE),
-    ("faces", "paper-256"): (_FACES, replace(_FACES_VAE, units=(2048,), latent_units=256, lambda2=10_000)),
+    ("faces", "paper-256"): (_FACES, replace(_FACES_VAE, units=(2048,), latent_units=256, lambda2=1e5)),
     ("faces", "small"): (_SMALL_FACES, _SMALL_FACES),
     ("digits", "paper"): (None, _DIGITS_VAE),
     ("digits", "paper-64"): (None, replace(_DIGITS_VAE, latent_units=64, lambda2=10_000)),
@@ -82,8 +83,9 @@ _PRESETS = {
 }
 SIZES = tuple(dict.fromkeys(size for _, size in _PRESETS))
 
-# (lambda1, lambda2) of 1 - SSIM, where they are not those of the mean squared error
-_SSIM_LAMBDAS = {_FACES: (2000, 1e4), _SMALL_FACES: (500, 1000), _SMALL_DIGITS: (200, 500)}
+# lambda1 of 1 - SSIM, where it is not that of the mean squared error, and lambda2, a tenth of it for all
+_SSIM_LAMBDA1 = {_FACES: 2000}
+_SSIM_FACTOR = 0.1
 
 
 def image_preset(
@@ -118,7 +120,7 @@ def image_preset(
         distortion = {"digits": "bce", "faces": "ssim"}[kind] if papers_vae else "mse"
     lambda1, lambda2 = preset.lambda1, preset.lambda2
     if distortion == "ssim":
-        lambda1, lambda2 = _SSIM_LAMBDAS.get(preset, (lambda1, lambda2))
+        lambda1, lambda2 = _SSIM_LAMBDA1.get(preset, lambda1), _SSIM_FACTOR * lambda2
     changes = {"distortion": DISTORTIONS[distortion]}
     if distortion == "bce":  # a sum over pixels of numbers in 0..1
         lambda2 /= math.prod(image_shape)

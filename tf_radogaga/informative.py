@@ -29,11 +29,11 @@ def judge(model, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
     """
     units = model.latent_units
     directions = tf.eye(units)
-    rows, total, outer, probed = 0, 0.0, 0.0, tf.zeros((0, units))
+    rows, total, outer, probed, stride = 0, 0.0, 0.0, tf.zeros((0, units)), 1
     for z in dataset.map(model._encode):
-        probed = tf.concat([probed, z[:: max(len(z) // PROBED_ROWS, 1)]], axis=0)
+        probed = tf.concat([probed, z[-rows % stride :: stride]], axis=0)  # every stride-th row of the whole
         while len(probed) > 2 * PROBED_ROWS:
-            probed = probed[::2]
+            probed, stride = probed[::2], 2 * stride
         rows, z = rows + len(z), tf.cast(z, tf.float64)
         total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
     mean = total / rows

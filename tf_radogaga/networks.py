@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import tensorflow as tf
 import tensorflow_compression as tfc
@@ -69,8 +70,8 @@ class DenseNetwork(keras.layers.Layer):
 
 def _units(units: int | tuple[int, int, int]) -> tuple[int, tuple[int, int, int] | None]:
     """Number of elements, and the shape where they make an image."""
-    if isinstance(units, int):
-        return units, None
+    if isinstance(units, Integral):
+        return int(units), None
     shape = check_image_shape(units)
     return math.prod(shape), shape
 

@@ -78,6 +78,8 @@ class ScoredInGraphs:
             TypeError, ValueError: as `score_images`.
         """
         self._require_scorable()
+        if images.shape.rank == 3:
+            raise ValueError(f"images: {images.shape} is one image; batch the dataset first, or use dataset.filter.")
         with tf.init_scope():
             if math.isinf(float(self.threshold)):
                 raise RuntimeError("threshold: not set, so no image would be dropped; call set_threshold first.")

@@ -38,7 +38,7 @@ def export_saved_model(model: Autoencoder, base_dir: str | Path, version: int | 
         serving_bytes: image_bytes (B,), JPEG or PNG files of any size -> as serving_default. Not valid are empty
             strings, those that are neither JPEG nor PNG, and files that are cut off. A file that begins and ends well
             and is damaged between can fail the whole batch, as core ops have it; let the client decode such files
-            before it sends them, as trainers/score.py does.
+            before it sends them, as trainers/score_images.py does.
 
     Args:
         model: fitted, its threshold set; without a threshold `anomaly` is false everywhere.

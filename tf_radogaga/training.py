@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,16 @@ import tensorflow as tf
 
 from tf_radogaga import batches, randomness
 from tf_radogaga.callbacks import AdaptBeforeValidation, StartAtStep, StopOnNonFinite
-from tf_radogaga.preprocessing import Preprocessing
+from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.priors import Prior
 
 keras = tf.keras
 
 SCORING_BATCH = 16384
 """Rows scored at once, at most."""
+
+BLOCK_ELEMENTS = 2**26
+"""Elements of raw rows checked at once, at most."""
 
 SCORED_ELEMENTS = 2**22
 """Elements of x scored at once; the layers of a convolutional network hold many times more."""
@@ -42,7 +46,7 @@ class TrainedOnRows(keras.Model):
         """The named terms of the loss, each (B,); their sum, averaged over the batch, is the loss.
 
         Args:
-            x: (B, M), preprocessed.
+            x: (B, *event), preprocessed.
             training: dropout on and the prior taken from the batch.
         """
         raise NotImplementedError
@@ -133,7 +137,8 @@ class TrainedOnRows(keras.Model):
         rows is streamed as it is.
 
         Args:
-            x: matrix, DataFrame or mapping of columns; or a `tf.data.Dataset` of batches of rows, or (rows, label).
+            x: matrix, DataFrame, mapping of columns, or images (n, h, w, C), uint8 or floats of 0 to 1; or a
+                `tf.data.Dataset` of batches of these, or of (rows, label), which ends.
             y: ignored, for the scikit-learn habit.
             batch_size: for tables in memory.
             epochs: reports on the progress bar; each one pass over x, or `steps_per_epoch` steps.
@@ -209,23 +214,37 @@ class TrainedOnRows(keras.Model):
 
     def _prepared(self, rows: Any) -> tf.data.Dataset:
         if isinstance(rows, tf.data.Dataset):
+            if rows.cardinality() == tf.data.INFINITE_CARDINALITY:
+                raise ValueError("x: an endless dataset; leave out .repeat(), fit repeats it for steps_per_epoch.")
             return batches.rows_only(rows).map(self._checked, tf.data.AUTOTUNE)
         return self._scoring_batches(self._stored_in_blocks(rows))
 
-    def _scoring_batches(self, stored: tf.Tensor) -> tf.data.Dataset:
-        size = max(min(SCORING_BATCH, SCORED_ELEMENTS // self.preprocess.width), 1)
-        return tf.data.Dataset.from_tensor_slices(stored).batch(size).map(self.preprocess.restored)
+    @property
+    def _rows_at_once(self) -> int:
+        return max(min(SCORING_BATCH, SCORED_ELEMENTS // self.preprocess.width), 1)
 
-    def _stored_in_blocks(self, rows: Any, elements: int = 2**26) -> tf.Tensor:
+    def _scoring_batches(self, stored: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(stored).batch(self._rows_at_once).map(self.preprocess.restored)
+
+    def _by_blocks(self, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """`function` of preprocessed x (B, *event), of so many raw rows at once as memory takes."""
+        if is_symbolic(rows) or isinstance(rows, dict):
+            return function(self._checked(rows))
+        stored, size = self._stored_in_blocks(rows), self._rows_at_once
+        blocks = (self.preprocess.restored(stored[i : i + size]) for i in range(0, len(stored), size))
+        return tf.concat([function(block) for block in blocks], axis=0)
+
+    def _stored_in_blocks(self, rows: Any) -> tf.Tensor:
         """Preprocesses a table block by block, so that its raw columns are never all tensors at once."""
-        size = max(min(65536, elements // self.preprocess.width), 1)
         if isinstance(rows, tuple):
             rows = rows[0]
         if isinstance(rows, dict):
             rows = pd.DataFrame(rows)
-        blocks = [rows[i : i + size] for i in range(0, max(len(rows), 1), size)]
-        checked = [self.preprocess.check(block, i * size) for i, block in enumerate(blocks)]
-        return tf.concat([self.preprocess.stored(block) for block in checked], axis=0)
+        elements = int(np.prod(getattr(rows, "shape", ())[1:]))
+        size = max(min(65536, BLOCK_ELEMENTS // max(elements, 1)), 1)
+        blocks = ((rows[i : i + size], i) for i in range(0, max(len(rows), 1), size))
+        stored = [self.preprocess.stored(self.preprocess.check(block, first)) for block, first in blocks]
+        return stored[0] if len(stored) == 1 else tf.concat(stored, axis=0)
 
     # Keras' own file formats lose the parameters of GDN layers and entropy models without a word
 

@@ -38,13 +38,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def readable(path: Path) -> bytes:
-    """The file's bytes, or none where they do not decode."""
+    """The file's bytes up to the image's end, as phones append more; none where they do not decode."""
     content = path.read_bytes()
     try:
         tf.io.decode_image(content, expand_animations=False)
     except tf.errors.InvalidArgumentError:
         return b""
-    return content
+    ends = [content.rfind(end) + len(end) for end in (b"\xff\xd9", b"IEND\xaeB`\x82") if end in content]
+    return content[: max(ends, default=0)]
 
 
 def main(arguments: list[str] | None = None) -> None:

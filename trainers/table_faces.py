@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from tf_radogaga.presets import Preset
 HELP = "isometry of images: RaDOGAGA beside the beta-VAE (ICML 2020, section 5.1; ICML 2021, section 5.2)"
 KEY = ("dataset", "model", "distortion", "seed", "settings")
 DISTORTIONS = ("mse", "ssim")
+SHAPE = (64, 64, 3)
 
 COLUMNS = {
     "tangent_r": ("tangent r", 4),
@@ -41,36 +43,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", type=Path, help="celeba: its folder or zip")
     add("--models", nargs="+", choices=image_presets.MODELS, default=list(image_presets.MODELS))
     add("--distortions", nargs="+", choices=DISTORTIONS, default=list(DISTORTIONS))
-    add("--preset", choices=("small", "paper"), default="small", help="networks and lambdas (default: %(default)s)")
     add("--seeds", type=positive(int), default=1, help="trainings of each model (default: %(default)s)")
     add("--steps", type=positive(int), help="training steps (default: the preset's)")
 
 
 def jobs(args: argparse.Namespace) -> list[tuple]:
     """Arguments of `run` for every row of the table."""
-    source = (args.dataset, args.data_dir, args.preset, args.steps)
+    if args.dataset == "celeba" and not args.data_dir:
+        sys.exit("--data-dir: is needed for celeba, which is not downloaded; name its folder or zip.")
+    source = (args.dataset, args.data_dir, args.steps)
     pairs = [(model, distortion) for distortion in args.distortions for model in args.models]
     return [(*pair, seed, *source) for seed in range(args.seeds) for pair in pairs]
 
 
-def preset(model: str, distortion: str, size: str, steps: int | None) -> Preset:
-    found = image_presets.image_preset((64, 64, 3), model, distortion, size)
+def preset(model: str, distortion: str, steps: int | None) -> Preset:
+    found = image_presets.image_preset(SHAPE, model, distortion, "small")
     return dataclasses.replace(found, steps=steps or found.steps)
 
 
-def key(model: str, distortion: str, seed: int, dataset: str, data_dir: Path, size: str, steps: int | None) -> tuple:
+def key(model: str, distortion: str, seed: int, dataset: str, data_dir: Path | None, steps: int | None) -> tuple:
     """By which a record is known; of PATH its last part alone counts."""
-    return Path(dataset).name, model, distortion, seed, digest(preset(model, distortion, size, steps))
+    return Path(dataset).name, model, distortion, seed, digest(preset(model, distortion, steps))
 
 
-def run(model: str, distortion: str, seed: int, dataset: str, data_dir: Path, size: str, steps: int | None) -> dict:
+def run(model: str, distortion: str, seed: int, dataset: str, data_dir: Path | None, steps: int | None) -> dict:
     """One record; a training that fails is one with an `error`."""
-    record = dict(zip(KEY, key(model, distortion, seed, dataset, data_dir, size, steps)))
+    record = dict(zip(KEY, key(model, distortion, seed, dataset, data_dir, steps)))
     started = time.time()
-    data = train_images.load(dataset, data_dir)
+    data = train_images.load(dataset, data_dir, SHAPE)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            settings = preset(model, distortion, size, steps)
+            settings = preset(model, distortion, steps)
             trained = train_images.fit(settings, data, seed, Path(scratch), verbose=0)
     except (FloatingPointError, ValueError) as error:
         return {**record, "error": str(error)}
@@ -108,11 +111,15 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
 
 
 def cells(records: list[dict]) -> list[str]:
+    """A cell for each column: empty where the model does not have it."""
+    records, failed = [r for r in records if "error" not in r], [r for r in records if "error" in r]
+    if not records:
+        return [f"{len(failed)} failed", *[""] * (len(COLUMNS) - 1)]
     texts = []
     for column, (_, digits) in COLUMNS.items():
         values = [record[column] for record in records if record.get(column) is not None]
         if len(values) == 1:
             texts.append(f"{values[0]:.{digits}f}")
         else:
-            texts.append(mean_sd(values, digits) if values or not records else "")
-    return texts
+            texts.append(mean_sd(values, digits) if values else "")
+    return [*texts[:-1], texts[-1] + (f"; {len(failed)} failed" if failed else "")]

@@ -84,7 +84,11 @@ def run(method: str, seed: int, data_dir: Path | None, steps: int | None) -> dic
     digits = load_images("mnist", data_dir)
     others = outliers(digits.test, load_images("fashion-mnist", data_dir).test, seed)
     started = time.time()
-    score = fitted(method, digits.train[:TRAINING_DIGITS], seed, preset(method, steps))
+    record = dict(zip(KEY, key(method, seed, data_dir, steps)))
+    try:
+        score = fitted(method, digits.train[:TRAINING_DIGITS], seed, preset(method, steps))
+    except FloatingPointError as error:
+        return {**record, "error": str(error)}
     seconds = time.time() - started
     normal, auroc = score(digits.test), {}
     for name, images in others.items():
@@ -92,7 +96,7 @@ def run(method: str, seed: int, data_dir: Path | None, steps: int | None) -> dic
             labels = np.repeat([0, 1], [len(digits.test), len(images)])
             found = roc_auc_score(labels, np.concatenate([normal[score_name], strange]))
             auroc.setdefault(score_name, {})[name] = float(found)
-    return {**dict(zip(KEY, key(method, seed, data_dir, steps))), "auroc": auroc, "wall_seconds": seconds}
+    return {**record, "auroc": auroc, "wall_seconds": seconds}
 
 
 def fitted(method: str, digits: np.ndarray, seed: int, settings: presets.Preset):
@@ -120,12 +124,11 @@ def squared_error(plain: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def model_scores(model: Autoencoder, images: np.ndarray) -> dict[str, np.ndarray]:
-    energies, distortions = [], []
+    distortions = []
     for i in range(0, len(images), 1000):
         x = model.preprocess(model.preprocess.check(images[i : i + 1000]))
-        energies.append(model.energy(images[i : i + 1000]))
         distortions.append(model.distortion.excess(x, model.decode(model.encode(images[i : i + 1000]))))
-    energy, distortion = np.concatenate(energies), np.concatenate(distortions)
+    energy, distortion = model.energy(images).numpy(), np.concatenate(distortions)
     return {"energy": energy, "distortion": distortion, "both": energy + model.lambda2 * distortion}
 
 
@@ -145,8 +148,11 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
         "|" + "---|" * (len(OUTLIERS) + 3),
     ]
     for method in args.methods:
-        found = [record for record in records if record["method"] == method]
+        found = [record for record in records if record["method"] == method and "error" not in record]
+        failed = sum(record["method"] == method for record in records) - len(found)
         seconds = f"{np.mean([record['wall_seconds'] for record in found]):.0f}" if found else ""
+        if failed:
+            lines.append(f"| {method} | {failed} failed |" + " |" * (len(OUTLIERS) + 1))
         for score in found[0]["auroc"] if found else ():
             label = "path length" if method == "isolation-forest" else SCORES[score]
             cells = [mean_sd([record["auroc"][score][name] for record in found], 3) for name in OUTLIERS]

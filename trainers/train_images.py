@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from image_summaries import ImageSummaries
 from runs import callbacks, finish, positive, prepare_out, verbosity
-from train_tabular import Data, train
+from train_tabular import REPORTS, Data, train
 
 import tf_radogaga
 from tf_radogaga import image_presets, isometry, plots, presets
@@ -39,6 +39,9 @@ TRAINING_DIGITS = 50_000
 
 LEAST_INVERSE_VARIANCE = 10
 """Dimensions of a greater E[sigma^-2] have unit norm in the paper; those below are a region of transition."""
+
+STEPS_BETWEEN_BACKUPS = 1000
+"""At most."""
 
 JACOBIAN_IMAGES, TRAVERSED, SHOWN, SUMMARIZED = 256, 9, 8, 256
 
@@ -77,12 +80,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def load(dataset: str, data_dir: Path | None, image_shape: tuple[int, int, int] = (64, 64, 3)) -> ImageSplit:
+def load(dataset: str, data_dir: Path | None, image_shape: tuple[int, int, int]) -> ImageSplit:
     if dataset in idx.URLS:
         found = idx.load_images(dataset, data_dir)
         return ImageSplit(found.train[:TRAINING_DIGITS], found.test)
     if dataset == "celeba":
-        return load_celeba(data_dir)
+        return load_celeba(data_dir, image_shape)
     return load_folder(Path(dataset), image_shape)
 
 
@@ -91,6 +94,10 @@ def choose_preset(args: argparse.Namespace, image_shape: tuple[int, int, int]) -
         preset = image_presets.image_preset(image_shape, args.model, args.distortion, args.preset)
     except ValueError as error:
         sys.exit(f"--model, --distortion, --preset: {error}")
+    if preset.distortion == "ssim" and min(image_shape[:2]) < 11:
+        sys.exit(
+            f"--image-shape: {image_shape} is smaller than the 11 x 11 window of ssim; choose larger ones, or mse."
+        )
     changes = {"steps": args.steps, "batch_size": args.batch_size, "learning_rate": args.learning_rate}
     return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
 
@@ -99,14 +106,12 @@ def fit(preset: presets.Preset, data: ImageSplit, seed: int, out: Path, verbose:
     """The trained model; backups, TensorBoard events and pictures go to OUT."""
     table = Data(data.train, len(data.train), (), ImageScaling(data.train.shape[1:]), None)
     pictures = ImageSummaries(out / "logs" / "images", data.test[:SUMMARIZED])
-    return train(preset, table, seed, (*callbacks(out), pictures), verbose)
+    reports = min(max(REPORTS, preset.steps // STEPS_BETWEEN_BACKUPS), preset.steps)
+    return train(preset, table, seed, (*callbacks(out), pictures), verbose, reports)
 
 
 def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list]:
-    """The metrics on held-out images, losses in units of D, and the certificates.
-
-    Sets the threshold, at the share of images that an unlabelled table has flagged.
-    """
+    """The metrics on held-out images, losses in units of D, and the certificates."""
     report = tf_radogaga.isometry_report(model, test, seed=seed, jacobian_rows=JACOBIAN_IMAGES)
     ssim = tf_radogaga.StructuralDissimilarity(window=min(11, *test.shape[1:3]))
 
@@ -116,8 +121,7 @@ def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list
         return tf.stack([psnr, 1 - ssim(x, x_hat), model.distortion.excess(x, x_hat)], axis=1)
 
     psnr, similarity, distortion = isometry.by_blocks(model, test, qualities).numpy().mean(axis=0)
-    energies = np.concatenate([model.energy(test[i : i + 1000]) for i in range(0, len(test), 1000)])
-    model.set_threshold(energies, tabular.share_of(None))
+    energies = model.energy(test).numpy()
     tenth = max(model.latent_units // 10, 1)
     metrics = {
         "tangent_r": report.tangent_r,
@@ -150,7 +154,7 @@ def draw(out: Path, model: Autoencoder, test: np.ndarray, reports: list, seed: i
     pairs = isometry.tangent_pairs(model, test, seed=seed)
     spectrum = isometry.latent_spectrum(model, test)
     scale = reports[0].metric_scale if reports[0].scale_is_fitted else 1
-    energies = np.concatenate([model.energy(test[i : i + 1000]) for i in range(0, len(test), 1000)])
+    energies = model.energy(test).numpy()
     order = np.argsort(energies, kind="stable")
     figures = {
         "tangents.png": plots.tangent_scatter(pairs[0], scale * pairs[1]),
@@ -178,17 +182,19 @@ def explained(model: Autoencoder, raw: np.ndarray, energies: np.ndarray):
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
     started = time.time()
-    data = load(args.dataset, args.data_dir, tuple(args.image_shape or (64, 64, 3)))
-    preset = choose_preset(args, data.train.shape[1:])
+    image_shape = (28, 28, 1) if args.dataset in idx.URLS else tuple(args.image_shape or (64, 64, 3))
+    preset = choose_preset(args, image_shape)
+    data = load(args.dataset, args.data_dir, image_shape)
     prepare_out(args)
     print(f"{args.dataset}: {len(data.train)} images to train on, {len(data.test)} held out; {preset}")
     model = fit(preset, data, args.seed, args.out, verbosity())
+    model.set_threshold(model.energy(data.test).numpy(), tabular.share_of(None))
+    tf_radogaga.save_model(model, args.out / "model")
     metrics, reports = measure(model, data.test, args.seed)
     draw(args.out, model, data.test, reports, args.seed)
     certificate = "\n\n".join(map(str, reports))
     print(certificate)
     (args.out / "certificate.txt").write_text(f"{certificate}\n")
-    tf_radogaga.save_model(model, args.out / "model")
     if args.export:
         print(f"SavedModel: {tf_radogaga.export_saved_model(model, args.export)}")
     identity = {"dataset": args.dataset, "model": args.model, "distortion": preset.distortion, "preset": args.preset}

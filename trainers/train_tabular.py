@@ -118,8 +118,13 @@ def train(
     seed: int,
     callbacks: tuple[keras.callbacks.Callback, ...] = (),
     verbose: int = 0,
+    reports: int | None = None,
 ) -> Autoencoder:
-    """Builds and fits the model of a preset, on nine tenths of the rows where the rest stops it early."""
+    """Builds and fits the model of a preset, on nine tenths of the rows where the rest stops it early.
+
+    Args:
+        reports: on the training, after each of which a backup is made; default `REPORTS`, each of a pass at least.
+    """
     keras.utils.set_random_seed(seed)
     model = presets.build(preset, data.preprocess)
     rows, validation, callbacks, stop = data.train, None, list(callbacks), None
@@ -133,7 +138,7 @@ def train(
         callbacks.append(stop)
     batch_size = min(preset.batch_size, data.training_rows)
     a_pass = max(data.training_rows // batch_size, 1)
-    reports = max(min(REPORTS, preset.steps // a_pass), 1)
+    reports = reports or max(min(REPORTS, preset.steps // a_pass), 1)
     model.fit(
         rows,
         batch_size=batch_size,

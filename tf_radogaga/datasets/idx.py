@@ -11,8 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga.preprocessing import MinMaxScaling
-
 keras = tf.keras
 
 URLS = {
@@ -46,13 +44,6 @@ class Images(NamedTuple):
     train_labels: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
-
-    def preprocessing(self) -> MinMaxScaling:
-        """x = pixel / 255 of images as rows, (B, H W C), so that the model takes raw pixels, served too."""
-        width = math.prod(self.train.shape[1:])
-        scaling = MinMaxScaling(width)
-        scaling.adapt(np.repeat([[0], [255]], width, axis=1))
-        return scaling
 
 
 def load_images(name: str, data_dir: str | Path | None = None) -> Images:

@@ -33,7 +33,8 @@ def load_folder(path: File, image_shape: tuple[int, int, int]) -> ImageSplit:
     """The images of a folder or a zip file in memory, by `load_files`, some held out.
 
     Where there are folders train and test, at any depth, these are the two parts, and what lies in neither is left
-    out, such as a folder valid. Otherwise the first of every ten files in sorted order is held out.
+    out, such as a folder valid; without a folder test, valid or val is the part that is held out. Otherwise the first
+    of every ten files in sorted order is held out.
 
     Raises:
         FileNotFoundError: path is neither a folder nor a whole zip file, or the folder holds no image.
@@ -81,9 +82,10 @@ def _divide(path: Path, names: list[str], partitions: list[Callable]) -> tuple[l
     if len(names) < 2:
         raise ValueError(f"path: {str(path)!r} holds {len(names)} JPEG or PNG image; give at least 2, to hold one out.")
     for part_of in partitions:
-        train, test = ([name for name in names if part_of(name) == part] for part in ("train", "test"))
-        if train and test:
-            return train, test
+        for held_out in ("test", "valid", "val"):
+            train, test = ([name for name in names if part_of(name) == part] for part in ("train", held_out))
+            if train and test:
+                return train, test
     return [name for position, name in enumerate(names) if position % 10], names[::10]
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tf_radogaga.image_preprocessing import fit_images, looks_whole
+from tf_radogaga.image_preprocessing import begins_well, fit_images
 from tf_radogaga.networks import check_image_shape
 
 File = Union[str, os.PathLike]
@@ -53,8 +53,8 @@ def find_images(path: File, pattern: str = "**/*") -> list[str]:
 
 
 def has_image_suffix(file: File) -> bool:
-    """Whether a file is named as JPEG or PNG files are."""
-    return Path(file).suffix.lower() in SUFFIXES
+    """Whether a file is named as JPEG or PNG files are; the stubs that macOS adds are not."""
+    return Path(file).suffix.lower() in SUFFIXES and not Path(file).name.startswith("._")
 
 
 def readable(files: Sequence[File]) -> list[str]:
@@ -77,8 +77,8 @@ def readable(files: Sequence[File]) -> list[str]:
 def load_files(files: Sequence[File], image_shape: tuple[int, int, int]) -> np.ndarray:
     """The images of JPEG or PNG files in memory, (n, *image_shape) uint8, cut and resized by `fit_images`.
 
-    Grey and coloured images are converted to the channels of image_shape. Files that `readable` would leave out are
-    left out here, with the same warning.
+    Grey and coloured images are converted to the channels of image_shape; an EXIF orientation is ignored. Files that
+    `readable` would leave out are left out here, with the same warning.
 
     Raises:
         ValueError: image_shape is not (height, width, 1 or 3), no file is given, or none of them decodes.
@@ -119,7 +119,7 @@ def from_files(
 
     Raises:
         ValueError: image_shape is not (height, width, 1 or 3), or no file is given.
-        tf.errors.InvalidArgumentError: when batches are drawn, a file is no whole image; `readable` names all such.
+        tf.errors.InvalidArgumentError: when batches are drawn, a file does not decode; `readable` names all such.
         tf.errors.NotFoundError: when batches are drawn, a file is missing, naming it.
     """
     names, image_shape = _names(files), _checked(image_shape)
@@ -202,8 +202,8 @@ def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
 
 def _decode(content: tf.Tensor, channels: int, name: tf.Tensor | str) -> tf.Tensor:
     """One encoded image (h, w, channels), uint8; an error, unlike in `decode_images`, where it lacks something."""
-    whole = tf.debugging.Assert(looks_whole(content), [name, "is no whole JPEG or PNG image"])
-    with tf.control_dependencies([whole]):
+    image = tf.debugging.Assert(begins_well(content), [name, "is no JPEG or PNG image"])
+    with tf.control_dependencies([image]):
         return tf.io.decode_jpeg(tf.identity(content), channels)  # this op reads PNG as well
 
 
