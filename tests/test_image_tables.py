@@ -7,6 +7,7 @@ import pytest
 import table_outliers
 import tables
 import tensorflow as tf
+import train_images
 
 from tf_radogaga import image_presets
 from tf_radogaga.datasets.idx import Images
@@ -23,14 +24,17 @@ def narrow(monkeypatch):
 
 
 @pytest.fixture
-def in_process(monkeypatch):
-    """Runs here in place of processes of their own, where the narrow networks are not known."""
+def records(monkeypatch):
+    """Runs here in place of processes of their own, where the narrow networks are not known; what they measured."""
+    kept = []
 
     def measure(table, jobs, path, _):
         path.parent.mkdir()
-        return [table.run(*job) for job in jobs]
+        kept.extend(table.run(*job) for job in jobs)
+        return kept
 
     monkeypatch.setattr(tables, "measure", measure)
+    return kept
 
 
 def stripes(count, seed):
@@ -41,19 +45,28 @@ def stripes(count, seed):
     return np.round(127 * (1 + wave))[..., None].astype(np.uint8)
 
 
-def test_outliers_are_told_from_digits(in_process, monkeypatch, tmp_path, capsys):
+def cells(text, name):
+    """Those of each row of a table that starts with this name."""
+    rows = (line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith(f"| {name} |"))
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_outliers_are_scored_by_every_method(records, monkeypatch, tmp_path, capsys):
     sets = {"mnist": stripes(60, 0), "fashion-mnist": np.random.default_rng(1).integers(0, 256, (60, 28, 28, 1), "u1")}
     labels = np.zeros(60, np.uint8)
     monkeypatch.setattr(table_outliers, "load_images", lambda name, _: Images(sets[name], labels, sets[name], labels))
-    out = tmp_path / "made" / "table.md"
-    chosen = ["radogaga", "autoencoder", "isolation-forest"]
-    tables.main(["outliers", "--methods", *chosen, "--steps", "60", "--out", str(out)])
+    out, chosen = tmp_path / "made" / "table.md", ["radogaga", "autoencoder", "isolation-forest"]
+    tables.main(["outliers", "--methods", *chosen, "--steps", "20", "--out", str(out)])
     text = out.read_text()
     assert text in capsys.readouterr().out
-    rows = [line.split(" | ") for line in text.splitlines() if line.startswith(tuple(f"| {name}" for name in chosen))]
-    assert [row[0][2:] for row in rows] == ["radogaga"] * 3 + ["autoencoder", "isolation-forest"]
-    fashion = {(row[0][2:], row[1]): float(row[2].split()[0]) for row in rows}
-    assert fashion["autoencoder", "D(x, x_hat)"] > 0.9 and fashion["radogaga", "D(x, x_hat)"] > 0.7
+    for record, scores in zip(records, (["energy", "distortion", "both"], ["distortion"], ["energy"])):
+        assert list(record["auroc"]) == scores
+        for row, score in zip(cells(text, record["method"]), scores):
+            assert [float(cell.split()[0]) for cell in row[2:6]] == pytest.approx(
+                list(record["auroc"][score].values()), abs=5e-4
+            )
+    noise = records[2]["auroc"]["energy"]["fashion"]
+    assert noise > 0.8  # to a forest, noise is far from stripes
 
 
 def test_outliers_are_what_they_are_called():
@@ -76,17 +89,24 @@ def test_scores_are_the_models_own():
     np.testing.assert_allclose(found["both"], found["energy"] + lambda2 * found["distortion"], rtol=1e-5)
 
 
-def test_faces_stand_side_by_side(in_process, tmp_path, monkeypatch):
+def test_faces_stand_side_by_side_and_failures_show(records, tmp_path, monkeypatch):
     folder, out = tmp_path / "photos", tmp_path / "made" / "faces.md"
     folder.mkdir()
     for number, image in enumerate(np.repeat(stripes(40, 5), 3, axis=-1)):
         (folder / f"{number:02d}.png").write_bytes(tf.io.encode_png(image).numpy())
-    monkeypatch.setattr(tables.table_faces.train_images, "JACOBIAN_IMAGES", 4)
+    monkeypatch.setattr(train_images, "JACOBIAN_IMAGES", 4)
+    fit = train_images.fit
+
+    def fails_as_a_vae(preset, *arguments, **options):
+        if preset.lambda1 is None:
+            raise FloatingPointError("loss term 'rate'")
+        return fit(preset, *arguments, **options)
+
+    monkeypatch.setattr(train_images, "fit", fails_as_a_vae)
     command = ["faces", "--dataset", str(folder), "--distortions", "mse", "--steps", "6"]
     tables.main([*command, "--models", "radogaga", "beta-vae", "--out", str(out)])
-    text = out.read_text()
-    rows = [line for line in text.splitlines() if line.startswith(("| radogaga | mse", "| beta-vae | mse"))]
-    assert len(rows) == 2 and "failed" not in text
-    assert str(folder.parent) not in text.replace(" ".join(command), "")
-    cells = [cell.strip() for cell in rows[0].split("|")[3:-1]]
-    assert len(cells) == len(tables.table_faces.COLUMNS) and -1 <= float(cells[0]) <= 1
+    (trained,), (failed,) = (cells(out.read_text(), model) for model in ("radogaga", "beta-vae"))
+    assert float(trained[2]) == pytest.approx(records[0]["tangent_r"], abs=5e-5) and "1 failed" in failed[2]
+    assert records[1]["error"] == "loss term 'rate'" and records[0]["dataset"] == "photos"
+    with pytest.raises(SystemExit, match="--data-dir: is needed for celeba"):
+        tables.main(["faces"])

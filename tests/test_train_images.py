@@ -118,7 +118,7 @@ def test_train_measure_draw_save_and_export(choice, data_dir, narrow, tmp_path, 
 
 def test_what_lies_above_10_is_averaged(data_dir, narrow):
     preset = image_presets.image_preset((28, 28, 1), "beta-vae", None, "paper")
-    data = train_images.load("mnist", data_dir)
+    data = train_images.load("mnist", data_dir, (28, 28, 1))
     model = train_images.presets.build(preset, train_images.ImageScaling((28, 28, 1)))
     model.adapt_prior(data.test)
     metrics, _ = train_images.measure(model, data.test, seed=0)
@@ -129,7 +129,9 @@ def test_what_lies_above_10_is_averaged(data_dir, narrow):
     assert metrics["unit_norm_mean_above_10"] == pytest.approx(report.unit_norm_mean[:3].mean())
 
 
-def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(folder, tmp_path, capsys):
+def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(train_images, "measure", lambda *_: ({}, []))
+    monkeypatch.setattr(train_images, "draw", lambda *_: None)
     command = ["--dataset", str(folder), "--image-shape", "16", "16", "1", "--steps", "40", "--batch-size", "16"]
     script = Path(train_images.__file__)
     parts = [*command, "--out", str(tmp_path / "parts")]
@@ -150,11 +152,12 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(folder, tmp_path
     for expected, found in zip(whole.get_weights(), resumed.get_weights()):
         np.testing.assert_array_equal(found, expected)
     assert metrics_of(tmp_path / "parts")["steps"] == metrics_of(tmp_path / "whole")["steps"] == 40
+    assert len(list((tmp_path / "whole" / "logs" / "images").iterdir())) == 1
 
 
 def test_digits_trained_on_are_the_papers_50000(data_dir, monkeypatch):
     monkeypatch.setattr(train_images, "TRAINING_DIGITS", 100)
-    data = train_images.load("mnist", data_dir)
+    data = train_images.load("mnist", data_dir, (28, 28, 1))
     np.testing.assert_array_equal(data.train, idx.load_images("mnist", data_dir).train[:100])
     assert len(data.test) == 40
 

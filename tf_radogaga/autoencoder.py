@@ -103,7 +103,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         if not self.reconstruction_features:
             return z
         # float64: squares of far-off rows overflow float32, and the cosine is nearly 1
-        z, x, x_hat = (tf.cast(tf.reshape(t, (tf.shape(t)[0], -1)), tf.float64) for t in (z, x, x_hat))
+        z, x, x_hat = (tf.cast(tf.reshape(t, (-1, math.prod(t.shape[1:]))), tf.float64) for t in (z, x, x_hat))
         tiny = 1e-12
         x_norm = tf.sqrt(tf.reduce_sum(tf.square(x), axis=1, keepdims=True) + tiny)
         x_hat_norm = tf.sqrt(tf.reduce_sum(tf.square(x_hat), axis=1, keepdims=True) + tiny)

@@ -117,8 +117,9 @@ def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list
 
     def qualities(x):
         x_hat = model._decode(model._encode(x))
-        psnr = tf.image.psnr(x, tf.clip_by_value(x_hat, 0, 1), max_val=1)
-        return tf.stack([psnr, 1 - ssim(x, x_hat), model.distortion.excess(x, x_hat)], axis=1)
+        shown = tf.clip_by_value(x_hat, 0, 1)
+        psnr = tf.image.psnr(x, shown, max_val=1)
+        return tf.stack([psnr, 1 - ssim(x, shown), model.distortion.excess(x, x_hat)], axis=1)
 
     psnr, similarity, distortion = isometry.by_blocks(model, test, qualities).numpy().mean(axis=0)
     energies = model.energy(test).numpy()
