@@ -49,9 +49,9 @@ _FACES_VAE = replace(
 _SMALL_FACES = replace(
     _FACES,
     units=(),
-    latent_units=64,
-    lambda1=500,
-    lambda2=6500,
+    latent_units=32,
+    lambda1=200,
+    lambda2=20_000,
     filters=(32, 32, 32, 32),
     learning_rate=1e-3,
     decay=True,
@@ -70,7 +70,7 @@ _DIGITS_VAE = Preset(
     steps=50_000,
     reconstruction_features=False,
 )
-_SMALL_DIGITS = replace(_SMALL_FACES, latent_units=16, filters=(32, 32, 32), lambda1=200, lambda2=2500, batch_size=64)
+_SMALL_DIGITS = replace(_SMALL_FACES, latent_units=16, filters=(32, 32, 32), lambda2=10_000, batch_size=64)
 
 # kind of images, size -> preset of RaDOGAGA and of the beta-VAE; lambdas weight means over pixels and channels
 _PRESETS = {
