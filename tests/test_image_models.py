@@ -57,7 +57,7 @@ def test_training_starts_from_raw_pixels_and_depends_on_the_seed_alone(images):
     found = []
     for x in (images, fit_images(tf.constant(images), *SHAPE[:2]).numpy()):
         model = radogaga()
-        model.compile(tf.keras.optimizers.Adam(1e-2))
+        model.compile(tf.keras.optimizers.Adam(1e-2), run_eagerly=True)
         model.fit(x, batch_size=16, epochs=2, verbose=0)
         found.append(model.energy(images).numpy())
     np.testing.assert_array_equal(found[0], found[1])
@@ -114,7 +114,7 @@ def test_images_of_any_size_train_with_any_metric(shape):
     dense = DenseNetwork(shape, (8,), 4), DenseNetwork(2, (8,), shape, output_activation="sigmoid")
     vae = tf_radogaga.BetaVAE(*dense, lambda1=1.0, lambda2=1.0, distortion=BinaryCrossEntropy())
     for model in (vae, radogaga(shape, distortion=StructuralDissimilarity())):
-        model.compile()
+        model.compile(run_eagerly=True)
         model.fit(pixels, batch_size=16, verbose=0)
         assert np.isfinite(model.energy(pixels)).all()
         assert model.decode(model.encode(pixels)).shape == (32, *shape)
@@ -168,7 +168,7 @@ def test_pipelines_that_cannot_work_are_refused(images):
 def test_a_stream_of_wrong_values_is_refused(images):
     stream = tf.data.Dataset.from_tensor_slices(images).batch(16).map(lambda x: tf.cast(x, tf.float32))
     model = radogaga()
-    model.compile()
+    model.compile(run_eagerly=True)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"floats must lie in 0..1; divide values of 0 to 255"):
         model.fit(stream, verbose=0)
     model.fit(stream.map(lambda x: x / 255), verbose=0)

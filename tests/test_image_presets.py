@@ -28,6 +28,7 @@ def test_the_papers_network_trains_and_is_served(tmp_path):
     tf.keras.utils.set_random_seed(0)
     faces = np.random.default_rng(0).integers(0, 256, (4, 78, 64, 3), dtype=np.uint8)
     model = built(FACES, "radogaga", "mse", "paper")
+    model.compile(tf.keras.optimizers.Adam(1e-4), run_eagerly=True)
     before = model.encoder.get_weights()[0].copy()
     model.fit(faces, batch_size=2, epochs=1, verbose=0)
     assert int(model.optimizer.iterations) == 2 and np.abs(model.encoder.get_weights()[0] - before).max() > 0

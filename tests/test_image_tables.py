@@ -9,8 +9,9 @@ import tables
 import tensorflow as tf
 import train_images
 
-from tf_radogaga import image_presets
+from tf_radogaga import image_presets, presets
 from tf_radogaga.datasets.idx import Images
+from tf_radogaga.image_preprocessing import ImageScaling
 
 
 @pytest.fixture(autouse=True)
@@ -82,11 +83,12 @@ def test_outliers_are_what_they_are_called():
 def test_scores_are_the_models_own():
     tf.keras.utils.set_random_seed(0)
     pixels = stripes(40, 4)
-    score = table_outliers.fitted("radogaga", pixels, 0, table_outliers.preset("radogaga", 5))
-    found = score(pixels)
-    assert set(found) == set(table_outliers.SCORES) and all(values.shape == (40,) for values in found.values())
-    lambda2 = table_outliers.preset("radogaga", 5).lambda2
-    np.testing.assert_allclose(found["both"], found["energy"] + lambda2 * found["distortion"], rtol=1e-5)
+    model = presets.build(table_outliers.preset("radogaga", 5), ImageScaling(table_outliers.SHAPE))
+    found = table_outliers.model_scores(model, pixels)
+    np.testing.assert_allclose(found["energy"], model.energy(pixels), rtol=1e-5)
+    x, x_hat = pixels / 255, model.decode(model.encode(pixels))
+    np.testing.assert_allclose(found["distortion"], ((x - x_hat) ** 2).numpy().mean((1, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(found["both"], found["energy"] + model.lambda2 * found["distortion"], rtol=1e-5)
 
 
 def test_faces_stand_side_by_side_and_failures_show(records, tmp_path, monkeypatch):
