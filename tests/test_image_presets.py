@@ -65,6 +65,12 @@ def test_unknown_names(names, message):
         image_preset(FACES, *names)
 
 
+def test_the_beta_vae_of_digits_is_the_papers_unless_asked_otherwise():
+    assert image_preset(DIGITS, "beta-vae") == image_preset(DIGITS, "beta-vae", "bce", "paper")
+    for shape, model in ((DIGITS, "radogaga"), (FACES, "beta-vae"), (FACES, "radogaga")):
+        assert image_preset(shape, model) == image_preset(shape, model, "mse", "small")
+
+
 def test_no_paper_has_radogaga_of_digits():
     with pytest.raises(ValueError, match="RaDOGAGA has 'small'"):
         image_preset(DIGITS, "radogaga", None, "paper")

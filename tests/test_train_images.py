@@ -77,9 +77,7 @@ def metrics_of(out):
     return json.loads((out / "metrics.json").read_text())
 
 
-@pytest.mark.parametrize(
-    "choice", [["--model", "radogaga", "--distortion", "ssim"], ["--model", "beta-vae", "--preset", "paper"]]
-)
+@pytest.mark.parametrize("choice", [["--model", "radogaga", "--distortion", "ssim"], ["--model", "beta-vae"]])
 def test_train_measure_draw_save_and_export(choice, data_dir, narrow, tmp_path, capsys):
     out, served = tmp_path / "out", tmp_path / "served"
     command = ["--dataset", "mnist", *choice, "--data-dir", str(data_dir), "--out", str(out)]
@@ -185,7 +183,7 @@ def test_help_teaches_and_wrong_arguments_are_named(capsys, tmp_path, data_dir):
 
 @pytest.mark.slow
 def test_mnist_has_unit_norms(shared_data, tmp_path):
-    command = ["--dataset", "mnist", "--model", "beta-vae", "--preset", "paper", "--steps", "3000"]
+    command = ["--dataset", "mnist", "--model", "beta-vae", "--steps", "3000"]
     train_images.main([*command, "--data-dir", str(shared_data), "--out", str(tmp_path / "out")])
     metrics = metrics_of(tmp_path / "out")
     assert metrics["unit_norm_mean_above_10"] == pytest.approx(1, abs=0.1) and metrics["dimensions_above_10"] > 15

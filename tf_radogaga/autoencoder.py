@@ -72,10 +72,10 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
                 raise ValueError(f"{part}: {found} units where the {needed} {why} are needed.")
         self.distortion = as_distortion(distortion)
         example = tf.zeros((1, *self.preprocess.event_shape))
-        if decoder(tf.zeros((1, self.latent_units))).shape != example.shape:
+        given = decoder(tf.zeros((1, self.latent_units))).shape
+        if given != example.shape:
             raise ValueError(
-                f"decoder: gives {decoder(tf.zeros((1, self.latent_units))).shape} where preprocess gives"
-                f" {example.shape}; give both the same image_shape."
+                f"decoder: gives {given} where preprocess gives {example.shape}; give both the same image_shape."
             )
         found = tf.convert_to_tensor(self.distortion(example, example)).shape
         if found != (1,):

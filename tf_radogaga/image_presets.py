@@ -5,8 +5,8 @@ lambda, batch and learning rate for 1 - SSIM those of Nakagawa et al., ICML 2021
 its appendix E.3. The lambdas (0.1, 0.1) and (0.2, 0.1) of RaDOGAGA go with a scale of D that is not printed; here
 lambda2 is 1 / beta of the beta-VAE that Kato et al. put beside it, 1e5 for the mean squared error and 1e4 for 1 - SSIM,
 which buys the same distortion; and the beta-VAE of Nakagawa et al. has 10 times its lambda for the mean squared error,
-in the same ratio. Digits: the beta-VAE of Nakagawa et al., appendix F. "small" and what goes with it was
-chosen here: hidden fully connected layers bend the latent, so it has none.
+in the same ratio. Digits: the beta-VAE of Nakagawa et al., appendix F. "small" and what goes with it was chosen here;
+it has no hidden fully connected layers, so that decoders bend less.
 """
 
 from __future__ import annotations
@@ -88,8 +88,17 @@ _SSIM_LAMBDA1 = {_FACES: 2000}
 _SSIM_FACTOR = 0.1
 
 
+def default_size(image_shape: tuple[int, int, int], model: str) -> str:
+    """ "paper" for the beta-VAE of digits, which is dense and trains in minutes; "small" for all others."""
+    return "paper" if _kind(image_shape) == "digits" and model == "beta-vae" else "small"
+
+
+def _kind(image_shape: tuple[int, int, int]) -> str:
+    return "digits" if tuple(image_shape) == (28, 28, 1) else "faces"
+
+
 def image_preset(
-    image_shape: tuple[int, int, int], model: str = "radogaga", distortion: str | None = None, size: str = "small"
+    image_shape: tuple[int, int, int], model: str = "radogaga", distortion: str | None = None, size: str | None = None
 ) -> Preset:
     """The hyperparameters of a model of images.
 
@@ -98,12 +107,13 @@ def image_preset(
         model: one of `MODELS`.
         distortion: a key of `DISTORTIONS`; default "bce" for the papers' digits, "ssim" for their beta-VAE of faces,
             "mse" for all others.
-        size: "small"; "paper"; or another size of the papers' beta-VAE, "paper-64" of digits and "paper-256" of faces.
+        size: "small"; "paper"; or another size of the papers' beta-VAE, "paper-64" of digits and "paper-256" of faces;
+            default `default_size`.
 
     Raises:
         ValueError: an unknown name, or a model that no paper has for these images.
     """
-    kind = "digits" if tuple(image_shape) == (28, 28, 1) else "faces"
+    kind, size = _kind(image_shape), size or default_size(image_shape, model)
     for name, value, allowed in (
         ("model", model, MODELS),
         ("distortion", distortion, (None, *DISTORTIONS)),

@@ -27,7 +27,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from tf_radogaga import geometry
@@ -305,11 +304,7 @@ def _latents(model: Autoencoder, rows: Any) -> tf.Tensor:
 def by_blocks(model: Autoencoder, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """`function` of the preprocessed rows, block by block."""
     model._require_adapted()
-    rows = pd.DataFrame(rows) if isinstance(rows, dict) else rows
-    size = geometry.block_rows(_elements(model), 1)
-    blocks = range(0, max(len(rows), 1), size)
-    checked = (model.preprocess.check(rows[i : i + size], i) for i in blocks)
-    return tf.concat([function(model.preprocess(block)) for block in checked], axis=0)
+    return model._by_blocks(rows, function)
 
 
 def _elements(model: Autoencoder) -> int:

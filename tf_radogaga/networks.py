@@ -217,7 +217,7 @@ class ConvolutionalDecoder(keras.layers.Layer):
 
     Sources: as `ConvolutionalEncoder`. Nakagawa et al. print the layers above; Kato et al. call the decoder the inverse
     of the encoder, which leaves the ends open. Here the map of features that the convolutions take is linear by
-    default: behind a softplus the response to z varies so much from image to image that the latent is not isometric.
+    default, so that the response to z varies less from image to image than behind a softplus.
 
     Args:
         input_units: N.

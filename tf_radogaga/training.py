@@ -228,7 +228,7 @@ class TrainedOnRows(keras.Model):
 
     def _by_blocks(self, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """`function` of preprocessed x (B, *event), of so many raw rows at once as memory takes."""
-        if is_symbolic(rows) or isinstance(rows, dict):
+        if any(map(is_symbolic, rows.values() if isinstance(rows, dict) else [rows])):
             return function(self._checked(rows))
         stored, size = self._stored_in_blocks(rows), self._rows_at_once
         blocks = (self.preprocess.restored(stored[i : i + size]) for i in range(0, len(stored), size))

@@ -61,8 +61,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--preset",
         choices=image_presets.SIZES,
-        default="small",
-        help="networks and lambdas: the papers', or small ones that train in minutes (default: %(default)s)",
+        help="networks and lambdas: the papers', or small ones (default: paper for the beta-vae of digits, else small)",
     )
     add("--image-shape", type=int, nargs=3, metavar=("H", "W", "C"), help="of x, for PATH (default: 64 64 3)")
     add("--steps", type=positive(int), help="training steps (default: the preset's)")
@@ -90,6 +89,7 @@ def load(dataset: str, data_dir: Path | None, image_shape: tuple[int, int, int])
 
 
 def choose_preset(args: argparse.Namespace, image_shape: tuple[int, int, int]) -> presets.Preset:
+    args.preset = args.preset or image_presets.default_size(image_shape, args.model)
     try:
         preset = image_presets.image_preset(image_shape, args.model, args.distortion, args.preset)
     except ValueError as error:
