@@ -11,7 +11,7 @@ demo: venv
 	$(BIN)/python trainers/demo.py
 
 test: venv
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 lint: venv
 	$(BIN)/ruff check .

@@ -49,14 +49,14 @@ _FACES_VAE = replace(
 _SMALL_FACES = replace(
     _FACES,
     units=(),
-    latent_units=32,
-    lambda1=200,
-    lambda2=20_000,
+    latent_units=16,
+    lambda1=100,
+    lambda2=12_000,
     filters=(32, 32, 32, 32),
     learning_rate=1e-3,
     decay=True,
     batch_size=32,
-    steps=4000,
+    steps=2000,
 )
 _DIGITS_VAE = Preset(
     "vae",

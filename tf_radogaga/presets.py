@@ -242,7 +242,7 @@ def _build_vae(preset: Preset, *networks: keras.layers.Layer, **shared: Any) -> 
 def _build_with_prior(preset: Preset, *networks: keras.layers.Layer, **shared: Any) -> RaDOGAGA | DAGMM:
     width = preset.latent_units + 2 * preset.reconstruction_features
     if preset.components is None:
-        prior = FactorizedPrior(width, init_scale=5.0)  # an isometric z of images spans a few units a dimension
+        prior = FactorizedPrior(width, init_scale=3.0)  # an isometric z of images spans a few units a dimension
     else:
         prior = MixturePrior(
             width,
