@@ -51,6 +51,23 @@ def test_a_reason_of_a_matrix_counts_columns():
     assert csv_rows.reason(block, 1, MATRIX) == "the model marks it as not valid"
 
 
+@pytest.mark.parametrize("label_position", [0, 2])
+def test_columns_of_files_without_a_header_are_found(label_position):
+    places = [i for i in range(4) if i != label_position]
+    inputs = {f"column_{i}": INPUTS["dose"] for i in places}
+    assert csv_rows.layout("f", ["1.5"] * 4, inputs, "auto") == (False, places)
+    assert csv_rows.layout("f", ["1.5"] * 3, inputs, "auto") == (False, [0, 1, 2])
+    with pytest.raises(ValueError, match="--input: f has 2 columns, the model takes 3"):
+        csv_rows.layout("f", ["1.5"] * 2, inputs, "auto")
+
+
+def test_names_are_found_as_the_model_spells_them():
+    inputs = dict.fromkeys(["a_b", "column_1", "x_1"], INPUTS["dose"])
+    assert csv_rows.layout("f", ["1", "x", "a b", "x"], inputs, "auto") == (True, [2, 0, 3])
+    with pytest.raises(ValueError, match=r"--input: f has no columns \['x_1'\] in its first line"):
+        csv_rows.layout("f", ["1", "x", "a b"], inputs, "yes")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"", "is empty"), (b"\n\n", "is empty"), (b"1,2,3\n1,\xff,3\n", "near line 1: .*CSV in UTF-8")],
