@@ -12,10 +12,10 @@ import tensorflow as tf
 from served_models import csv_with_bad_rows, served_table
 from tensorflow.core.protobuf import saved_model_pb2
 
-grpc = pytest.importorskip("grpc")
 pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is not installed")
-import query  # noqa: E402
-from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc  # noqa: E402
+import grpc
+import query
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 CODES = grpc.StatusCode
 

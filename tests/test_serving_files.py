@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
+yaml = pytest.importorskip("yaml", reason="pyyaml is not installed")
 pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is not installed")
 import query
 from tensorflow_serving.config import model_server_config_pb2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import gzip
 import io
 import itertools
@@ -213,6 +214,7 @@ def score_file(
     """
     if not path.is_file():
         sys.exit(f"--input: {path} is not a file.")
+    gc.freeze()  # TensorFlow's objects stay: looking through them again and again took most of the time of reading
     partial = sys.stdout
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ what it takes; by default the pipeline runs here, in this process.
 from __future__ import annotations
 
 import argparse
+import gc
 import gzip
 import os
 import sys
@@ -58,7 +59,9 @@ class SavedModelHandler(TFModelHandlerNumpy):
     """Beam's handler, of blocks of rows by a signature in place of stacked arrays by a Keras model."""
 
     def load_model(self) -> Any:
-        return tf.saved_model.load(self._model_uri)
+        loaded = tf.saved_model.load(self._model_uri)
+        gc.freeze()  # as in csv_rows.score_file
+        return loaded
 
     def get_num_bytes(self, batch: Sequence[csv_rows.Block]) -> int:
         return sum(len(cell) for block in batch for row in block["rows"] for cell in row)
