@@ -16,9 +16,10 @@ import pytest
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
-yaml = pytest.importorskip("yaml", reason="pyyaml is not installed")
+pytest.importorskip("yaml", reason="pyyaml is not installed")
 pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is not installed")
 import query
+import yaml
 from tensorflow_serving.config import model_server_config_pb2
 
 ROOT = Path(__file__).parents[1]
