@@ -4,8 +4,9 @@
 
 Needs TensorFlow and pandas, nothing of tf_radogaga. The file is streamed, so it may be larger than memory. A model
 of named columns finds them by the header, in any order, and ignores others; a model of one matrix, or of a file
-without a header, takes columns by position. A row with a missing or non-numeric value where a number belongs comes
-out with valid = False and no scores; its neighbours are untouched. The output appears only when it is complete.
+without a header, takes columns by position. A row with a missing or non-numeric value where a number belongs, or with
+more or fewer cells than the first line, comes out with valid = False and no scores; its neighbours are untouched. The
+output appears only when it is complete.
 """
 
 from __future__ import annotations
