@@ -173,7 +173,7 @@ def test_a_request_that_stalls_is_given_up_at_its_deadline_and_sent_again(servic
 def test_every_failure_has_its_words_and_leaves_no_output(code, tries, message, servicer, ask, delays, tmp_path):
     servicer.failures = [code] * 10
     with pytest.raises(SystemExit, match=message):
-        ask("--retries", "2")
+        ask("--tries", "3")
     assert len(servicer.requests) == tries and len(delays) == tries - 1
     assert not (tmp_path / "scores.csv").exists()
 
@@ -185,7 +185,7 @@ def test_a_model_that_is_not_served_is_named(servicer, ask):
 
 def test_a_server_that_is_not_there_is_named(ask, delays):
     with pytest.raises(SystemExit, match=r"nobody answers at 127\.0\.0\.1:1;.*UNAVAILABLE"):
-        ask("--retries", "1", server="127.0.0.1:1")
+        ask("--tries", "2", server="127.0.0.1:1")
     assert len(delays) == 1
 
 
@@ -194,3 +194,10 @@ def test_columns_are_checked_before_anything_is_sent(servicer, ask, tmp_path):
     with pytest.raises(SystemExit, match=r"no columns \['blood_pressure', 'code'\]"):
         ask()
     assert not servicer.requests
+
+
+@pytest.mark.parametrize("option", ["--batch-size", "--timeout", "--tries"])
+def test_nothing_is_not_asked_for(option, ask, capsys):
+    with pytest.raises(SystemExit):
+        ask(option, "0")
+    assert f"argument {option}: 0 is not above 0" in capsys.readouterr().err

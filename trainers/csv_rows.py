@@ -23,6 +23,7 @@ from typing import IO, TypedDict
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from runs import positive
 from tqdm import tqdm
 
 Inputs = Mapping[str, tf.TensorSpec]
@@ -188,7 +189,9 @@ def add_arguments(parser: argparse.ArgumentParser, rows: int) -> None:
     parser.add_argument(
         "--header", choices=("auto", "yes", "no"), default="auto", help="does the first line hold names?"
     )
-    parser.add_argument("--batch-size", type=int, default=rows, help="rows in one call (default: %(default)s)")
+    parser.add_argument(
+        "--batch-size", type=positive(int), default=rows, help="rows in one call (default: %(default)s)"
+    )
 
 
 def score_file(

@@ -4,7 +4,7 @@
 
 Needs tensorflow-serving-api (pip install '.[serving]'). The model's inputs are asked of the server, and the file is
 read and the scores are written as trainers/score.py does. A request that the server cannot answer now, or not within
---timeout, is sent again after a quarter of a second, then half, and so on, up to --retries times.
+--timeout, is sent again after a quarter of a second, then half, and so on, up to --tries times.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import Message
+from runs import positive
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 SIGNATURE = "serving_default"
@@ -57,23 +58,27 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--label", help="version label, such as canary (default: the newest version)")
     parser.add_argument("--input", type=Path, required=True, help="CSV file, also .csv.gz")
     parser.add_argument("--output", type=Path, help="CSV file to write, a line for each row (default: print them)")
-    parser.add_argument("--timeout", type=float, default=10, help="seconds for one request (default: %(default)s)")
-    parser.add_argument("--retries", type=int, default=6, help="of one request (default: %(default)s)")
+    parser.add_argument(
+        "--timeout", type=positive(float), default=10, help="seconds for one request (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tries", type=positive(int), default=7, help="how often a request is sent at most (default: %(default)s)"
+    )
     csv_rows.add_arguments(parser, rows=1024)
     return parser.parse_args(arguments)
 
 
-def call(method: Callable[..., Message], request: Message, timeout: float, retries: int) -> Message:
+def call(method: Callable[..., Message], request: Message, timeout: float, tries: int) -> Message:
     """The server's answer, asked for again with doubled delays while its failures are passing ones.
 
     Raises:
-        grpc.RpcError: another failure, or the last of `retries` + 1.
+        grpc.RpcError: another failure, or the last of `tries`.
     """
-    for attempt in range(retries + 1):
+    for attempt in range(tries):
         try:
             return method(request, timeout=timeout)
         except grpc.RpcError as error:
-            if error.code() not in PASSING or attempt == retries:
+            if error.code() not in PASSING or attempt == tries - 1:
                 raise
             time.sleep(FIRST_DELAY * 2**attempt * random.uniform(0.5, 1))  # clients of one failure come back apart
 
@@ -82,7 +87,7 @@ def signature(stub: prediction_service_pb2_grpc.PredictionServiceStub, args: arg
     """The SignatureDef that the server states for the model."""
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     address(request, args)
-    answer = call(stub.GetModelMetadata, request, args.timeout, args.retries)
+    answer = call(stub.GetModelMetadata, request, args.timeout, args.tries)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     answer.metadata["signature_def"].Unpack(signatures)
     if SIGNATURE not in signatures.signature_def:
@@ -109,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
             request.model_spec.signature_name = SIGNATURE
             for name, values in feed.items():
                 request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-            answer = call(stub.Predict, request, args.timeout, args.retries)
+            answer = call(stub.Predict, request, args.timeout, args.tries)
             return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
 
         try:

@@ -32,6 +32,7 @@ from apache_beam.ml.inference.base import PredictionResult, RunInference
 from apache_beam.ml.inference.tensorflow_inference import TFModelHandlerNumpy
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
+from csv_rows import Block, Inputs, add_arguments, blocks, feed, reason, scores_table
 from score import newest_version
 
 SIGNATURE = "serving_default"
@@ -45,7 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> tuple[argparse.Namesp
     parser.add_argument("--model", required=True, help="a SavedModel, or a folder of numbered versions")
     parser.add_argument("--input", required=True, help="CSV files, also .csv.gz: a pattern such as 'rows-*.csv'")
     parser.add_argument("--output", required=True, help="how the names of the files to write begin")
-    csv_rows.add_arguments(parser, rows=4096)
+    add_arguments(parser, rows=4096)
     return parser.parse_known_args(arguments)
 
 
@@ -63,25 +64,25 @@ class SavedModelHandler(TFModelHandlerNumpy):
         gc.freeze()  # as in csv_rows.score_file
         return loaded
 
-    def get_num_bytes(self, batch: Sequence[csv_rows.Block]) -> int:
+    def get_num_bytes(self, batch: Sequence[Block]) -> int:
         return sum(len(cell) for block in batch for row in block["rows"] for cell in row)
 
 
 def score_blocks(
-    model: Any, batch: Sequence[csv_rows.Block], inference_args: dict[str, Any], model_id: str | None
+    model: Any, batch: Sequence[Block], inference_args: dict[str, Any], model_id: str | None
 ) -> Iterable[PredictionResult]:
     score = model.signatures[SIGNATURE]
     inputs = score.structured_input_signature[1]
     for block in batch:
-        feed = {name: tf.constant(values) for name, values in csv_rows.feed(block, inputs).items()}
-        outputs = {name: value.numpy() for name, value in score(**feed).items()}
-        yield PredictionResult(block, csv_rows.scores_table(block, outputs), model_id)
+        tensors = {name: tf.constant(values) for name, values in feed(block, inputs).items()}
+        outputs = {name: value.numpy() for name, value in score(**tensors).items()}
+        yield PredictionResult(block, scores_table(block, outputs), model_id)
 
 
 class Split(beam.DoFn):
     """Text of the rows that were scored, and of those that were not, with the reason."""
 
-    def __init__(self, inputs: csv_rows.Inputs):
+    def __init__(self, inputs: Inputs):
         self.inputs = inputs
         self.good, self.bad = Metrics.counter("rows", "scored"), Metrics.counter("rows", "bad")
 
@@ -94,7 +95,7 @@ class Split(beam.DoFn):
         if good.any():
             yield as_text(places.join(scores)[good])
         if not good.all():
-            reasons = [csv_rows.reason(block, index, self.inputs) for index in np.flatnonzero(~good)]
+            reasons = [reason(block, index, self.inputs) for index in np.flatnonzero(~good)]
             yield beam.pvalue.TaggedOutput("bad", as_text(places[~good].assign(reason=reasons)))
 
 
@@ -104,7 +105,7 @@ def as_text(table: pd.DataFrame) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     args, rest = parse_arguments(arguments)
-    cloudpickle.register_pickle_by_value(csv_rows)  # workers elsewhere do not have this folder
+    cloudpickle.register_pickle_by_value(csv_rows)  # workers elsewhere do not have it
     pattern = args.input if os.path.dirname(args.input) else f"./{args.input}"  # Beam finds nothing in a folder ""
     files = [file.path for file in FileSystems.match([pattern])[0].metadata_list]
     if not files:
@@ -114,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
     signature = loaded.signatures[SIGNATURE]
     inputs = signature.structured_input_signature[1]
     try:
-        next(csv_rows.blocks(files[0], inputs, 1, args.header, open_anywhere))
+        next(blocks(files[0], inputs, 1, args.header, open_anywhere))
     except ValueError as error:  # said here, and not from a worker's depths
         sys.exit(str(error))
     handler = SavedModelHandler(model, inference_fn=score_blocks, max_batch_size=1)  # a block is a batch already
@@ -124,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
         pipeline
         | "files" >> beam.Create(files)
         | "spread files" >> beam.Reshuffle()
-        | "read" >> beam.FlatMap(csv_rows.blocks, inputs, args.batch_size, args.header, open_anywhere)
+        | "read" >> beam.FlatMap(blocks, inputs, args.batch_size, args.header, open_anywhere)
         | "spread blocks" >> beam.Reshuffle()
         | "score" >> RunInference(handler)
         | "split" >> beam.ParDo(Split(inputs)).with_outputs("bad", main="good")
