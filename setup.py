@@ -5,7 +5,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 TRAINERS = ["matplotlib>=3.7", "tqdm>=4.60"]
-DEVELOP = ["pytest>=7", "pytest-xdist>=3", "ruff>=0.4"]
+SERVING = ["tensorflow-serving-api==2.14.1"]
+BEAM = ["apache-beam==2.77.0; python_version >= '3.10'", "tensorflow-hub==0.15.0; python_version >= '3.10'"]
+DEVELOP = ["pytest>=7", "pytest-xdist>=3", "ruff>=0.4", "pyyaml>=6"]
 
 setup(
     name="tf_radogaga",
@@ -28,5 +30,10 @@ setup(
         "scipy>=1.10",
         "setuptools<81",  # tensorboard 2.14 imports pkg_resources
     ],
-    extras_require={"trainers": TRAINERS, "dev": TRAINERS + DEVELOP},
+    extras_require={
+        "trainers": TRAINERS,
+        "serving": TRAINERS + SERVING,
+        "beam": TRAINERS + BEAM,
+        "dev": TRAINERS + SERVING + BEAM + DEVELOP,
+    },
 )

@@ -216,18 +216,6 @@ def test_wrong_arguments_are_named(capsys):
         assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("label_position", [0, 2])
-def test_score_finds_columns_of_files_without_a_header(label_position, rows, tmp_path):
-    inputs = {f"column_{i}": None for i in range(4) if i != label_position}
-    with_label, without = tmp_path / "with.csv", tmp_path / "without.csv"
-    pd.DataFrame(rows).to_csv(with_label, header=False, index=False)
-    pd.DataFrame(rows[:, :3]).to_csv(without, header=False, index=False)
-    assert score.layout(with_label, inputs, "auto") == (False, [i for i in range(4) if i != label_position])
-    assert score.layout(without, inputs, "auto") == (False, [0, 1, 2])
-    pd.DataFrame(rows, columns=["1", "2", "a b", "x"]).to_csv(with_label, index=False)
-    assert score.layout(with_label, {"a_b": None, "column_1": None}, "auto") == (True, [2, 0])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "dataset", "seeds", "least_f1"),

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     files = [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
     if not files:
         sys.exit(f"--input: {args.input} holds no file that ends in {', '.join(SUFFIXES)}.")
-    loaded = tf.saved_model.load(str(newest_version(args.model)))  # kept: the signature dies with it
+    loaded = tf.saved_model.load(newest_version(args.model))  # kept: the signature dies with it
     if "serving_bytes" not in loaded.signatures:
         sys.exit(f"--model: {args.model} takes no images, it has no signature serving_bytes; see score.py for tables.")
     score, blocks = loaded.signatures["serving_bytes"], []

@@ -1,0 +1,95 @@
+"""What the scripts that score CSV files share, run on a file with every kind of bad row."""
+
+import csv_rows
+import numpy as np
+import pandas as pd
+import pytest
+import score
+import tensorflow as tf
+from served_models import csv_with_bad_rows
+
+COLUMNS = {"dose": tf.float32, "kind": tf.string, "blood_pressure": tf.float32}
+INPUTS = {name: tf.TensorSpec((None,), dtype, name) for name, dtype in COLUMNS.items()}
+MATRIX = {"features": tf.TensorSpec((None, 3), tf.float32, "features")}
+
+
+def test_every_row_has_its_line_and_every_bad_one_its_reason(tmp_path):
+    bad = csv_with_bad_rows(tmp_path / "rows.csv")
+    lines, reasons = [], {}
+    for block in csv_rows.blocks(tmp_path / "rows.csv", INPUTS, size=7):
+        lines += block["lines"]
+        feed = csv_rows.feed(block, INPUTS)
+        finite = np.isfinite(feed["dose"]) & np.isfinite(feed["blood_pressure"])
+        for index, line in enumerate(block["lines"]):
+            if index in block["broken"] or not finite[index]:
+                reasons[line] = csv_rows.reason(block, index, INPUTS)
+    assert reasons == bad and len(lines) == 50
+    content = (tmp_path / "rows.csv").read_text().split("\n")
+    assert not any(content[line - 1].startswith("lines") or not content[line - 1] for line in lines)
+
+
+def test_blocks_are_the_rows_in_their_order(tmp_path):
+    values = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    pd.DataFrame(values).to_csv(tmp_path / "rows.csv.gz", header=False, index=False)
+    blocks = list(csv_rows.blocks(tmp_path / "rows.csv.gz", MATRIX, size=5))
+    assert [len(block["rows"]) for block in blocks] == [5, 5]
+    np.testing.assert_array_equal(np.concatenate([csv_rows.feed(b, MATRIX)["features"] for b in blocks]), values)
+
+
+def test_broken_rows_are_blanked_though_the_model_scores_them():
+    block = csv_rows.Block(path="f", lines=[1, 2, 3], rows=[["a"], ["b"], [""]], broken={2: "short"})
+    outputs = {"valid": np.array([True] * 3), "energy": np.ones(3, np.float32), "anomaly": np.array([True] * 3)}
+    table = csv_rows.scores_table(block, outputs)
+    assert table.columns.tolist() == ["anomaly", "energy", "valid"]
+    assert table["valid"].tolist() == table["anomaly"].tolist() == [True, True, False]
+    np.testing.assert_array_equal(table["energy"], [1, 1, np.nan])
+
+
+def test_a_reason_of_a_matrix_counts_columns():
+    block = csv_rows.Block(path="f", lines=[1, 2], rows=[["1", "2", ""], ["1", "2", "3"]], broken={})
+    assert csv_rows.reason(block, 0, MATRIX) == "column 3: '' is not a finite float32 number"
+    assert csv_rows.reason(block, 1, MATRIX) == "the model marks it as not valid"
+
+
+@pytest.mark.parametrize("label_position", [0, 2])
+def test_columns_of_files_without_a_header_are_found(label_position):
+    places = [i for i in range(4) if i != label_position]
+    inputs = {f"column_{i}": INPUTS["dose"] for i in places}
+    assert csv_rows.layout("f", ["1.5"] * 4, inputs, "auto") == (False, places)
+    assert csv_rows.layout("f", ["1.5"] * 3, inputs, "auto") == (False, [0, 1, 2])
+    with pytest.raises(ValueError, match="--input: f has 2 columns, the model takes 3"):
+        csv_rows.layout("f", ["1.5"] * 2, inputs, "auto")
+
+
+def test_names_are_found_as_the_model_spells_them():
+    inputs = dict.fromkeys(["a_b", "column_1", "x_1"], INPUTS["dose"])
+    assert csv_rows.layout("f", ["1", "x", "a b", "x"], inputs, "auto") == (True, [2, 0, 3])
+    with pytest.raises(ValueError, match=r"--input: f has no columns \['x_1'\] in its first line"):
+        csv_rows.layout("f", ["1", "x", "a b"], inputs, "yes")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"\n\n", "is empty"), (b"1,2,3\n1,\xff,3\n", "near line 1: .*CSV in UTF-8")],
+)
+def test_what_is_no_csv_file_is_named(content, message, tmp_path):
+    (tmp_path / "rows.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"--input: \S+rows.csv.*{message}"):
+        list(csv_rows.blocks(tmp_path / "rows.csv", MATRIX, size=5))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    (tmp_path / "rows.csv").write_text("dose,kind,blood pressure\n1,a,2\n", encoding="utf-8-sig")
+    (block,) = csv_rows.blocks(tmp_path / "rows.csv", INPUTS, size=5)
+    assert block["rows"] == [["1", "a", "2"]] and block["lines"] == [2]
+
+
+def test_the_newest_version_is_by_number_and_an_empty_folder_is_refused(tmp_path):
+    for version in ("2", "10", "draft"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "saved_model.pb").touch()
+    (tmp_path / "11").mkdir()
+    assert score.newest_version(tmp_path) == str(tmp_path / "10")
+    assert score.newest_version(tmp_path / "2") == str(tmp_path / "2")
+    with pytest.raises(SystemExit, match=r"--model: .*11 is no SavedModel"):
+        score.newest_version(tmp_path / "11")
