@@ -1,8 +1,9 @@
-// Runs one signature of a SavedModel with the C++ loader that TensorFlow Serving uses.
+// Makes requests of a SavedModel by the C++ loader that TensorFlow Serving uses.
 //
-//     score MODEL SIGNATURE INPUTS OUTPUTS
+//     score MODEL INPUTS OUTPUTS
 //
-// INPUTS is a folder of serialized TensorProto files named by input, OUTPUTS one to write those of the outputs to.
+// INPUTS holds a folder for each signature, with serialized TensorProto files named by input; OUTPUTS, which is made,
+// gets the same of the outputs.
 
 #include <filesystem>
 #include <fstream>
@@ -23,21 +24,14 @@ int Fail(const std::string& message) {
   return 1;
 }
 
-int main(int argc, char** argv) {
-  if (argc != 5) return Fail("usage: score MODEL SIGNATURE INPUTS OUTPUTS");
-  const std::string name = argv[2];
-
-  tensorflow::SavedModelBundle bundle;
-  tensorflow::Status status =
-      tensorflow::LoadSavedModel({}, {}, argv[1], {"serve"}, &bundle);
-  if (!status.ok()) return Fail(status.ToString());
+int Run(const tensorflow::SavedModelBundle& bundle, const fs::path& from, const fs::path& to) {
   const auto& signatures = bundle.GetSignatures();
-  const auto found = signatures.find(name);
-  if (found == signatures.end()) return Fail("no signature " + name);
+  const auto found = signatures.find(from.filename());
+  if (found == signatures.end()) return Fail("no signature " + from.filename().string());
 
   std::vector<std::pair<std::string, tensorflow::Tensor>> feed;
   for (const auto& [key, info] : found->second.inputs()) {
-    std::ifstream file(fs::path(argv[3]) / key, std::ios::binary);
+    std::ifstream file(from / key, std::ios::binary);
     const std::string content{std::istreambuf_iterator<char>(file), {}};
     tensorflow::TensorProto proto;
     tensorflow::Tensor tensor;
@@ -50,12 +44,24 @@ int main(int argc, char** argv) {
     fetches.push_back(info.name());
   }
   std::vector<tensorflow::Tensor> outputs;
-  status = bundle.GetSession()->Run(feed, fetches, {}, &outputs);
+  const tensorflow::Status status = bundle.GetSession()->Run(feed, fetches, {}, &outputs);
   if (!status.ok()) return Fail(status.ToString());
+  fs::create_directories(to);
   for (size_t i = 0; i < keys.size(); ++i) {
     tensorflow::TensorProto proto;
     outputs[i].AsProtoTensorContent(&proto);
-    std::ofstream(fs::path(argv[4]) / keys[i], std::ios::binary) << proto.SerializeAsString();
+    std::ofstream(to / keys[i], std::ios::binary) << proto.SerializeAsString();
+  }
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  if (argc != 4) return Fail("usage: score MODEL INPUTS OUTPUTS");
+  tensorflow::SavedModelBundle bundle;
+  const tensorflow::Status status = tensorflow::LoadSavedModel({}, {}, argv[1], {"serve"}, &bundle);
+  if (!status.ok()) return Fail(status.ToString());
+  for (const auto& folder : fs::directory_iterator(argv[2])) {
+    if (Run(bundle, folder.path(), fs::path(argv[3]) / folder.path().filename())) return 1;
   }
   return 0;
 }
