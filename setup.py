@@ -4,7 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TRAINERS = ["matplotlib>=3.7", "tqdm>=4.60"]
+SERVING = ["tensorflow-serving-api==2.14.*"]
+TRAINERS = ["matplotlib>=3.7", "tqdm>=4.60", *SERVING]
 DEVELOP = ["pytest>=7", "pytest-xdist>=3", "ruff>=0.4"]
 
 setup(
@@ -28,5 +29,5 @@ setup(
         "scipy>=1.10",
         "setuptools<81",  # tensorboard 2.14 imports pkg_resources
     ],
-    extras_require={"trainers": TRAINERS, "dev": TRAINERS + DEVELOP},
+    extras_require={"serving": SERVING, "trainers": TRAINERS, "dev": TRAINERS + DEVELOP},
 )

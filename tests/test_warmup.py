@@ -129,7 +129,7 @@ def _set(version, signature, name, values):
 )
 def test_a_request_of_a_wrong_kind_is_named(version, name, values, message):
     number = _set(version, "encode", name, values)
-    _refused(version, f"record {number}: encode {message}")
+    _refused(version, f"record {number}: encode .*{message}")
 
 
 def test_a_request_that_fails_is_named(version):

@@ -21,29 +21,35 @@ _PACKAGES = ("tf_radogaga", "tensorflow", "keras", "tensorflow-compression", "te
 
 
 def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
-    """The card as JSON: what the model itself tells, and the facts of the caller.
+    """The card as JSON: what the model itself tells, and the facts of the caller; numbers that are not finite are null.
 
     Raises:
         ValueError: facts of a name that the model's own have, or that JSON cannot hold.
     """
-    threshold = float(model.threshold)
     own = {
         "model": type(model).__name__,
         "prior": type(model.prior).__name__,
         "latent_units": model.latent_units,
         "informative_dimensions": model.informative_dimensions,
-        "threshold": None if math.isinf(threshold) else threshold,
+        "threshold": float(model.threshold),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
     }
     facts = dict(facts or {})
     if taken := sorted(own.keys() & facts.keys()):
         raise ValueError(f"card: {taken} are filled in from the model; choose other names.")
     try:
-        return json.dumps({**own, **facts}, indent=1, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"card: JSON cannot hold it ({error}); give text, finite numbers, and lists and dicts of them."
-        ) from error
+        return json.dumps(_plain({**own, **facts}), indent=1) + "\n"
+    except TypeError as error:
+        raise ValueError(f"card: JSON cannot hold it ({error}); give text, numbers, and lists and dicts.") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_card(directory: str | Path) -> dict[str, Any] | None:
