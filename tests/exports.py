@@ -5,47 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
-from conftest import encoded, fitted, scaled, small_model
+from conftest import clusters, encoded, fitted, scaled, small_model, table
 from tensorflow.core.framework import tensor_pb2
-from test_image_models import radogaga
+from test_image_models import radogaga, smooth_images
 
 KINDS = ("log-matrix", "log-table-features", "dagmm-matrix-features", "dagmm-table", "vae-matrix", "images")
 
 
-def clusters(n=300):
-    """(n, 4) float32: two clusters on different scales."""
-    rng = np.random.default_rng(3)
-    centres = rng.choice([[0, 0, 5, 1], [10, 3, 0, 2]], n)
-    return np.float32(centres + rng.normal(size=(n, 4)) * [1.0, 0.3, 2.0, 0.1])
-
-
-def table(n=300):
-    """n rows with numeric, textual and categorical-by-number columns."""
-    rng = np.random.default_rng(4)
-    return pd.DataFrame(
-        {
-            "blood pressure": rng.normal(120, 10, n),
-            "kind": rng.choice(["a", "b", "c"], n),
-            "code": rng.integers(0, 3, n),
-        }
-    )
-
-
-def pixels(n=40):
-    """Smooth images of another size than the model's."""
-    rng = np.random.default_rng(0)
-    return tf.cast(255 * tf.image.resize(rng.uniform(size=(n, 3, 3, 3)), (24, 27)), tf.uint8).numpy()
+def rows32(n=300):
+    """`clusters` as signatures take them."""
+    return clusters(n).astype(np.float32)
 
 
 def model_and_rows(kind):
     """One of `KINDS`, fitted, with a tenth of its rows above the threshold."""
     tf.keras.utils.set_random_seed(7)
     if kind == "images":
-        rows, model = pixels(), radogaga()
+        rows, model = smooth_images(40), radogaga()
     else:
-        rows = table() if "table" in kind else clusters()
+        rows = table() if "table" in kind else rows32()
         options = {} if "vae" in kind else {"reconstruction_features": kind.endswith("features")}
         preprocess = encoded(rows) if "table" in kind else scaled(rows)
         model = small_model(kind.partition("-")[0], preprocess, **options)

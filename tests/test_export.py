@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from conftest import fitted, scaled, small_model
-from exports import clusters
+from exports import rows32
 
 import tf_radogaga
 from tf_radogaga import serving
@@ -26,7 +26,7 @@ from tf_radogaga.serving import export
 @pytest.fixture(scope="module")
 def model():
     tf.keras.utils.set_random_seed(7)
-    rows = clusters()
+    rows = rows32()
     model = fitted(small_model(preprocess=scaled(rows)), rows, epochs=1)
     model.set_threshold(model.energy(rows).numpy(), 0.1)
     return model
@@ -74,7 +74,7 @@ def test_a_failed_export_leaves_nothing_behind(model, tmp_path, monkeypatch):
 
 def test_a_model_that_was_not_fitted_is_not_exported(tmp_path):
     with pytest.raises(RuntimeError, match="call fit or adapt_prior first"):
-        tf_radogaga.export_saved_model(small_model(preprocess=scaled(clusters())), tmp_path)
+        tf_radogaga.export_saved_model(small_model(preprocess=scaled(rows32())), tmp_path)
 
 
 def test_everything_is_on_the_disk_before_it_is_published(model, tmp_path, monkeypatch):
@@ -152,7 +152,7 @@ def _assert_every_version_loads(base_dir, rows, energy):
 
 
 def _kill_at_random_moments(model, base_dir, run_export, kills):
-    rows = clusters(20)
+    rows = rows32(20)
     energy = model.energy(rows).numpy()
     code, seconds = run_export(base_dir)
     assert code == 0 and _names(base_dir) == ["1"]
@@ -182,7 +182,7 @@ def test_a_kill_between_two_steps_shows_all_or_nothing(model, tmp_path, run_expo
     assert code == -signal.SIGKILL
     assert len(list(tmp_path.glob(".export-*"))) == 1  # so that it died where it should
     assert sorted(path.name for path in tmp_path.glob("[0-9]*")) == visible
-    rows = clusters(20)
+    rows = rows32(20)
     _assert_every_version_loads(tmp_path, rows, model.energy(rows).numpy())
     tf_radogaga.export_saved_model(model, tmp_path)
     assert _names(tmp_path) == [*visible, str(len(visible) + 1)]
@@ -258,7 +258,7 @@ def test_a_full_disk_is_named_and_leaves_earlier_versions_alone(model, tmp_path)
 
 
 def test_the_card_tells_what_the_model_and_the_caller_know(model, tmp_path):
-    rows = clusters()
+    rows = rows32()
     data = {"name": "clusters", "sha256": serving.data_hash(rows)}
     facts = {"data": data, "metrics": {"auroc": np.float32(0.5), "f1": [np.nan]}}
     version = tf_radogaga.export_saved_model(model, tmp_path, card=facts)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import encoded, fitted, scaled, small_model
-from exports import clusters, model_and_rows, table
+from conftest import encoded, fitted, scaled, small_model, table
+from exports import model_and_rows, rows32
 from linear_models import dead_axis, dead_rows, isometric_kernel, linear_model, rows_along
 
 import tf_radogaga
@@ -54,7 +54,7 @@ def _assert_bad_row(found, good, bad):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_bad_row_in_a_thousand_is_marked_and_changes_no_other(matrix, bad):
-    rows = clusters(1000)
+    rows = rows32(1000)
     good = matrix("serving_default", features=tf.constant(rows))
     assert good["valid"].all() and np.isfinite(good["log_density"]).all()
     rows[617, 2] = bad
@@ -108,7 +108,7 @@ def test_examples_that_lack_a_feature_are_marked_and_change_no_other(named):
 
 
 def test_examples_of_a_matrix_hold_it_whole(matrix):
-    rows = clusters(9)
+    rows = rows32(9)
     serialized = examples({"features": tf.constant(rows)})
     good = matrix("serving_examples", examples=tf.constant(serialized))
     for name, values in matrix("serving_default", features=tf.constant(rows)).items():
@@ -128,7 +128,7 @@ def test_bytes_that_are_no_example_fail_their_batch_with_a_message(matrix):
 @pytest.mark.parametrize("kind", ["matrix", "named", "images"])
 def test_any_batch_size_gives_the_same_scores(kind, request):
     served = request.getfixturevalue(kind)
-    rows = {"matrix": clusters, "named": table, "images": lambda n: served.rows[np.arange(n) % 40]}[kind](1024)
+    rows = {"matrix": rows32, "named": table, "images": lambda n: served.rows[np.arange(n) % 40]}[kind](1024)
     inputs = served.model.preprocess.to_inputs(served.model.preprocess.check(rows))
 
     def score(begin, end):
@@ -251,7 +251,7 @@ def test_an_op_compiled_by_xla_is_named(tmp_path):
 
 
 def test_a_model_whose_own_function_is_compiled_is_refused(tmp_path):
-    rows = clusters(50)
+    rows = rows32(50)
     distortion = tf.function(lambda x, y: tf.reduce_sum(tf.square(x - y), axis=-1), jit_compile=True)
     model = fitted(small_model("vae", scaled(rows), distortion=distortion), rows, epochs=1)
     with pytest.raises(ValueError, match="without jit_compile=True"):

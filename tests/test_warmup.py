@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from exports import clusters, model_and_rows
+from exports import model_and_rows, rows32
 
 import tf_radogaga
 from tf_radogaga import serving
@@ -25,7 +25,7 @@ def model():
 @pytest.fixture(scope="module")
 def base_dir(model, tmp_path_factory):
     base_dir = tmp_path_factory.mktemp("served") / "clusters"
-    tf_radogaga.export_saved_model(model, base_dir, card={"data": "clusters"}, warmup_rows=clusters()[:40])
+    tf_radogaga.export_saved_model(model, base_dir, card={"data": "clusters"}, warmup_rows=rows32()[:40])
     return base_dir
 
 
@@ -52,9 +52,9 @@ def test_requests_are_those_of_a_client_with_the_models_answers(model, base_dir)
     assert set(logs) == set(loaded.signatures)
     request = logs["serving_default"].request
     assert request.model_spec.name == "clusters"
-    np.testing.assert_array_equal(tf.make_ndarray(request.inputs["features"]), clusters()[:40])
+    np.testing.assert_array_equal(tf.make_ndarray(request.inputs["features"]), rows32()[:40])
     answers = logs["serving_default"].response.outputs
-    np.testing.assert_allclose(tf.make_ndarray(answers["energy"]), model.energy(clusters()[:40]), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(tf.make_ndarray(answers["energy"]), model.energy(rows32()[:40]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["images", "log-table-features", "vae-matrix"])
@@ -161,12 +161,12 @@ def test_a_request_that_fails_is_never_published(model, tmp_path, monkeypatch):
     record = warmup.record
     monkeypatch.setattr(warmup, "record", tampered)
     with pytest.raises(ValueError, match=r"serving_default takes .*; a server refuses the version"):
-        tf_radogaga.export_saved_model(model, tmp_path, warmup_rows=clusters()[:3])
+        tf_radogaga.export_saved_model(model, tmp_path, warmup_rows=rows32()[:3])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_rows_are_refused_before_anything_is_written(model, tmp_path):
-    rows = clusters()[:3]
+    rows = rows32()[:3]
     rows[1, 2] = np.nan
     with pytest.raises(ValueError, match="column '2', row 1: nan"):
         tf_radogaga.export_saved_model(model, tmp_path / "served", warmup_rows=rows)
@@ -176,7 +176,7 @@ def test_bad_rows_are_refused_before_anything_is_written(model, tmp_path):
 def test_without_the_api_warm_up_says_what_to_install(model, version, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
     with pytest.raises(ImportError, match=r"pip install 'tf_radogaga\[serving\]'"):
-        tf_radogaga.export_saved_model(model, tmp_path / "served", warmup_rows=clusters()[:3])
+        tf_radogaga.export_saved_model(model, tmp_path / "served", warmup_rows=rows32()[:3])
     assert not (tmp_path / "served").exists()
     _refused(version, "tensorflow-serving-api: not installed")
     tf_radogaga.export_saved_model(model, tmp_path / "served")  # needs none
