@@ -40,7 +40,5 @@ def write_tensors(folder: Path, tensors):
 
 
 def read_tensors(folder: Path):
-    found = {
-        path.name: tf.make_ndarray(tensor_pb2.TensorProto.FromString(path.read_bytes())) for path in folder.iterdir()
-    }
-    return found
+    protos = {path.name: tensor_pb2.TensorProto.FromString(path.read_bytes()) for path in folder.iterdir()}
+    return {name: tf.make_ndarray(proto) for name, proto in protos.items()}

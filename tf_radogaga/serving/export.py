@@ -67,8 +67,9 @@ def export_saved_model(
         version: integer; default: one more than the newest there.
         card: what `assets/card.json` shall tell beside what the model knows of itself, such as `data` (with
             `serving.data_hash` of the training rows), `preset` and `metrics`.
-        warmup_rows: a few raw training rows. They become warm-up requests of every signature, which a server makes
-            before it serves the version, and which are made here before it is published; `check` makes them again.
+        warmup_rows: a few raw training rows, which are copied into the export. They become warm-up requests of every
+            signature, which a server makes before it serves the version, and which are made here before it is
+            published; `check` makes them again. No more than the server's greatest batch.
 
     Returns:
         The version's folder.
