@@ -40,10 +40,15 @@ class NoisyDeepFactorized(tfc.NoisyDeepFactorized):
     def _upper_tail(self, tail_mass):
         return self._quantile(1 - tail_mass / 2)
 
+    def uniforms(self, n: int, seed: tf.Tensor | None) -> tf.Tensor:
+        """What `drawn_by` takes for n draws, (2, n, *batch_shape)."""
+        return tf.random.stateless_uniform((2, n, *self.batch_shape), tfp.random.sanitize_seed(seed), 1e-6, 1 - 1e-6)
+
     def _sample_n(self, n, seed=None):
-        uniform, noise = tf.split(
-            tf.random.stateless_uniform((2 * n, *self.batch_shape), tfp.random.sanitize_seed(seed), 1e-6, 1 - 1e-6), 2
-        )
+        return self.drawn_by(*tf.unstack(self.uniforms(n, seed)))
+
+    def drawn_by(self, uniform: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Draws (n, *batch_shape) by uniform numbers of the same shape."""
         low, high = settled(lambda: [self._quantile(p) for p in (0.9e-6, 1 - 0.9e-6)])
         low, high = tf.broadcast_to(low, tf.shape(uniform)), tf.broadcast_to(high, tf.shape(uniform))
         return self._solve(tf.math.log(uniform) - tf.math.log1p(-uniform), low, high) + noise - 0.5

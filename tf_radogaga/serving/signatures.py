@@ -49,11 +49,7 @@ def signatures(model: Autoencoder) -> dict[str, tuple[Callable, dict[str, tf.Ten
         return {"reconstruction": blank(valid, model._decode(model._encode(x)))}
 
     def sample(inputs):
-        def draw(seed):
-            return tf.cast(model.prior.distribution.sample(seed=tf.stack([seed, 0])), tf.float32)
-
-        latent = tf.TensorSpec((model.latent_units,), tf.float32)
-        return {"sample": model._decode(tf.map_fn(draw, inputs["seed"], fn_output_signature=latent))}
+        return {"sample": model._decode(model.prior.sample_each(inputs["seed"]))}
 
     found = {f.__name__: (f, inputs_of_rows) for f in (serving_default, encode, reconstruct)}
     found["decode"] = decode, {"latent": tf.TensorSpec((None, model.latent_units), tf.float32, "latent")}
