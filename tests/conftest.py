@@ -41,26 +41,34 @@ def shared_data():
     return SHARED_DATA
 
 
+def clusters(n=300):
+    """(n, 4) float64: two clusters on different scales."""
+    rng = np.random.default_rng(3)
+    centres = rng.choice([[0, 0, 5, 1], [10, 3, 0, 2]], n)
+    return centres + rng.normal(size=(n, 4)) * [1.0, 0.3, 2.0, 0.1]
+
+
+def table(n=300):
+    """n rows with numeric, textual and categorical-by-number columns."""
+    rng = np.random.default_rng(4)
+    return pd.DataFrame(
+        {
+            "blood pressure": rng.normal(120, 10, n),
+            "kind": rng.choice(["a", "b", "c"], n),
+            "code": rng.integers(0, 3, n),
+            "dose": rng.integers(1, 9, n),
+        }
+    )
+
+
 @pytest.fixture
 def rows():
-    """(300, 4) float64: two clusters on different scales."""
-    rng = np.random.default_rng(3)
-    centres = rng.choice([[0, 0, 5, 1], [10, 3, 0, 2]], 300)
-    return centres + rng.normal(size=(300, 4)) * [1.0, 0.3, 2.0, 0.1]
+    return clusters()
 
 
 @pytest.fixture
 def frame():
-    """300 rows with numeric, textual and categorical-by-number columns."""
-    rng = np.random.default_rng(4)
-    return pd.DataFrame(
-        {
-            "blood pressure": rng.normal(120, 10, 300),
-            "kind": rng.choice(["a", "b", "c"], 300),
-            "code": rng.integers(0, 3, 300),
-            "dose": rng.integers(1, 9, 300),
-        }
-    )
+    return table()
 
 
 def scaled(rows):

@@ -21,11 +21,15 @@ from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder
 SHAPE = (16, 18, 3)
 
 
+def smooth_images(n):
+    """Of another size than the model's."""
+    rng = np.random.default_rng(0)
+    return tf.cast(255 * tf.image.resize(rng.uniform(size=(n, 3, 3, 3)), (24, 27)), tf.uint8).numpy()
+
+
 @pytest.fixture(scope="module")
 def images():
-    """80 smooth images of another size than the model's."""
-    rng = np.random.default_rng(0)
-    return tf.cast(255 * tf.image.resize(rng.uniform(size=(80, 3, 3, 3)), (24, 27)), tf.uint8).numpy()
+    return smooth_images(80)
 
 
 def radogaga(shape=SHAPE, prior=None, **options):

@@ -137,6 +137,8 @@ def test_log_density_is_scikit_learns_and_tensorflow_probabilitys():
     energy = prior.rate(tf.constant(z))
     np.testing.assert_allclose(energy, -_scikit(prior.stored).score_samples(z), rtol=1e-5)
     np.testing.assert_allclose(energy, -prior.distribution.log_prob(z), rtol=1e-5)
+    exact = Mixture(*(tf.identity(v) for v in prior.stored)).energy(tf.constant(z))
+    np.testing.assert_allclose(exact, -prior.distribution.log_prob(z), rtol=1e-11)  # by a triangular solve
 
 
 def test_em_repairs_a_network_that_merges_clusters():

@@ -92,3 +92,12 @@ def test_a_model_whose_prior_has_no_range_coder_says_so(rows):
     model = _small(rows)
     with pytest.raises(NotImplementedError, match="MixturePrior has no range coder; train with a FactorizedPrior"):
         model.compress(rows)
+
+
+@pytest.mark.parametrize("prior", ["normal", "gaussian", "mixture", "factorized"])
+def test_a_sample_of_each_seed_is_the_one_sample_of_that_seed(prior):
+    kernel = isometric_kernel(3, 4)
+    prior = linear_model(kernel, PRIORS[prior](3), rows_along(kernel)).prior
+    seeds = [4, 0, 4, -1]
+    expected = [prior.distribution.sample(1, seed=tf.constant([seed, 0]))[0] for seed in seeds]
+    np.testing.assert_allclose(prior.sample_each(tf.constant(seeds)), tf.stack(expected), rtol=1e-6, atol=1e-6)

@@ -1,124 +1,270 @@
-import json
-import subprocess
-import sys
+"""What an export answers: bad rows among good ones, batches of any size, its signatures and its ops."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import encoded, fitted, scaled, small_model
+from conftest import encoded, fitted, scaled, small_model, table
+from exports import model_and_rows, rows32
+from linear_models import dead_axis, dead_rows, isometric_kernel, linear_model, rows_along
 
 import tf_radogaga
-from tf_radogaga import serving
-
-SCORE_WITH_TENSORFLOW_ALONE = """
-import json, sys, numpy as np, tensorflow as tf
-loaded = tf.saved_model.load(sys.argv[1])
-feed = {name: tf.constant(values) for name, values in json.load(open(sys.argv[2])).items()}
-outputs = {name: f(**feed) for name, f in loaded.signatures.items() if name != "decode"}
-outputs["decode"] = loaded.signatures["decode"](latent=outputs["encode"]["latent"])
-np.savez(sys.argv[3], **{f"{s}.{n}": v.numpy() for s, values in outputs.items() for n, v in values.items()})
-assert not [m for m in sys.modules if m.startswith(("tf_radogaga", "tensorflow_compression", "tensorflow_probability"))]
-"""
+from tf_radogaga import FactorizedPrior, MixturePrior, serving
+from tf_radogaga.serving.signatures import examples
 
 
-def _feed(model, data):
-    checked = model.preprocess.check(data)
-    if not isinstance(checked, dict):
-        return {"features": checked}
-    return {model.preprocess.serving_names[column]: values for column, values in checked.items()}
+class Served:
+    """A model, its rows, and its export, which the signatures need to stay alive."""
+
+    def __init__(self, model, rows, base_dir):
+        self.model, self.rows = model, rows
+        self.version = tf_radogaga.export_saved_model(model, base_dir)
+        self.loaded = tf.saved_model.load(str(self.version))
+
+    def __call__(self, signature, **inputs):
+        return {name: value.numpy() for name, value in self.loaded.signatures[signature](**inputs).items()}
 
 
-@pytest.mark.parametrize(
-    ("kind", "table", "features"),
-    [("log", "rows", False), ("log", "frame", True), ("dagmm", "rows", True), ("dagmm", "frame", False)],
-)
-def test_a_process_with_tensorflow_alone_scores_the_same(kind, table, features, request, tmp_path):
-    data = request.getfixturevalue(table)
-    preprocess = scaled(data) if table == "rows" else encoded(data)
-    model = fitted(small_model(kind, preprocess, reconstruction_features=features), data, epochs=1)
-    model.set_threshold(model.energy(data).numpy(), 0.1)
-    version = tf_radogaga.export_saved_model(model, tmp_path / "served")
-    feed = {name: values.numpy().tolist() for name, values in _feed(model, data).items()}
-    feed = {n: [v.decode() if isinstance(v, bytes) else v for v in values] for n, values in feed.items()}
-    (tmp_path / "feed.json").write_text(json.dumps(feed))
-    paths = [str(version), str(tmp_path / "feed.json"), str(tmp_path / "out.npz")]
-    subprocess.run([sys.executable, "-c", SCORE_WITH_TENSORFLOW_ALONE, *paths], check=True, capture_output=True)
-    with np.load(tmp_path / "out.npz") as out:
-        energy = model.energy(data).numpy()
-        np.testing.assert_allclose(out["serving_default.energy"], energy, rtol=1e-5, atol=1e-5)
-        np.testing.assert_array_equal(out["serving_default.anomaly"], energy > model.threshold)
-        assert out["serving_default.anomaly"].sum() == 30 and out["serving_default.valid"].all()
-        np.testing.assert_allclose(out["encode.latent"], model.encode(data), rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(out["decode.reconstruction"], out["reconstruct.reconstruction"], atol=1e-4)
-        assert out["reconstruct.reconstruction"].shape == (300, preprocess.width)
-        assert ("serving_default.log_density" in out) == (kind == "log" and not features)
-        if "serving_default.log_density" in out:
-            np.testing.assert_allclose(
-                out["serving_default.log_density"], model.log_density(data), rtol=1e-5, atol=1e-4
-            )
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory):
+    """A density of a matrix."""
+    return Served(*model_and_rows("log-matrix"), tmp_path_factory.mktemp("matrix"))
 
 
-@pytest.fixture
-def model(rows):
-    model = fitted(small_model(preprocess=scaled(rows), reconstruction_features=True), rows, epochs=1)
-    model.set_threshold(model.energy(rows).numpy(), 0.1)
-    return model
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A model of named columns."""
+    return Served(*model_and_rows("log-table-features"), tmp_path_factory.mktemp("named"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return Served(*model_and_rows("images"), tmp_path_factory.mktemp("images"))
+
+
+def _assert_bad_row(found, good, bad):
+    """The bad row is marked, and the others are bit-equal to those without it."""
+    assert np.flatnonzero(~found["valid"]).tolist() == [bad]
+    assert np.isnan(found["energy"][bad]) and not found["anomaly"][bad]
+    for name, values in good.items():
+        np.testing.assert_array_equal(np.delete(found[name], bad, axis=0), np.delete(values, bad, axis=0))
+
+
+# Bad rows
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_bad_row_is_marked_and_its_neighbours_keep_their_scores(model, rows, bad, tmp_path):
-    loaded = tf.saved_model.load(str(tf_radogaga.export_saved_model(model, tmp_path)))
-    good = loaded.signatures["serving_default"](features=tf.constant(rows, tf.float32))
-    rows[[0, 17]] = bad
-    outputs = loaded.signatures["serving_default"](features=tf.constant(rows, tf.float32))
-    assert np.flatnonzero(~outputs["valid"].numpy()).tolist() == [0, 17]
-    assert np.isnan(outputs["energy"].numpy()[[0, 17]]).all() and not outputs["anomaly"].numpy()[[0, 17]].any()
-    for name in ("energy", "anomaly"):
-        np.testing.assert_array_equal(np.delete(outputs[name], [0, 17]), np.delete(good[name], [0, 17]))
+def test_a_bad_row_in_a_thousand_is_marked_and_changes_no_other(matrix, bad):
+    rows = rows32(1000)
+    good = matrix("serving_default", features=tf.constant(rows))
+    assert good["valid"].all() and np.isfinite(good["log_density"]).all()
+    rows[617, 2] = bad
+    _assert_bad_row(matrix("serving_default", features=tf.constant(rows)), good, 617)
     for signature in ("encode", "reconstruct"):
-        (value,) = loaded.signatures[signature](features=tf.constant(rows, tf.float32)).values()
-        assert np.flatnonzero(np.isnan(value).any(axis=1)).tolist() == [0, 17]
+        (value,) = matrix(signature, features=tf.constant(rows)).values()
+        assert np.flatnonzero(np.isnan(value).any(axis=1)).tolist() == [617]
 
 
-def test_any_batch_size_gives_the_same_scores(model, rows, tmp_path):
-    loaded = tf.saved_model.load(str(tf_radogaga.export_saved_model(model, tmp_path)))
-    score, x = loaded.signatures["serving_default"], tf.constant(rows, tf.float32)
-    single = np.concatenate([score(features=x[i : i + 1])["energy"] for i in range(20)])
-    np.testing.assert_allclose(single, score(features=x)["energy"][:20], rtol=1e-5, atol=1e-5)
+def test_a_bad_row_of_named_columns_is_marked_and_changes_no_other(named):
+    inputs = named.model.preprocess.to_inputs(named.model.preprocess.check(table(1000)))
+    good = named("serving_default", **inputs)
+    worse = inputs["blood_pressure"].numpy()
+    worse[0] = np.inf
+    _assert_bad_row(named("serving_default", **{**inputs, "blood_pressure": tf.constant(worse)}), good, 0)
 
 
-def test_versions_count_up_and_are_never_overwritten(model, tmp_path):
-    assert tf_radogaga.export_saved_model(model, tmp_path).name == "1"
-    assert tf_radogaga.export_saved_model(model, tmp_path, version=7).name == "7"
-    assert tf_radogaga.export_saved_model(model, tmp_path).name == "8"
-    with pytest.raises(FileExistsError, match="leave version out"):
-        tf_radogaga.export_saved_model(model, tmp_path, version=7)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "7", "8"]
+def test_a_string_that_is_no_image_is_marked_and_changes_no_other(images):
+    contents = [tf.io.encode_png(image).numpy() for image in images.rows] * 25
+    good = images("serving_bytes", image_bytes=tf.constant(contents))
+    contents[999] = b"no image"
+    _assert_bad_row(images("serving_bytes", image_bytes=tf.constant(contents)), good, 999)
 
 
-def test_the_graph_holds_core_ops_only(model, tmp_path):
-    ops = serving.check_ops(tf_radogaga.export_saved_model(model, tmp_path))
+# tf.train.Example
+
+
+def _without(serialized, name, *values):
+    example = tf.train.Example.FromString(serialized)
+    del example.features.feature[name]
+    if values:
+        example.features.feature[name].float_list.value.extend(values)
+    return example.SerializeToString()
+
+
+def test_examples_that_lack_a_feature_are_marked_and_change_no_other(named):
+    inputs = named.model.preprocess.to_inputs(named.model.preprocess.check(table(1000)))
+    serialized = examples(inputs)
+    good = named("serving_examples", examples=tf.constant(serialized))
+    for name, values in named("serving_default", **inputs).items():
+        np.testing.assert_array_equal(good[name], values)
+    for broken in (
+        _without(serialized[3], "blood_pressure"),
+        _without(serialized[3], "kind"),
+        _without(serialized[3], "blood_pressure", np.nan),
+        _without(serialized[3], "blood_pressure", 1.0, 2.0),
+        b"",
+    ):
+        found = named("serving_examples", examples=tf.constant([*serialized[:3], broken, *serialized[4:]]))
+        _assert_bad_row(found, good, 3)
+
+
+def test_examples_of_a_matrix_hold_it_whole(matrix):
+    rows = rows32(9)
+    serialized = examples({"features": tf.constant(rows)})
+    good = matrix("serving_examples", examples=tf.constant(serialized))
+    for name, values in matrix("serving_default", features=tf.constant(rows)).items():
+        np.testing.assert_array_equal(good[name], values)
+    serialized[4] = examples({"features": tf.constant(rows[:, :3])})[4]
+    _assert_bad_row(matrix("serving_examples", examples=tf.constant(serialized)), good, 4)
+
+
+def test_bytes_that_are_no_example_fail_their_batch_with_a_message(matrix):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Could not parse example input"):
+        matrix("serving_examples", examples=tf.constant([b"no example"]))
+
+
+# Batches
+
+
+@pytest.mark.parametrize("kind", ["matrix", "named", "images"])
+def test_any_batch_size_gives_the_same_scores(kind, request):
+    served = request.getfixturevalue(kind)
+    rows = {"matrix": rows32, "named": table, "images": lambda n: served.rows[np.arange(n) % 40]}[kind](1024)
+    inputs = served.model.preprocess.to_inputs(served.model.preprocess.check(rows))
+
+    def score(begin, end):
+        return served("serving_default", **{name: values[begin:end] for name, values in inputs.items()})
+
+    whole = score(0, 1024)
+    assert all(values.shape == (1024,) for values in whole.values())
+    assert all(values.shape == (0,) for values in score(0, 0).values())
+    for size in (1, 7):
+        parts = [score(begin, begin + size) for begin in range(0, 70, size)]
+        for name, values in whole.items():
+            np.testing.assert_allclose(np.concatenate([part[name] for part in parts]), values[:70], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "signature", "inputs"),
+    [
+        ("matrix", "encode", {"features": tf.zeros((0, 4))}),
+        ("matrix", "decode", {"latent": tf.zeros((0, 2))}),
+        ("matrix", "reconstruct", {"features": tf.zeros((0, 4))}),
+        ("matrix", "sample", {"seed": tf.zeros(0, tf.int32)}),
+        ("named", "serving_examples", {"examples": tf.zeros(0, tf.string)}),
+        ("images", "serving_bytes", {"image_bytes": tf.zeros(0, tf.string)}),
+        ("images", "serving_floats", {"images": tf.zeros((0, 9, 9, 3))}),
+        ("images", "reconstruct", {"images": tf.zeros((0, 9, 9, 3), tf.uint8)}),
+        ("images", "decode", {"latent": tf.zeros((0, 3))}),
+        ("images", "sample", {"seed": tf.zeros(0, tf.int32)}),
+    ],
+)
+def test_no_rows_give_no_rows(kind, signature, inputs, request):
+    for values in request.getfixturevalue(kind)(signature, **inputs).values():
+        assert len(values) == 0
+
+
+def test_a_sample_depends_on_its_own_seed_alone(matrix, images):
+    for served in (matrix, images):
+        many = served("sample", seed=tf.constant([5, 1, 5, 2]))["sample"]
+        np.testing.assert_array_equal(many[0], many[2])
+        np.testing.assert_allclose(many[1:2], served("sample", seed=tf.constant([1]))["sample"], rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(many[3], served.model.sample(1, seed=2)[0], rtol=1e-5, atol=1e-5)
+        assert (many[0] != many[1]).any()
+
+
+def test_where_nothing_can_be_sampled_there_is_no_signature_for_it(named):
+    assert named.model.reconstruction_features and "sample" not in named.loaded.signatures
+
+
+# Ops
+
+
+def test_the_graph_holds_core_ops_only(matrix):
+    ops = serving.check_ops(matrix.version)
     assert "MatMul" in ops and not ops & {"PyFunc", "EagerPyFunc"}
 
 
-def test_an_op_a_stock_server_lacks_is_named(tmp_path):
+def _solved():
+    """Models that need a solve or a factorization somewhere: a gauge that turns, a marginal mixture, both kept."""
+    kernel = isometric_kernel(3, 4)
+    turned = linear_model(kernel, FactorizedPrior(3), rows_along(kernel), gauge="learned")
+    rng = np.random.default_rng(0)
+    turned.gauge.turn.assign(rng.normal(0, 0.02, (3, 3)))
+    turned.gauge.lower.assign(rng.normal(0, 0.02, (3, 3)))
+    dead, inverse = dead_axis("both")
+    marginal = linear_model(dead, MixturePrior(3, 2, em_iterations=3), dead_rows(dead, inverse), inverse)
+    assert marginal.informative_dimensions == 2
+    return {"turned": (turned, rows_along(kernel)), "marginal": (marginal, dead_rows(dead, inverse))}
+
+
+@pytest.mark.parametrize("kind", ["mixture", "turned", "marginal"])
+def test_nothing_is_solved_at_a_request_and_the_scores_are_those_of_the_solve(kind, matrix, tmp_path):
+    served = matrix if kind == "mixture" else Served(*_solved()[kind], tmp_path)
+    ops = serving.check_ops(served.version)
+    solvers = {"MatrixTriangularSolve", "MatrixDiagPartV3", "Cholesky", "MatrixSolve", "MatrixInverse"}
+    assert not ops & solvers
+    model, rows = served.model, tf.constant(served.rows)
+    found = served("serving_default", features=rows)
+    latent = model.encode(served.rows)
+    log_prob = model.prior.distribution.log_prob(tf.cast(latent, model.prior.distribution.dtype))  # a triangular solve
+    np.testing.assert_allclose(found["energy"], -log_prob, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found["log_density"], model.log_density(served.rows), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(served("encode", features=rows)["latent"], latent, rtol=1e-5, atol=1e-5)
+    decoded = served("decode", latent=latent)["reconstruction"]
+    np.testing.assert_allclose(decoded, model.decode(latent), rtol=1e-5, atol=1e-5)
+
+
+def test_an_export_leaves_the_model_as_it_is(tmp_path):
+    """What an export holds as constants still follows the model that trains on."""
+    model, rows = _solved()["turned"]
+    before = model.energy(rows).numpy()
+    tf_radogaga.export_saved_model(model, tmp_path)
+    np.testing.assert_array_equal(model.energy(rows), before)
+    model.gauge.log_diagonal.assign_add([0.1, 0.1, 0.1])
+    expected = rows @ model.encoder.dense[0].kernel.numpy() @ model.gauge.matrix().numpy()
+    np.testing.assert_allclose(model.encode(rows), expected, atol=1e-5)
+    assert np.abs(model.energy(rows) - before).max() > 1e-3
+    later = Served(model, rows, tmp_path)
+    np.testing.assert_allclose(later("serving_default", features=tf.constant(rows))["energy"], model.energy(rows), 1e-5)
+
+
+def _save(function, directory):
     module = tf.Module()
-    module.f = tf.function(lambda x: tf.py_function(lambda y: y + 1, [x], tf.float32), [tf.TensorSpec([], tf.float32)])
-    tf.saved_model.save(module, str(tmp_path))
+    module.f = function
+    tf.saved_model.save(module, str(directory))
+
+
+def test_an_op_a_stock_server_lacks_is_named(tmp_path):
+    _save(tf.function(lambda x: tf.py_function(lambda y: y, [x], tf.float32), [tf.TensorSpec([])]), tmp_path)
     with pytest.raises(ValueError, match="EagerPyFunc"):
         serving.check_ops(tmp_path)
 
 
-def test_a_failed_export_leaves_nothing_behind(model, tmp_path, monkeypatch):
-    def refuse(directory):
-        raise ValueError("refused")
+def test_an_op_compiled_by_xla_is_named(tmp_path):
+    @tf.function(jit_compile=True)
+    def squared(x):
+        return x * x
 
-    monkeypatch.setattr(serving, "check_ops", refuse)
-    with pytest.raises(ValueError, match="refused"):
-        tf_radogaga.export_saved_model(model, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    _save(tf.function(lambda x: squared(x), [tf.TensorSpec([])]), tmp_path)
+    with pytest.raises(ValueError, match=r"ops \[.*squared.*\] are to be compiled by XLA"):
+        serving.check_ops(tmp_path)
 
 
-def test_a_model_that_was_not_fitted_is_not_exported(rows, tmp_path):
-    with pytest.raises(RuntimeError, match="call fit or adapt_prior first"):
-        tf_radogaga.export_saved_model(small_model(preprocess=scaled(rows)), tmp_path)
+def test_a_model_whose_own_function_is_compiled_is_refused(tmp_path):
+    rows = rows32(50)
+    distortion = tf.function(lambda x, y: tf.reduce_sum(tf.square(x - y), axis=-1), jit_compile=True)
+    model = fitted(small_model("vae", scaled(rows), distortion=distortion), rows, epochs=1)
+    with pytest.raises(ValueError, match="without jit_compile=True"):
+        tf_radogaga.export_saved_model(model, tmp_path / "served")
+    assert list((tmp_path / "served").iterdir()) == []
+
+
+def test_inputs_are_named_by_their_columns():
+    preprocess = encoded(table())
+    checked = preprocess.check(table())
+    inputs = preprocess.to_inputs(checked)
+    assert {name: (v.shape, v.dtype) for name, v in inputs.items()} == {
+        name: ((300,), spec.dtype) for name, spec in preprocess.input_signature().items()
+    }
+    for column, values in preprocess.from_inputs(inputs).items():
+        np.testing.assert_array_equal(values, checked[column])

@@ -15,7 +15,7 @@ import tables
 import train_tabular
 import train_toy
 
-from tf_radogaga import presets
+from tf_radogaga import presets, serving
 from tf_radogaga.datasets import tabular
 
 KEYS = {"dataset", "model", "seed", "precision", "recall", "f1", "auroc", "average_precision", "wall_seconds"}
@@ -42,6 +42,10 @@ def test_train_export_and_score_a_table_of_ones_own(own_csv, frame, tmp_path, mo
     for name in ("scores.png", "roc_pr.png", "model/config.json", "logs"):
         assert (out / name).exists(), name
     assert not (out / "backup").exists()
+    report = serving.check_export(served / "1")
+    assert "5 requests replayed" in report and "'name': 'own.csv'" in report
+    card = json.loads((served / "1" / "assets" / "card.json").read_text())
+    assert card["metrics"]["auroc"] == metrics["auroc"] and card["preset"]["steps"] > 0
 
     rows = frame[::-1].assign(unused=1)[["dose", "unused", "code", "kind", "blood pressure"]].astype(object)
     rows.iloc[4, 0] = "oops"
@@ -121,7 +125,8 @@ def test_unlabelled_matrix_with_early_stopping(rows, tmp_path, monkeypatch):
 def test_a_file_too_large_for_memory_is_streamed(own_csv, tmp_path):
     command = ["--dataset", str(own_csv), "--label-column", "fraud", "--categorical", "code", "--epochs", "5"]
     command += ["--batch-size", "32", "--stream-above", "0", "--out", str(tmp_path / "out")]
-    train_tabular.main(command)
+    train_tabular.main([*command, "--export", str(tmp_path / "served")])
+    assert "training_rows_sha256" in serving.check_export(tmp_path / "served" / "1")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert set(metrics) == KEYS and 0 <= metrics["auroc"] <= 1
     with pytest.raises(SystemExit, match="--patience: needs a table in memory"):

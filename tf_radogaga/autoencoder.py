@@ -16,6 +16,7 @@ from tf_radogaga.image_preprocessing import ImageScaling
 from tf_radogaga.pipelines import ScoredInGraphs
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.priors import Prior, as_prior
+from tf_radogaga.settled import settled
 from tf_radogaga.training import TrainedOnRows
 
 keras = tf.keras
@@ -124,6 +125,9 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """`_energy` compiled as it is served: eager kernels round otherwise, and narrow priors magnify that."""
         return tf.function(self._energy).get_concrete_function(self._x_spec)
 
+    def _scored(self, x: tf.Tensor) -> tf.Tensor:
+        return self._scoring_graph(x) if tf.executing_eagerly() else self._energy(x)
+
     @property
     def _x_spec(self) -> tf.TensorSpec:
         return tf.TensorSpec((None, *self.preprocess.event_shape), tf.float32)
@@ -206,7 +210,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     @property
     def informative_directions(self) -> tf.Tensor:
         """An orthonormal basis of the informative part of the latent space, (n, N); axes where all are informative."""
-        return self._directions[: self.informative_dimensions]
+        return settled(lambda: self._directions[: self.informative_dimensions])
 
     def _density_obstacle(self, volume: str) -> str | None:
         """Why there is no density by this volume."""
@@ -293,7 +297,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         """log P of the informative part of z."""
         if self.informative_dimensions == self.latent_units:
-            return -self._scoring_graph(x)
+            return -self._scored(x)
         return self.prior.log_prob_along(self._encode(x), self.informative_directions)
 
     @functools.cached_property

@@ -180,7 +180,7 @@ class BetaVAE(Autoencoder):
         """By the isometric volume; Eq. 21 and 57."""
         count = self.informative_dimensions
         constant = 0.5 * count * (1 - math.log(self.beta * math.pi * math.e))
-        return constant + self.distortion.log_volume(x, count) - self._scoring_graph(x)
+        return constant + self.distortion.log_volume(x, count) - self._scored(x)
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         return self.prior.log_prob_along(self._encode(x), self.informative_directions)

@@ -8,6 +8,8 @@ import tensorflow as tf
 import tensorflow_compression as tfc
 import tensorflow_probability as tfp
 
+from tf_radogaga.settled import settled
+
 
 class NoisyDeepFactorized(tfc.NoisyDeepFactorized):
     """`tfc.NoisyDeepFactorized` that can be drawn from, its cumulative inverted by bisection: the library's search
@@ -15,10 +17,13 @@ class NoisyDeepFactorized(tfc.NoisyDeepFactorized):
 
     def _solve(self, logit: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
         """y between low and high with c(y) = sigmoid(logit)."""
-        for _ in range(50):
+
+        def halved(low, high):
             middle = 0.5 * (low + high)
             below = self.base._logits_cumulative(middle) < logit
-            low, high = tf.where(below, middle, low), tf.where(below, high, middle)
+            return tf.where(below, middle, low), tf.where(below, high, middle)
+
+        low, high = tf.while_loop(lambda *_: True, halved, (low, high), maximum_iterations=50)
         return tf.stop_gradient(0.5 * (low + high))
 
     def _quantile(self, probability: float) -> tf.Tensor:
@@ -35,9 +40,15 @@ class NoisyDeepFactorized(tfc.NoisyDeepFactorized):
     def _upper_tail(self, tail_mass):
         return self._quantile(1 - tail_mass / 2)
 
+    def uniforms(self, n: int, seed: tf.Tensor | None) -> tf.Tensor:
+        """What `drawn_by` takes for n draws, (2, n, *batch_shape)."""
+        return tf.random.stateless_uniform((2, n, *self.batch_shape), tfp.random.sanitize_seed(seed), 1e-6, 1 - 1e-6)
+
     def _sample_n(self, n, seed=None):
-        uniform, noise = tf.split(
-            tf.random.stateless_uniform((2 * n, *self.batch_shape), tfp.random.sanitize_seed(seed), 1e-6, 1 - 1e-6), 2
-        )
-        low, high = (tf.broadcast_to(self._quantile(p), tf.shape(uniform)) for p in (0.9e-6, 1 - 0.9e-6))
+        return self.drawn_by(*tf.unstack(self.uniforms(n, seed)))
+
+    def drawn_by(self, uniform: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Draws (n, *batch_shape) by uniform numbers of the same shape."""
+        low, high = settled(lambda: [self._quantile(p) for p in (0.9e-6, 1 - 0.9e-6)])
+        low, high = tf.broadcast_to(low, tf.shape(uniform)), tf.broadcast_to(high, tf.shape(uniform))
         return self._solve(tf.math.log(uniform) - tf.math.log1p(-uniform), low, high) + noise - 0.5

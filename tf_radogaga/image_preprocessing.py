@@ -177,6 +177,9 @@ class ImageScaling(Preprocessing):
     def from_inputs(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return inputs["images"]
 
+    def to_inputs(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"images": tf.image.convert_image_dtype(rows, tf.uint8, saturate=True)}
+
     def valid(self, rows: tf.Tensor) -> tf.Tensor:
         if rows.dtype == tf.uint8:
             return tf.ones(tf.shape(rows)[:1], tf.bool)

@@ -15,6 +15,7 @@ from sklearn.mixture import GaussianMixture
 
 from tf_radogaga import randomness
 from tf_radogaga.priors import Prior, require
+from tf_radogaga.settled import settled
 
 keras = tf.keras
 tfd = tfp.distributions
@@ -35,7 +36,8 @@ class Mixture(NamedTuple):
         whitening = tf.reshape(tf.transpose(self.inverse_cholesky, (2, 0, 1)), (units, components * units))
         offset = tf.linalg.matvec(self.inverse_cholesky, self.mean)
         whitened = tf.reshape(z @ whitening, (tf.shape(z)[0], components, units)) - offset
-        log_scale = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(self.inverse_cholesky)), axis=-1)
+        diagonal = tf.reduce_sum(self.inverse_cholesky * np.eye(units), axis=-1)  # OpenVINO lacks the op of diag_part
+        log_scale = tf.reduce_sum(tf.math.log(diagonal), axis=-1)
         log_norm = self.log_weights + log_scale - 0.5 * units * math.log(2 * math.pi)
         return log_norm - 0.5 * tf.reduce_sum(tf.square(whitened), axis=-1)
 
@@ -182,18 +184,20 @@ class MixturePrior(Prior):
         return tf.cast(mixture.energy(tf.cast(z, tf.float64)), tf.float32)
 
     def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-        marginal = Mixture(*(tf.identity(v) for v in self.stored)).along(directions)
+        marginal = settled(lambda: Mixture(*(tf.identity(v) for v in self.stored)).along(directions))
         z = tf.linalg.matmul(tf.cast(z, tf.float64), tf.cast(directions, tf.float64), transpose_b=True)
         return -tf.cast(marginal.energy(z), tf.float32)
 
     @property
     def distribution(self) -> tfd.Distribution:
         """The stored mixture, float64."""
-        return tfd.MixtureSameFamily(
-            tfd.Categorical(logits=tf.identity(self.stored.log_weights)),
-            tfd.MultivariateNormalTriL(
-                tf.identity(self.stored.mean), scale_tril=tf.linalg.cholesky(self.stored.covariance)
-            ),
+        return settled(
+            lambda: tfd.MixtureSameFamily(
+                tfd.Categorical(logits=tf.identity(self.stored.log_weights)),
+                tfd.MultivariateNormalTriL(
+                    tf.identity(self.stored.mean), scale_tril=tf.linalg.cholesky(self.stored.covariance)
+                ),
+            )
         )
 
     def adapt(self, latents: Iterable[tf.Tensor], refine: bool = True) -> None:

@@ -190,9 +190,12 @@ class ConvolutionalEncoder(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         x = _checked_images(x, self.image_shape)
+        rows = tf.shape(x)[0]
+        if not x.shape[0]:  # oneDNN's convolution of no rows has a wrong shape, so it gets one
+            x = tf.pad(x, [[0, tf.cast(rows == 0, tf.int32)], *3 * [[0, 0]]])
         for convolution, normalization in zip(self.convolutions, self.normalizations):
             x = normalization(convolution(x))
-        return self.dense(tf.reshape(x, (-1, self.dense.input_units)))
+        return self.dense(tf.reshape(x, (-1, self.dense.input_units)))[:rows]
 
     def get_config(self) -> dict:
         return {

@@ -94,6 +94,10 @@ class Preprocessing(keras.layers.Layer):
         """The named inputs of `input_signature` as one argument for `call`."""
         raise NotImplementedError
 
+    def to_inputs(self, rows: Any) -> dict[str, tf.Tensor]:
+        """Checked rows as the named inputs of `input_signature`; undoes `from_inputs`."""
+        raise NotImplementedError
+
     def valid(self, rows: Any) -> tf.Tensor:
         """(B,) bool: every feature of the row is finite."""
         raise NotImplementedError
@@ -139,6 +143,9 @@ class PassThrough(Preprocessing):
 
     def from_inputs(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return inputs["features"]
+
+    def to_inputs(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"features": rows}
 
     def valid(self, rows: tf.Tensor) -> tf.Tensor:
         return tf.reduce_all(tf.math.is_finite(rows), axis=1)
@@ -315,6 +322,9 @@ class TableEncoding(Preprocessing):
 
     def from_inputs(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {column: inputs[name] for column, name in self.serving_names.items()}
+
+    def to_inputs(self, rows: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {name: rows[column] for column, name in self.serving_names.items()}
 
     def valid(self, rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
         finite = [tf.math.is_finite(rows[c]) for c in self.numeric]

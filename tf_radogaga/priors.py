@@ -71,6 +71,14 @@ class Prior(keras.layers.Layer):
             " dimensions; train with fewer latent units, so that all are informative."
         )
 
+    def sample_each(self, seeds: tf.Tensor) -> tf.Tensor:
+        """A latent for each seed (B,), (B, N) float32, which depends on that seed alone."""
+
+        def draw(seed):
+            return tf.cast(self.distribution.sample(seed=tf.stack([seed, 0])), tf.float32)
+
+        return tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec(self.distribution.event_shape))
+
     def compress(self, z: tf.Tensor) -> bytes:
         """One string for the rounded latents (B, N)."""
         raise NotImplementedError(f"{type(self).__name__} has no range coder; train with a FactorizedPrior.")
@@ -129,6 +137,12 @@ class FactorizedPrior(Prior):
         """As `Prior.log_prob_along`, for directions that are axes; any others have no closed form."""
         log_prob = self.noisy.log_prob(tf.cast(z, tf.float32))
         return tf.linalg.matvec(log_prob, tf.reduce_sum(tf.square(directions), axis=0))
+
+    def sample_each(self, seeds: tf.Tensor) -> tf.Tensor:
+        """As `Prior.sample_each`, the cumulatives of all inverted at once."""
+        spec = tf.TensorSpec((2, 1, self.latent_units))
+        uniforms = tf.map_fn(lambda seed: self.noisy.uniforms(1, tf.stack([seed, 0])), seeds, fn_output_signature=spec)
+        return self.noisy.drawn_by(uniforms[:, 0, 0], uniforms[:, 1, 0])
 
     def _coder(self) -> tfc.ContinuousBatchedEntropyModel:
         width = float(tf.reduce_max(self.noisy._upper_tail(2**-8) - self.noisy._lower_tail(2**-8)))

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.settled import settled
 
 keras = tf.keras
 
@@ -50,13 +51,17 @@ class LatentGauge(keras.layers.Layer):
         """A, (N, N)."""
         return self._triangle() @ self._rotation() if self.rotate else self._triangle()
 
+    def inverse_matrix(self) -> tf.Tensor:
+        """A^-1, (N, N)."""
+        inverse = tf.linalg.triangular_solve(self._triangle(), tf.eye(self.units))
+        return tf.linalg.matmul(self._rotation(), inverse, transpose_a=True) if self.rotate else inverse
+
     def call(self, y: tf.Tensor) -> tf.Tensor:
-        return y @ self.matrix()
+        return y @ settled(self.matrix)
 
     def inverse(self, z: tf.Tensor) -> tf.Tensor:
         """y = z A^-1. L is inverted against the identity: transposing the batch would break fused CPU kernels."""
-        inverse = tf.linalg.triangular_solve(self._triangle(), tf.eye(self.units))
-        return z @ (tf.linalg.matmul(self._rotation(), inverse, transpose_a=True) if self.rotate else inverse)
+        return z @ settled(self.inverse_matrix)
 
     def get_config(self) -> dict:
         return {"units": self.units, "scale": self.scale, "rotate": self.rotate, "speed": self.speed}

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
+from tf_radogaga import serving
+from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.datasets.streaming import StreamedTable
+from tf_radogaga.presets import Preset
+
 keras = tf.keras
+
+WARMUP_ROWS = 8
+"""In the warm-up requests of an export."""
 
 
 def positive(kind: type) -> Callable[[str], float]:
@@ -65,6 +75,24 @@ def callbacks(out: Path) -> tuple[keras.callbacks.Callback, ...]:
 def verbosity() -> int:
     """A progress bar for a terminal, a line an epoch for a file."""
     return 1 if sys.stdout.isatty() else 2
+
+
+def export(args: argparse.Namespace, preset: Preset, train: Any, model: Autoencoder, metrics: dict) -> None:
+    """A SavedModel version in --export, with a card, and with warm-up requests of training rows."""
+    if isinstance(train, StreamedTable):
+        blocks = (rows for rows, *_ in train.halves() if len(rows))
+        some = next(blocks)
+        sha256 = serving.data_hash([serving.data_hash(rows) for rows in (some, *blocks)])
+    else:
+        some, sha256 = train, serving.data_hash(train)
+    card = {
+        "data": {"name": Path(args.dataset).name, "training_rows_sha256": sha256},
+        "preset": dataclasses.asdict(preset),
+        "seed": args.seed,
+        "metrics": metrics,
+    }
+    version = serving.export_saved_model(model, args.export, card=card, warmup_rows=some[:WARMUP_ROWS])
+    print(f"SavedModel: {version}")
 
 
 def finish(out: Path, metrics: dict) -> None:

@@ -1,0 +1,142 @@
+"""Exports score the same where nothing is known of the package: TensorFlow alone, and the C++ loader of servers."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from exports import KINDS, model_and_rows, read_tensors, write_tensors
+
+import tf_radogaga
+from tf_radogaga.serving.signatures import requests
+
+TENSORFLOW_ALONE = """
+import sys, tensorflow as tf
+from pathlib import Path
+from tensorflow.core.framework import tensor_pb2
+for version, inputs, outputs in zip(*3 * [iter(sys.argv[1:])]):
+    loaded = tf.saved_model.load(version)
+    for folder in Path(inputs).iterdir():
+        protos = {path.name: tensor_pb2.TensorProto.FromString(path.read_bytes()) for path in folder.iterdir()}
+        found = loaded.signatures[folder.name](**{k: tf.constant(tf.make_ndarray(v)) for k, v in protos.items()})
+        (Path(outputs) / folder.name).mkdir(parents=True)
+        for name, value in found.items():
+            (Path(outputs) / folder.name / name).write_bytes(tf.make_tensor_proto(value).SerializeToString())
+assert not [m for m in sys.modules if m.startswith(("tf_radogaga", "tensorflow_compression", "tensorflow_probability"))]
+"""
+SHIPPED = Path(__file__).parents[1] / "saved_models"
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    """By kind: model, its rows, a folder with `served/1`, requests in `inputs` and answers in `python`."""
+    exports = {}
+    for kind in KINDS:
+        model, rows = model_and_rows(kind)
+        folder = tmp_path_factory.mktemp(kind)
+        tf_radogaga.export_saved_model(model, folder / "served")
+        loaded = tf.saved_model.load(str(folder / "served" / "1"))
+        made = requests(model, rows)
+        assert set(made) == set(loaded.signatures)
+        for signature, inputs in made.items():
+            write_tensors(folder / "inputs" / signature, inputs)
+            write_tensors(folder / "python" / signature, loaded.signatures[signature](**inputs))
+        exports[kind] = model, rows, folder
+    return exports
+
+
+def _assert_same_answers(folder, there, tolerance):
+    signatures = sorted(path.name for path in (folder / "inputs").iterdir())
+    assert sorted(path.name for path in (folder / there).iterdir()) == signatures
+    for signature in signatures:
+        found, expected = (read_tensors(folder / where / signature) for where in (there, "python"))
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, rtol=tolerance, err_msg=f"{signature} {name}")
+
+
+@pytest.fixture(scope="module")
+def scored_by_tensorflow_alone(exports):
+    paths = [f / name for _, _, f in exports.values() for name in ("served/1", "inputs", "alone")]
+    command = [sys.executable, "-c", TENSORFLOW_ALONE, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_with_tensorflow_alone_gives_the_same(kind, exports, scored_by_tensorflow_alone):
+    _assert_same_answers(exports[kind][2], "alone", 1e-6)
+
+
+@pytest.fixture(scope="session")
+def score_program(tmp_path_factory):
+    if not shutil.which("g++"):
+        pytest.skip("g++ is not installed")
+    program, library = tmp_path_factory.mktemp("cpp") / "score", tf.sysconfig.get_lib()
+    # every library is kept, because sessions register themselves in one of which the program names nothing
+    link = ["-Wl,--no-as-needed", *tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2", f"-Wl,-rpath,{library}"]
+    source = str(Path(__file__).parent / "cpp" / "score.cc")
+    done = subprocess.run(
+        ["g++", source, "-o", str(program), *tf.sysconfig.get_compile_flags(), *link], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def _score_by_cpp(program, version, folder):
+    done = subprocess.run(
+        [str(program), str(version), str(folder / "inputs"), str(folder / "cpp")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loader_of_servers_gives_the_same(kind, exports, score_program):
+    folder = exports[kind][2]
+    _score_by_cpp(score_program, folder / "served" / "1", folder)
+    _assert_same_answers(folder, "cpp", 1e-6)
+
+
+def test_the_loader_of_servers_names_what_fails(exports, score_program, tmp_path):
+    version = exports["log-matrix"][2] / "served" / "1"
+    write_tensors(tmp_path / "inputs" / "serving_default", {"features": np.zeros((3, 5), np.float32)})
+    with pytest.raises(AssertionError, match=r"Matrix size-incompatible|Incompatible shapes"):
+        _score_by_cpp(score_program, version, tmp_path)
+
+
+def test_the_loader_of_servers_scores_the_model_that_ships(score_program, tmp_path):
+    version = SHIPPED / "mnist" / "1"
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
+    write_tensors(tmp_path / "inputs" / "serving_default", {"images": images})
+    loaded = tf.saved_model.load(str(version))
+    scores = loaded.signatures["serving_default"](images=tf.constant(images))
+    write_tensors(tmp_path / "python" / "serving_default", scores)
+    _score_by_cpp(score_program, version, tmp_path)
+    _assert_same_answers(tmp_path, "cpp", 1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_export_scores_as_its_model(kind, exports):
+    model, rows, folder = exports[kind]
+    found = {path.name: read_tensors(path) for path in (folder / "python").iterdir()}
+    energy = model.energy(rows).numpy()
+    same = "serving_bytes" if kind == "images" else "serving_examples"
+    for signature in ("serving_default", same):
+        scores = found[signature]
+        np.testing.assert_allclose(scores["energy"], energy, rtol=1e-5, atol=1e-5)
+        assert scores["valid"].all() and scores["anomaly"].sum() == len(rows) // 10
+        np.testing.assert_array_equal(scores["anomaly"], scores["energy"] > model.threshold)
+        assert ("log_density" in scores) == model.has_log_density
+        if model.has_log_density:
+            np.testing.assert_allclose(scores["log_density"], model.log_density(rows), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found["encode"]["latent"], model.encode(rows), rtol=1e-4, atol=1e-4)
+    reconstruction = found["reconstruct"]["reconstruction"]
+    np.testing.assert_allclose(found["decode"]["reconstruction"], reconstruction, atol=1e-4)
+    np.testing.assert_allclose(model.decode(model.encode(rows)), reconstruction, atol=1e-4)
+    assert ("sample" in found) == (not model.reconstruction_features)
+    if "sample" in found:
+        for seed in (0, 7):
+            np.testing.assert_allclose(found["sample"]["sample"][seed], model.sample(1, seed)[0], rtol=1e-4, atol=1e-4)

@@ -1,0 +1,84 @@
+"""The card inside an export, `assets/card.json`: what the model is, made from what, by which versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tf_radogaga.autoencoder import Autoencoder
+
+PATH = Path("assets", "card.json")
+_PACKAGES = ("tf_radogaga", "tensorflow", "keras", "tensorflow-compression", "tensorflow-probability", "numpy")
+
+
+def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
+    """The card as JSON: what the model itself tells, and the facts of the caller; numbers that are not finite are null.
+
+    Raises:
+        ValueError: facts of a name that the model's own have, or that JSON cannot hold.
+    """
+    own = {
+        "model": type(model).__name__,
+        "prior": type(model.prior).__name__,
+        "latent_units": model.latent_units,
+        "informative_dimensions": model.informative_dimensions,
+        "threshold": float(model.threshold),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+    }
+    facts = dict(facts or {})
+    if taken := sorted(own.keys() & facts.keys()):
+        raise ValueError(f"card: {taken} are filled in from the model; choose other names.")
+    try:
+        return json.dumps(_plain({**own, **facts}), indent=1) + "\n"
+    except TypeError as error:
+        raise ValueError(f"card: JSON cannot hold it ({error}); give text, numbers, and lists and dicts.") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_card(directory: str | Path) -> dict[str, Any] | None:
+    """The card of an export; None where there is none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = Path(directory) / PATH
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}).") from error
+
+
+def data_hash(rows: Any) -> str:
+    """SHA-256 of training rows, 64 hexadecimal digits, for a card: of names, dtypes, shapes and values.
+
+    Args:
+        rows: a matrix, images, or named columns (a DataFrame or mapping), text as well as numbers.
+    """
+    digest = hashlib.sha256()
+    columns = rows.items() if isinstance(rows, (pd.DataFrame, Mapping)) else [("", rows)]
+    for name, values in columns:
+        array = np.asarray(values)
+        text = array.dtype.kind not in "fiub"
+        array = array if text else array.astype(array.dtype.newbyteorder("<"))
+        digest.update(json.dumps([str(name), "text" if text else array.dtype.str, array.shape]).encode())
+        digest.update(json.dumps([str(v) for v in array.ravel()]).encode() if text else array.tobytes())
+    return digest.hexdigest()

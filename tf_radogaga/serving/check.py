@@ -1,0 +1,109 @@
+"""Is this export what a server needs? Signatures, ops, card, warm-up requests, and scores equal to those at export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tf_radogaga.serving import card, warmup
+from tf_radogaga.serving.ops import check_ops
+
+TOLERANCE = 1e-4
+"""Between scores now and at export, of max(1, |score|): other processors round otherwise, and narrow priors magnify
+that."""
+
+REQUIRED = {
+    "serving_default": {"energy", "anomaly", "valid"},
+    "encode": {"latent"},
+    "decode": {"reconstruction"},
+    "reconstruct": {"reconstruction"},
+}
+"""Signatures that every export has, and outputs of each."""
+
+
+def check_export(directory: str | Path) -> str:
+    """Loads one version of a model and verifies all of it.
+
+    Args:
+        directory: `<base_dir>/<version>/`.
+
+    Returns:
+        A report of a few lines.
+
+    Raises:
+        ValueError: what a server would refuse, or answer otherwise than at export, named.
+        ImportError: there are warm-up requests and tensorflow-serving-api is not installed.
+    """
+    directory = Path(directory)
+    if not (directory / "saved_model.pb").exists():
+        raise ValueError(f"{directory}: holds no saved_model.pb, so it is no version of a model.")
+    ops = check_ops(directory)
+    described = card.read_card(directory)
+    try:
+        loaded = tf.saved_model.load(str(directory))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise ValueError(f"{directory}: does not load ({error}).") from error
+    for name, outputs in REQUIRED.items():
+        found = set(loaded.signatures[name].structured_outputs) if name in loaded.signatures else None
+        if found is None or not outputs <= found:
+            raise ValueError(f"{directory}: signature {name} with outputs {sorted(outputs)} is needed, found {found}.")
+    replayed = warmup.replay(directory, loaded)
+    difference = compare(replayed, directory)
+    if described and described.get("threshold") is not None:
+        _check_threshold(replayed, described["threshold"], directory)
+    return "\n".join(
+        (
+            f"{directory}",
+            f"  signatures  {', '.join(sorted(loaded.signatures))}",
+            f"  ops         {len(ops)} kinds, all of core TensorFlow, none compiled by XLA",
+            f"  card        {_summary(described) if described else 'none'}",
+            f"  warm-up     {len(replayed)} requests replayed" if replayed else "  warm-up     none, nothing to replay",
+            f"  scores      those at export, greatest difference {difference:.1e}"
+            if replayed
+            else "  scores      not compared: export with warmup_rows to keep some",
+        )
+    )
+
+
+def compare(replayed: list[warmup.Replayed], directory: str | Path) -> float:
+    """The greatest difference between outputs now and as recorded, relative to max(1, |output|).
+
+    Raises:
+        ValueError: it exceeds `TOLERANCE`, or the names, shapes or valid rows differ.
+    """
+    greatest = 0.0
+    for signature, found, recorded in replayed:
+        shapes = [{name: values.shape for name, values in outputs.items()} for outputs in (found, recorded)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{directory}: {signature} gives {shapes[0]} where it gave {shapes[1]} at export.")
+        for name in found.keys() - {"anomaly"}:  # the threshold may be moved, see `_check_threshold`
+            difference = _difference(found[name].astype(np.float64), recorded[name].astype(np.float64))
+            if not difference <= TOLERANCE:
+                raise ValueError(
+                    f"{directory}: {signature} gives another {name} than at export, by {difference:.1e} of it; the"
+                    " files are damaged or of another model: export it again."
+                )
+            greatest = max(greatest, difference)
+    return greatest
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """Greatest of |found - expected| / max(1, |expected|); NaN where one alone is NaN."""
+    differences = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    equal = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    return float(np.max(np.where(equal, 0, differences), initial=0))
+
+
+def _check_threshold(replayed: list[warmup.Replayed], threshold: float, directory: Path) -> None:
+    for signature, found, _ in replayed:
+        if "anomaly" in found:
+            near = np.abs(found["energy"] - threshold) <= TOLERANCE * max(1, abs(threshold))
+            right = found["anomaly"] == (found["valid"] & (found["energy"] > threshold))
+            if not (right | near).all():
+                raise ValueError(f"{directory}: {signature} does not flag by the threshold {threshold} of its card.")
+
+
+def _summary(described: dict) -> str:
+    return ", ".join(f"{name} {described[name]}" for name in ("model", "data", "threshold") if name in described)

@@ -1,0 +1,197 @@
+"""Writing a version of a model, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.serving import card as cards
+from tf_radogaga.serving import warmup
+from tf_radogaga.serving.check import compare
+from tf_radogaga.serving.ops import check_ops
+from tf_radogaga.serving.signatures import requests, signatures
+from tf_radogaga.settled import exporting
+
+keras = tf.keras
+
+_STAGING = ".export-"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def export_saved_model(
+    model: Autoencoder,
+    base_dir: str | Path,
+    version: int | None = None,
+    card: Mapping[str, Any] | None = None,
+    warmup_rows: Any = None,
+) -> Path:
+    """Writes `<base_dir>/<version>/`, TensorFlow Serving's layout; a server that polls never sees a partial version.
+
+    Signatures, by name; a row with a non-finite feature has valid = false and NaN results, and changes nothing for
+    its neighbours:
+        serving_default: the raw features -> energy (nats), anomaly (energy above the model's threshold), valid, and
+            log_density (nats) where the model defines it
+        encode: the raw features -> latent
+        decode: latent -> reconstruction, in the preprocessed space
+        reconstruct: the raw features -> reconstruction, in the preprocessed space
+        sample: seed (B,), int32 -> sample, in the preprocessed space; each row is `model.sample(1, seed)` of its own
+            seed, so that a server may batch requests. Not with reconstruction_features
+    The raw features are one input `features` (B, M) for a matrix, one input (B,) a column for a table, and one input
+    `images` (B, h, w, C) of any size for images, uint8. Models of tables have one more signature:
+        serving_examples: examples (B,), serialized tf.train.Example of the same names, float_list for numbers and
+            bytes_list for levels -> as serving_default. Not valid are those that lack a feature or have too many
+            values in it; bytes that are no Example, or a list of another type, fail the whole batch
+    Models of images have two more:
+        serving_floats: images of values in 0..1 -> as serving_default; one outside of it, or NaN, is not valid
+        serving_bytes: image_bytes (B,), JPEG or PNG files of any size -> as serving_default. Not valid are empty
+            strings, those that are neither JPEG nor PNG, and files that are cut off. A file that begins and ends well
+            and is damaged between can fail the whole batch, as core ops have it; let the client decode such files
+            before it sends them, as trainers/score_images.py does.
+
+    What is cut off by a kill or a full disk is removed by the next export into the same folder.
+
+    Args:
+        model: fitted, its threshold set; without a threshold `anomaly` is false everywhere.
+        base_dir: folder of the versions.
+        version: integer; default: one more than the newest there.
+        card: what `assets/card.json` shall tell beside what the model knows of itself, such as `data` (with
+            `serving.data_hash` of the training rows), `preset` and `metrics`.
+        warmup_rows: a few raw training rows, which are copied into the export. They become warm-up requests of every
+            signature, which a server makes before it serves the version, and which are made here before it is
+            published; `check` makes them again. No more than the server's greatest batch.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        RuntimeError: the prior has not been adapted.
+        FileExistsError: the version exists.
+        TypeError, ValueError: warmup_rows are bad, naming column and row; the card is none that JSON can hold; or the
+            graph holds an op that a stock server does not have or run, naming it.
+        ImportError: warmup_rows are given and tensorflow-serving-api is not installed.
+        OSError: the disk is full; what is there stays as it was.
+    """
+    model._require_adapted()
+    base_dir = Path(base_dir).absolute()
+    if version is not None and (base_dir / str(version)).exists():
+        raise _taken(base_dir / str(version))
+    card_text = cards.model_card(model, card)
+    warm = {}
+    if warmup_rows is not None:
+        warmup.require_api()
+        warm = requests(model, warmup_rows)
+    base_dir.mkdir(parents=True, exist_ok=True)
+    with _room_named(base_dir, model), _staging(base_dir) as staging:
+        written = staging / "model"
+        _write(model, written)
+        check_ops(written)
+        (written / cards.PATH).parent.mkdir(exist_ok=True)
+        (written / cards.PATH).write_text(card_text)
+        if warm:
+            loaded = tf.saved_model.load(str(written))
+            warmup.record(written, loaded, warm, base_dir.name)
+            compare(warmup.replay(written, loaded), written)
+        for folder, _, files in os.walk(written):
+            for path in (*(os.path.join(folder, file) for file in files), folder):
+                _sync(path)
+        return _publish(written, base_dir, version)
+
+
+def _write(model: Autoencoder, directory: Path) -> None:
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    with exporting(), contextlib.redirect_stdout(io.StringIO()):  # Keras prints every signature
+        for name, (function, inputs) in signatures(model).items():
+            archive.add_endpoint(name, function, [inputs])
+        archive.write_out(str(directory))
+
+
+@contextlib.contextmanager
+def _staging(base_dir: Path) -> Iterator[Path]:
+    """A folder beside the versions, which lives as long as this export; those of dead ones are removed first."""
+    for left in base_dir.glob(f"{_STAGING}*"):
+        with contextlib.suppress(OSError), _lock(left):  # OSError: its export lives
+            shutil.rmtree(left)
+    with contextlib.ExitStack() as stack:
+        while True:
+            staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base_dir))
+            stack.callback(shutil.rmtree, staging, ignore_errors=True)
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):  # removed by another before it was locked
+                stack.enter_context(_lock(staging))
+                break
+        yield staging
+
+
+@contextlib.contextmanager
+def _lock(staging: Path) -> Iterator[None]:
+    """Holds the lock of an export; the system frees it when the process ends, however it ends.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        FileNotFoundError: another process has removed it.
+    """
+    path = staging / "lock"
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.stat()
+        yield
+
+
+@contextlib.contextmanager
+def _room_named(base_dir: Path, model: Autoencoder) -> Iterator[None]:
+    """Tells of a full disk in words."""
+    free = shutil.disk_usage(base_dir).free
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        number = next((number for number in _FULL if os.strerror(number) in str(error)), None)
+        if number is None:
+            raise
+        weights = sum(variable.shape.num_elements() * variable.dtype.size for variable in model.variables)
+        raise OSError(
+            number,
+            f"base_dir: {base_dir} has no room for the export; {free / 1e6:.3f} MB were free, and it needs more, its"
+            f" weights alone {weights / 1e6:.3f} MB. Free some space or choose another folder; earlier versions are"
+            f" untouched ({error}).",
+        ) from error
+
+
+def _sync(path: str | Path) -> None:
+    """Forces a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(written: Path, base_dir: Path, version: int | None) -> Path:
+    """Gives what is written its number; nobody sees it before, and all of it after."""
+    while True:
+        newest = max((int(path.name) for path in base_dir.iterdir() if path.name.isdecimal()), default=0)
+        target = base_dir / str(newest + 1 if version is None else version)
+        try:
+            written.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if version is not None:
+                raise _taken(target) from error
+        else:
+            _sync(base_dir)
+            return target
+
+
+def _taken(target: Path) -> FileExistsError:
+    return FileExistsError(f"version: {target} exists; leave version out for the next free one.")
