@@ -23,7 +23,7 @@ from typing import IO, TypedDict
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from runs import positive
+from arguments import positive
 from tqdm import tqdm
 
 Inputs = Mapping[str, tf.TensorSpec]

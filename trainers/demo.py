@@ -25,7 +25,8 @@ import train_tabular
 import tf_radogaga
 from tf_radogaga.datasets import tabular
 
-OUT, EXPORT = Path("outputs/demo"), Path("saved_models/thyroid")
+OUT = Path("outputs/demo")
+EXPORT = OUT / "saved_model"
 TOLERANCE = 1e-5
 
 

@@ -23,8 +23,8 @@ import csv_rows
 import grpc
 import numpy as np
 import tensorflow as tf
+from arguments import positive
 from google.protobuf.message import Message
-from runs import positive
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 SIGNATURE = "serving_default"

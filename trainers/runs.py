@@ -7,7 +7,6 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,6 @@ keras = tf.keras
 
 WARMUP_ROWS = 8
 """In the warm-up requests of an export."""
-
-
-def positive(kind: type) -> Callable[[str], float]:
-    """An argument type: a number above 0."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
-        return value
-
-    parse.__name__ = kind.__name__
-    return parse
 
 
 def prepare_out(args: argparse.Namespace) -> None:
@@ -77,7 +63,9 @@ def verbosity() -> int:
     return 1 if sys.stdout.isatty() else 2
 
 
-def export(args: argparse.Namespace, preset: Preset, train: Any, model: Autoencoder, metrics: dict) -> None:
+def export(
+    args: argparse.Namespace, dataset: str, preset: Preset, train: Any, model: Autoencoder, metrics: dict
+) -> None:
     """A SavedModel version in --export, with a card, and with warm-up requests of training rows."""
     if isinstance(train, StreamedTable):
         blocks = (rows for rows, *_ in train.halves() if len(rows))
@@ -86,7 +74,7 @@ def export(args: argparse.Namespace, preset: Preset, train: Any, model: Autoenco
     else:
         some, sha256 = train, serving.data_hash(train)
     card = {
-        "data": {"name": Path(args.dataset).name, "training_rows_sha256": sha256},
+        "data": {"name": dataset, "training_rows_sha256": sha256},
         "preset": dataclasses.asdict(preset),
         "seed": args.seed,
         "metrics": metrics,

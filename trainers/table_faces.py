@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import train_images
+from arguments import positive
 from records import digest, mean_sd
-from runs import positive
 
 from tf_radogaga import image_presets
 from tf_radogaga.presets import Preset

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from arguments import positive
 from records import digest, mean_sd
-from runs import positive
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from train_images import TRAINING_DIGITS

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from arguments import positive
 from baselines import BASELINES, SLOW_ROWS, baseline_energies
 from records import digest, mean_sd
-from runs import positive
 from train_tabular import in_memory, train
 
 from tf_radogaga import presets

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import tensorflow as tf
 import train_toy
+from arguments import positive
 from records import digest, mean_sd
-from runs import positive
 
 HELP = "density and isometry on toy data (ICML 2020, section 5.2)"
 KEY = ("variant", "seed", "settings")

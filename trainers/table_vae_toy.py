@@ -9,8 +9,8 @@ import time
 import numpy as np
 import tensorflow as tf
 import train_toy
+from arguments import positive
 from records import digest, mean_sd
-from runs import positive
 
 from tf_radogaga import ablation_plots, certificate, isometry
 from tf_radogaga.beta_vae import BetaVAE

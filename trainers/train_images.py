@@ -22,8 +22,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from arguments import positive
 from image_summaries import ImageSummaries
-from runs import callbacks, export, finish, positive, prepare_out, verbosity
+from runs import callbacks, export, finish, prepare_out, verbosity
 from train_tabular import REPORTS, Data, train
 
 import tf_radogaga
@@ -197,7 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(certificate)
     (args.out / "certificate.txt").write_text(f"{certificate}\n")
     if args.export:
-        export(args, preset, data.train, model, metrics)
+        export(args, Path(args.dataset).name, preset, data.train, model, metrics)
     identity = {"dataset": args.dataset, "model": args.model, "distortion": preset.distortion, "preset": args.preset}
     run = {"seed": args.seed, "steps": int(model.optimizer.iterations), "wall_seconds": time.time() - started}
     finish(args.out, {**identity, **run, **metrics})

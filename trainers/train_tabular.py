@@ -23,7 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from runs import callbacks, export, finish, positive, prepare_out, verbosity
+from arguments import positive
+from runs import callbacks, export, finish, prepare_out, verbosity
 
 import tf_radogaga
 from tf_radogaga import certificate, plots, presets
@@ -208,7 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
     metrics = report(args, data, model)
     tf_radogaga.save_model(model, args.out / "model")
     if args.export:
-        export(args, preset, data.train, model, metrics)
+        export(args, Path(args.dataset).name, preset, data.train, model, metrics)
     identity = {"dataset": args.dataset, "model": args.model, "seed": args.seed}
     finish(args.out, {**identity, **metrics, "wall_seconds": time.time() - started})
 

@@ -19,13 +19,14 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from runs import callbacks, finish, positive, prepare_out, verbosity
+from arguments import positive
+from runs import callbacks, export, finish, prepare_out, verbosity
 from train_tabular import Data, train
 
 import tf_radogaga
 from tf_radogaga import certificate, isometry, plots, presets
 from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.datasets import toy
+from tf_radogaga.datasets import tabular, toy
 from tf_radogaga.preprocessing import PassThrough
 
 AUTHORS = "radogaga_toy.csv"
@@ -51,6 +52,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--gauge", choices=tuple(GAUGES), default="learned", help="none: the papers' form (default: %(default)s)")
     add("--distortion", choices=tuple(presets.DISTORTIONS), default="sum", help="metric D (default: %(default)s)")
     add("--steps", type=positive(int), help="training steps (default: the preset's)")
+    add("--export", type=Path, help="also write a SavedModel version to this folder, for example saved_models/NAME")
     add("--overwrite", action="store_true", help="discard what OUT holds")
     return parser.parse_args(arguments)
 
@@ -153,13 +155,17 @@ def main(arguments: list[str] | None = None) -> None:
     data = load(args.data, args.seed)
     preset = choose_preset(args.model, args.gauge, args.distortion, args.steps)
     prepare_out(args)
-    print(f"{len(data.rows)} rows in {data.rows.shape[1]} dimensions; {preset}")
+    rows = data.rows.astype(np.float32)
+    print(f"{len(rows)} rows in {data.rows.shape[1]} dimensions; {preset}")
     model = fit(preset, data, args.seed, callbacks(args.out), verbosity())
     metrics, report = measure(model, data)
     draw(args, model, data, report)
     print(report)
     (args.out / "certificate.txt").write_text(f"{report}\n")
+    model.set_threshold(model.energy(rows).numpy(), tabular.share_of(None))
     tf_radogaga.save_model(model, args.out / "model")
+    if args.export:
+        export(args, args.data, preset, rows, model, metrics)
     finish(args.out, {"model": args.model, "seed": args.seed, **metrics, "wall_seconds": time.time() - started})
 
 
