@@ -70,7 +70,7 @@ _DIGITS_VAE = Preset(
     steps=50_000,
     reconstruction_features=False,
 )
-_SMALL_DIGITS = replace(_SMALL_FACES, latent_units=16, filters=(32, 32, 32), lambda2=10_000, batch_size=64)
+_SMALL_DIGITS = replace(_SMALL_FACES, lambda1=200, lambda2=10_000, filters=(32, 32, 32), batch_size=64, steps=4000)
 
 # kind of images, size -> preset of RaDOGAGA and of the beta-VAE; lambdas weight means over pixels and channels
 _PRESETS = {
