@@ -127,6 +127,16 @@ def test_the_fully_connected_layers_are_softplus_but_for_the_latent_and_the_map(
     assert names == [["softplus", "softplus", "linear"], ["softplus", "softplus", "linear"], ["softplus"] * 3]
 
 
+def test_without_beta_the_response_grows_with_the_contrast():
+    z = 10 * latents(2)
+    for beta, factor in ((1e-6, 4), (1e6, 2)):
+        decoder = ConvolutionalDecoder(2, (), (8, 8, 1), (3,), initial_beta=beta)
+        np.testing.assert_allclose(decoder(2 * z), factor * decoder(z), rtol=1e-3, atol=1e-3)
+        assert ConvolutionalDecoder.from_config(decoder.get_config()).initial_beta == beta
+    with pytest.raises(ValueError, match="initial_beta: 0 must be positive"):
+        ConvolutionalDecoder(2, (), (8, 8, 1), (3,), initial_beta=0)
+
+
 @pytest.mark.parametrize("shape", [(8, 8, 2), (7, 10, 1), (9, 5, 3)])
 def test_the_decoders_convolutions_are_the_transpose_of_the_encoders(shape):
     encoder, decoder = pair(shape, (4, 3))

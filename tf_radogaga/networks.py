@@ -125,7 +125,9 @@ def _halved_sides(image_shape: tuple[int, ...], times: int) -> list[tuple[int, i
     return sides
 
 
-def _stages(channels: list[int], kernels: list[int], gdn: str, inverse: bool) -> tuple[list, list]:
+def _stages(
+    channels: list[int], kernels: list[int], gdn: str, inverse: bool, initial_beta: float = 1.0
+) -> tuple[list, list]:
     """Convolutions from each number of channels to the next, and the normalization after each.
 
     The kernels are the library's Fourier parameters: under Adam, plain ones let the response to flat images run ahead
@@ -135,7 +137,8 @@ def _stages(channels: list[int], kernels: list[int], gdn: str, inverse: bool) ->
     convolutions, normalizations = [], []
     for inputs, outputs, kernel in zip(channels[:-1], channels[1:], kernels):
         convolution = tfc.SignalConv2D(outputs, kernel, padding="same_zeros", use_bias=True, **strides)
-        normalization = _Normalization(inverse, **_EXPONENTS[gdn])
+        beta = keras.initializers.Constant(initial_beta)
+        normalization = _Normalization(inverse, beta_initializer=beta, **_EXPONENTS[gdn])
         convolution.build((None, None, None, inputs))
         normalization.build((None, None, None, outputs))
         convolutions.append(convolution)
@@ -230,6 +233,8 @@ class ConvolutionalDecoder(keras.layers.Layer):
         gdn: as `ConvolutionalEncoder`.
         map_activation: of the last fully connected layer; "softplus" is that of Nakagawa et al.
         output_activation: after the last IGDN, such as "sigmoid" before a `BinaryCrossEntropy`; default none.
+        initial_beta: of IGDN. With one well below 1 the response to z grows with the contrast of the image from the
+            start, which 1 - SSIM weighs by its inverse.
 
     Raises:
         ValueError: an argument outside its range.
@@ -244,19 +249,23 @@ class ConvolutionalDecoder(keras.layers.Layer):
         gdn: str = "square",
         map_activation: str | None = None,
         output_activation: str | None = None,
+        initial_beta: float = 1.0,
         name: str | None = None,
     ):
         super().__init__(name=name)
         self.image_shape, self.units, self.filters = check_image_shape(image_shape), tuple(units), tuple(filters)
         _check_stages(self.filters, gdn)
+        if not initial_beta > 0:
+            raise ValueError(f"initial_beta: {initial_beta} must be positive.")
         height, width, channels = self.image_shape
         self.input_units, self.output_units = input_units, height * width * channels
         self.gdn, self.map_activation, self.output_activation = gdn, map_activation, output_activation
+        self.initial_beta = initial_beta
         *sides, (height, width) = _halved_sides(self.image_shape, len(self.filters))
         self.sides, self.map_shape = sides[::-1], (height, width, self.filters[0])
         self.dense = DenseNetwork(input_units, self.units, math.prod(self.map_shape), "softplus", map_activation)
         kernels = [5] * (len(self.filters) - 1) + [9]
-        self.convolutions, self.normalizations = _stages([*self.filters, channels], kernels, gdn, inverse=True)
+        self.convolutions, self.normalizations = _stages([*self.filters, channels], kernels, gdn, True, initial_beta)
         self.activate = keras.activations.get(output_activation)
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
@@ -274,4 +283,5 @@ class ConvolutionalDecoder(keras.layers.Layer):
             "gdn": self.gdn,
             "map_activation": self.map_activation,
             "output_activation": self.output_activation,
+            "initial_beta": self.initial_beta,
         }

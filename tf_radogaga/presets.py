@@ -77,6 +77,7 @@ class Preset:
     reconstruction_features: bool = True
     filters: tuple[int, ...] | None = None  # of convolutions before `units`, with GDN; None: dense networks
     map_activation: str | None = None  # of a `ConvolutionalDecoder`
+    initial_beta: float = 1.0  # of its IGDN
 
 
 # data set -> (encoder widths, N, K, (lambda1, lambda2) of RaDOGAGA(d), of RaDOGAGA(log(d)))
@@ -227,7 +228,7 @@ def _networks(preset: Preset, preprocess: Preprocessing, outputs: int) -> tuple[
         encoder = DenseNetwork(event, units, outputs, preset.activation)
         return encoder, DenseNetwork(latent_units, units[::-1], event, preset.activation, end)
     encoder = ConvolutionalEncoder(event, units, outputs, preset.filters)
-    form = {"map_activation": preset.map_activation, "output_activation": end}
+    form = {name: getattr(preset, name) for name in ("map_activation", "output_activation", "initial_beta")}
     return encoder, ConvolutionalDecoder(latent_units, units[::-1], event, preset.filters[::-1], **form)
 
 

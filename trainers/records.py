@@ -23,6 +23,7 @@ LATER = {
     "patience": None,
     "filters": None,
     "map_activation": None,
+    "initial_beta": 1.0,
 }
 """Fields that `Preset` gained after records were written, with the value that those stand for."""
 
