@@ -50,6 +50,13 @@ def test_versions_count_up_and_are_never_overwritten(model, tmp_path):
     assert _contents(tmp_path) == before and _names(tmp_path) == ["1", "7", "8"]
 
 
+@pytest.mark.parametrize("version", [-1, 1.5, True, "canary"])
+def test_a_version_that_no_server_finds_is_refused(model, tmp_path, version):
+    with pytest.raises(ValueError, match=rf"version: {version!r} is no integer from 0 on.*leave version out"):
+        tf_radogaga.export_saved_model(model, tmp_path, version=version)
+    assert _names(tmp_path) == []
+
+
 def test_an_export_that_was_overtaken_takes_the_next_number(model, tmp_path, monkeypatch):
     def overtaken(directory):
         (tmp_path / "1").mkdir(exist_ok=True)
@@ -103,6 +110,16 @@ def test_what_dead_exports_left_is_removed_and_what_live_ones_write_is_not(model
         assert _contents(alive) == {"lock": b"", "model/saved_model.pb": b"half"}
     tf_radogaga.export_saved_model(model, tmp_path)
     assert _names(tmp_path) == ["1", "2"]
+
+
+def test_a_lock_that_was_removed_and_made_again_is_of_another(tmp_path, monkeypatch):
+    def overtaken(handle, operation):
+        (tmp_path / "lock").unlink()
+        (tmp_path / "lock").touch()
+
+    monkeypatch.setattr(export.fcntl, "flock", overtaken)
+    with pytest.raises(BlockingIOError), export._lock(tmp_path):
+        pass
 
 
 # Kills. The processes are forked from one that has imported TensorFlow and not used it, which saves ten imports
@@ -266,6 +283,7 @@ def test_the_card_tells_what_the_model_and_the_caller_know(model, tmp_path):
     assert card["data"] == data and card["metrics"] == {"auroc": 0.5, "f1": [None]}
     assert card["threshold"] == float(model.threshold) and card["model"] == "RaDOGAGA"
     assert card["versions"]["tensorflow"] == tf.__version__
+    assert card["versions"]["tf_radogaga"] == tf_radogaga.__version__
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_compression as tfc
 from conftest import encoded, fitted, scaled, small_model, table
 from exports import model_and_rows, rows32
 from linear_models import dead_axis, dead_rows, isometric_kernel, linear_model, rows_along
@@ -237,6 +238,15 @@ def _save(function, directory):
 def test_an_op_a_stock_server_lacks_is_named(tmp_path):
     _save(tf.function(lambda x: tf.py_function(lambda y: y, [x], tf.float32), [tf.TensorSpec([])]), tmp_path)
     with pytest.raises(ValueError, match="EagerPyFunc"):
+        serving.check_ops(tmp_path)
+
+
+def test_an_op_of_another_library_is_named(tmp_path):
+    def coded(x):
+        return tfc.run_length_encode(x, run_length_code=-1, magnitude_code=-1, use_run_length_for_non_zeros=False)
+
+    _save(tf.function(coded, [tf.TensorSpec([None], tf.int32)]), tmp_path)
+    with pytest.raises(ValueError, match=r"ops \['RunLengthEncode'\] are not core TensorFlow ops"):
         serving.check_ops(tmp_path)
 
 

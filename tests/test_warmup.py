@@ -102,8 +102,9 @@ def test_a_card_with_another_threshold_is_found_out(version):
     card = json.loads(path.read_text())
     path.write_text(json.dumps({**card, "threshold": card["threshold"] + 1}))
     _refused(version, "does not flag by the threshold")
-    path.write_text("{")
-    _refused(version, r"card.json: damaged")
+    for content in ("{", "[1]"):
+        path.write_text(content)
+        _refused(version, r"card.json: damaged")
 
 
 def _set(version, signature, name, values):
@@ -148,8 +149,13 @@ def test_damaged_files_are_named(version, tmp_path):
     path = version / warmup.PATH
     path.write_bytes(path.read_bytes()[:-3])
     _refused(version, "tf_serving_warmup_requests: damaged")
-    (version / "variables" / "variables.index").unlink()
-    _refused(version, "does not load")
+    for file in ("variables/variables.data-00000-of-00001", "variables/variables.index"):
+        path = version / file
+        path.write_bytes(path.read_bytes()[:100])
+        _refused(version, "does not load")
+    path = version / "saved_model.pb"
+    path.write_bytes(path.read_bytes()[:1000])
+    _refused(version, "saved_model.pb: damaged")
     _refused(tmp_path / "nothing", "is no version of a model and holds none")
 
 

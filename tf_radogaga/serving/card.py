@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import tf_radogaga
 from tf_radogaga.autoencoder import Autoencoder
 
 PATH = Path("assets", "card.json")
-_PACKAGES = ("tf_radogaga", "tensorflow", "keras", "tensorflow-compression", "tensorflow-probability", "numpy")
+_PACKAGES = ("tensorflow", "keras", "tensorflow-compression", "tensorflow-probability", "numpy")
 
 
 def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
@@ -32,7 +33,11 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
         "latent_units": model.latent_units,
         "informative_dimensions": model.informative_dimensions,
         "threshold": float(model.threshold),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            "tf_radogaga": tf_radogaga.__version__,  # also of a checkout that is not installed
+            **{name: metadata.version(name) for name in _PACKAGES},
+        },
     }
     facts = dict(facts or {})
     if taken := sorted(own.keys() & facts.keys()):
@@ -62,9 +67,12 @@ def read_card(directory: str | Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text())
+        card = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({error}).") from error
+    if not isinstance(card, dict):
+        raise ValueError(f"{path}: damaged (a {type(card).__name__} where names and values belong).")
+    return card
 
 
 def data_hash(rows: Any) -> str:
@@ -78,7 +86,8 @@ def data_hash(rows: Any) -> str:
     for name, values in columns:
         array = np.asarray(values)
         text = array.dtype.kind not in "fiub"
-        array = array if text else array.astype(array.dtype.newbyteorder("<"))
+        array = array if text else array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(json.dumps([str(name), "text" if text else array.dtype.str, array.shape]).encode())
-        digest.update(json.dumps([str(v) for v in array.ravel()]).encode() if text else array.tobytes())
+        # numbers are read where they stand: training images may fill most of the memory
+        digest.update(json.dumps([str(v) for v in array.ravel()]).encode() if text else array.ravel())
     return digest.hexdigest()

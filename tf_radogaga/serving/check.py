@@ -43,7 +43,7 @@ def check_export(directory: str | Path) -> str:
     described = card.read_card(directory)
     try:
         loaded = tf.saved_model.load(str(directory))
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except (OSError, ValueError, LookupError, tf.errors.OpError) as error:  # IndexError: variables that are cut off
         raise ValueError(f"{directory}: does not load ({error}).") from error
     for name, outputs in REQUIRED.items():
         found = set(loaded.signatures[name].structured_outputs) if name in loaded.signatures else None

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import io
+import numbers
 import os
 import shutil
 import tempfile
@@ -64,7 +65,7 @@ def export_saved_model(
     Args:
         model: fitted, its threshold set; without a threshold `anomaly` is false everywhere.
         base_dir: folder of the versions.
-        version: integer; default: one more than the newest there.
+        version: integer from 0 on; default: one more than the newest there.
         card: what `assets/card.json` shall tell beside what the model knows of itself, such as `data` (with
             `serving.data_hash` of the training rows), `preset` and `metrics`.
         warmup_rows: a few raw training rows, which are copied into the export. They become warm-up requests of every
@@ -77,12 +78,13 @@ def export_saved_model(
     Raises:
         RuntimeError: the prior has not been adapted.
         FileExistsError: the version exists.
-        TypeError, ValueError: warmup_rows are bad, naming column and row; the card is none that JSON can hold; or the
-            graph holds an op that a stock server does not have or run, naming it.
+        TypeError, ValueError: version is none that a server knows; warmup_rows are bad, naming column and row; the card
+            is none that JSON can hold; or the graph holds an op that a stock server does not have or run, naming it.
         ImportError: warmup_rows are given and tensorflow-serving-api is not installed.
         OSError: the disk is full; what is there stays as it was.
     """
     model._require_adapted()
+    _check_version(version)
     base_dir = Path(base_dir).absolute()
     if version is not None and (base_dir / str(version)).exists():
         raise _taken(base_dir / str(version))
@@ -106,6 +108,14 @@ def export_saved_model(
             for path in (*(os.path.join(folder, file) for file in files), folder):
                 _sync(path)
         return _publish(written, base_dir, version)
+
+
+def _check_version(version: int | None) -> None:
+    if version is not None and (isinstance(version, bool) or not isinstance(version, numbers.Integral) or version < 0):
+        raise ValueError(
+            f"version: {version!r} is no integer from 0 on, and a server finds no other; leave version out for the next"
+            " free one."
+        )
 
 
 def _write(model: Autoencoder, directory: Path) -> None:
@@ -144,7 +154,8 @@ def _lock(staging: Path) -> Iterator[None]:
     path = staging / "lock"
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.stat()
+        if not os.path.samestat(path.stat(), os.fstat(handle.fileno())):  # removed and made again since it was opened
+            raise BlockingIOError(errno.EWOULDBLOCK, f"{path} is of another export")
         yield
 
 
