@@ -51,6 +51,29 @@ def test_a_reason_of_a_matrix_counts_columns():
     assert csv_rows.reason(block, 1, MATRIX) == "the model marks it as not valid"
 
 
+def test_a_column_may_be_called_features(tmp_path):
+    inputs = {"dose": INPUTS["dose"], "features": INPUTS["kind"]}
+    (tmp_path / "rows.csv").write_text("features,dose\na,1\nb,oops\n")
+    (block,) = csv_rows.blocks(tmp_path / "rows.csv", inputs, size=5)
+    feed = csv_rows.feed(block, inputs)
+    np.testing.assert_array_equal(feed["dose"], np.float32([1, np.nan]))
+    assert feed["features"].tolist() == ["a", "b"]
+    assert csv_rows.reason(block, 1, inputs) == "dose: 'oops' is not a finite float32 number"
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.csv.gz"])
+def test_scores_are_written_as_the_name_says(name, tmp_path):
+    values = np.arange(21, dtype=np.float32).reshape(7, 3)
+    pd.DataFrame(values).to_csv(tmp_path / "rows.csv", header=False, index=False)
+
+    def score(feed):
+        return {"energy": feed["features"][:, 0]}
+
+    csv_rows.score_file(tmp_path / "rows.csv", tmp_path / name, MATRIX, score, batch_size=3, header="auto")
+    np.testing.assert_array_equal(pd.read_csv(tmp_path / name)["energy"], values[:, 0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["rows.csv", name])
+
+
 @pytest.mark.parametrize("label_position", [0, 2])
 def test_columns_of_files_without_a_header_are_found(label_position):
     places = [i for i in range(4) if i != label_position]

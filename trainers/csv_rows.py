@@ -30,6 +30,12 @@ Inputs = Mapping[str, tf.TensorSpec]
 """A signature's inputs by name: one matrix `features` (B, M) float32, or a (B,) float32 or string for each column."""
 
 
+def matrix_of(inputs: Inputs) -> tf.TensorSpec | None:
+    """The one matrix of a model, (B, M); None where a model has columns, of which one may be called `features` too."""
+    spec = inputs.get("features")
+    return spec if spec is not None and spec.shape.rank == 2 else None
+
+
 class Block(TypedDict):
     """Rows of a file that are scored in one call.
 
@@ -73,8 +79,8 @@ def layout(path: str | Path, first: list[str], inputs: Inputs, header: str) -> t
         ValueError: the model's columns are not in the file, naming those that are missing, or their number differs.
     """
     has_header = header == "yes" or (header == "auto" and not any(is_number(cell) for cell in first))
-    if "features" in inputs:
-        width = inputs["features"].shape[1]
+    if matrix := matrix_of(inputs):
+        width = matrix.shape[1]
         if len(first) != width:
             raise ValueError(f"--input: {path} has {len(first)} columns, the model takes {width}.")
         return has_header, list(range(width))
@@ -154,7 +160,7 @@ def to_numbers(cells: Sequence[str]) -> np.ndarray:
 
 def feed(block: Block, inputs: Inputs) -> dict[str, np.ndarray]:
     """The rows as the model's inputs: float32, NaN where a cell is no number, and objects of str."""
-    matrix = inputs.get("features")
+    matrix = matrix_of(inputs)
     columns = list(zip(*block["rows"])) or [()] * (matrix.shape[1] if matrix else len(inputs))
     if matrix:
         return {"features": np.stack([to_numbers(column) for column in columns], axis=1)}
@@ -168,7 +174,7 @@ def reason(block: Block, index: int, inputs: Inputs) -> str:
     """Why the model does not score the row of this index."""
     if index in block["broken"]:
         return block["broken"][index]
-    matrix = "features" in inputs
+    matrix = matrix_of(inputs)
     names = [f"column {number}" for number in range(1, len(block["rows"][index]) + 1)] if matrix else inputs
     for name, cell in zip(names, block["rows"][index]):
         if (matrix or inputs[name].dtype == tf.float32) and not np.isfinite(to_numbers([cell])[0]):
@@ -206,7 +212,8 @@ def score_file(
 
     Args:
         path: CSV file, also .csv.gz; it may be larger than memory.
-        output: CSV file to write, a line for each row; it appears only when it is complete. None: standard output.
+        output: CSV file to write, also .csv.gz, a line for each row; it appears only when it is complete. None:
+            standard output.
         inputs: of the model's signature.
         score: named inputs of B rows -> named outputs (B,).
         batch_size: B, the last block being shorter.
@@ -218,8 +225,9 @@ def score_file(
     if not path.is_file():
         sys.exit(f"--input: {path} is not a file.")
     gc.freeze()  # TensorFlow's objects stay: looking through them again and again took most of the time of reading
-    partial = sys.stdout
+    partial, packed = sys.stdout, None
     if output:
+        packed = "gzip" if output.suffix == ".gz" else None
         output.parent.mkdir(parents=True, exist_ok=True)
         partial = output.with_name(output.name + ".partial")
     try:
@@ -227,7 +235,9 @@ def score_file(
             for index, block in enumerate(blocks(path, inputs, batch_size, header)):
                 table = scores_table(block, score(feed(block, inputs)))
                 mode = "w" if index == 0 else "a"
-                table.to_csv(partial, mode=mode, header=index == 0, index=False, float_format="%.9g")
+                table.to_csv(
+                    partial, mode=mode, header=index == 0, index=False, float_format="%.9g", compression=packed
+                )
                 bar.update(max(block["lines"], default=bar.n) - bar.n)
     except ValueError as error:
         sys.exit(str(error))

@@ -2,9 +2,9 @@
 
     python trainers/query.py --server localhost:8500 --model thyroid --input rows.csv --output scores.csv
 
-Needs tensorflow-serving-api (pip install '.[serving]'). The model's inputs are asked of the server, and the file is
-read and the scores are written as trainers/score.py does. A request that the server cannot answer now, or not within
---timeout, is sent again after a quarter of a second, then half, and so on, up to --tries times.
+Needs tensorflow-serving-api and tqdm (pip install '.[trainers]'). The model's inputs are asked of the server, and the
+file is read and the scores are written as trainers/score.py does. A request that the server cannot answer now, or not
+within --timeout, is sent again after a quarter of a second, then half, and so on, up to --tries times.
 """
 
 from __future__ import annotations

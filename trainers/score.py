@@ -2,8 +2,8 @@
 
     python trainers/score.py --model saved_models/thyroid --input rows.csv --output scores.csv
 
-Needs TensorFlow and pandas, nothing of tf_radogaga. The file is streamed, so it may be larger than memory. A model
-of named columns finds them by the header, in any order, and ignores others; a model of one matrix, or of a file
+Needs TensorFlow, pandas and tqdm, nothing of tf_radogaga. The file is streamed, so it may be larger than memory. A
+model of named columns finds them by the header, in any order, and ignores others; a model of one matrix, or of a file
 without a header, takes columns by position. A row with a missing or non-numeric value where a number belongs, or with
 more or fewer cells than the first line, comes out with valid = False and no scores; its neighbours are untouched. The
 output appears only when it is complete.

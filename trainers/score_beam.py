@@ -138,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     Shared().acquire(argparse.Namespace)  # in place of the model, which Beam would keep until TensorFlow is gone
     counters = result.metrics().query(MetricsFilter().with_namespace("rows"))["counters"]
     counts = {counter.key.metric.name: counter.result for counter in counters}
-    print(f"{counts.get('scored', 0)} rows scored: {args.output}-*.csv")
+    print(f"{counts.get('scored', 0)} rows scored: {args.output}-?????-of-?????.csv")
     print(f"{counts.get('bad', 0)} bad rows: {args.output}-bad-*.csv")
 
 
