@@ -107,12 +107,17 @@ def test_the_loader_of_servers_names_what_fails(exports, score_program, tmp_path
         _score_by_cpp(score_program, version, tmp_path)
 
 
-def test_the_loader_of_servers_scores_the_model_that_ships(score_program, tmp_path):
-    version = SHIPPED / "mnist" / "1"
-    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
-    write_tensors(tmp_path / "inputs" / "serving_default", {"images": images})
+@pytest.mark.parametrize(
+    ("name", "key", "shape"),
+    [("thyroid", "features", (6,)), ("toy", "features", (16,)), ("mnist", "images", (28, 28, 1))],
+)
+def test_the_loader_of_servers_scores_the_models_that_ship(name, key, shape, score_program, tmp_path):
+    version = SHIPPED / name / "1"
+    rows = np.random.default_rng(0).uniform(size=(5, *shape)).astype(np.float32)
+    rows = (255 * rows).astype(np.uint8) if key == "images" else rows
+    write_tensors(tmp_path / "inputs" / "serving_default", {key: rows})
     loaded = tf.saved_model.load(str(version))
-    scores = loaded.signatures["serving_default"](images=tf.constant(images))
+    scores = loaded.signatures["serving_default"](**{key: tf.constant(rows)})
     write_tensors(tmp_path / "python" / "serving_default", scores)
     _score_by_cpp(score_program, version, tmp_path)
     _assert_same_answers(tmp_path, "cpp", 1e-6)
