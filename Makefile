@@ -1,6 +1,6 @@
 # make demo   set up, then train, score and export on real data
 # make test   set up, then run the tests
-# make models trains and exports the models of saved_models/ again
+# make models trains, exports and checks the models of saved_models/ again, then puts them in their places
 # make venv   set up only; PYTHON=... chooses the interpreter (3.9 to 3.11)
 PYTHON ?= $(firstword $(foreach v,3.11 3.10 3.9,$(shell command -v python$(v))) python3)
 VENV := .venv
@@ -15,11 +15,12 @@ test: venv
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 models: venv
-	rm -rf saved_models/thyroid/1 saved_models/toy/1 saved_models/mnist/1
-	$(BIN)/python trainers/train_tabular.py --dataset thyroid --out outputs/models/thyroid --overwrite --export saved_models/thyroid
-	$(BIN)/python trainers/train_toy.py --out outputs/models/toy --overwrite --export saved_models/toy
-	$(BIN)/python trainers/train_images.py --dataset mnist --out outputs/models/mnist --overwrite --export saved_models/mnist
-	for model in thyroid toy mnist; do $(BIN)/python -m tf_radogaga.serving check saved_models/$$model || exit 1; done
+	rm -rf outputs/exports
+	$(BIN)/python trainers/train_tabular.py --dataset thyroid --out outputs/models/thyroid --overwrite --export outputs/exports/thyroid
+	$(BIN)/python trainers/train_toy.py --out outputs/models/toy --overwrite --export outputs/exports/toy
+	$(BIN)/python trainers/train_images.py --dataset mnist --out outputs/models/mnist --overwrite --export outputs/exports/mnist
+	for model in thyroid toy mnist; do $(BIN)/python -m tf_radogaga.serving check outputs/exports/$$model || exit 1; done
+	for model in thyroid toy mnist; do rm -rf saved_models/$$model/1 && mv outputs/exports/$$model/1 saved_models/$$model/; done
 
 lint: venv
 	$(BIN)/ruff check .

@@ -291,6 +291,7 @@ def test_the_card_tells_what_the_model_and_the_caller_know(model, tmp_path):
     [
         ({"threshold": 1.0}, r"card: \['threshold'\] are filled in from the model"),
         ({"preset": object()}, "card: JSON cannot hold it"),
+        ("thyroid", "card: 'thyroid' is no mapping; give a dict"),
     ],
 )
 def test_a_card_that_cannot_be_is_refused_before_anything_is_written(model, tmp_path, card, message):

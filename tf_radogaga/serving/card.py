@@ -39,6 +39,8 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
             **{name: metadata.version(name) for name in _PACKAGES},
         },
     }
+    if not isinstance(facts, (Mapping, type(None))):
+        raise ValueError(f"card: {facts!r} is no mapping; give a dict of facts, such as data, preset and metrics.")
     facts = dict(facts or {})
     if taken := sorted(own.keys() & facts.keys()):
         raise ValueError(f"card: {taken} are filled in from the model; choose other names.")

@@ -60,7 +60,8 @@ def export_saved_model(
             and is damaged between can fail the whole batch, as core ops have it; let the client decode such files
             before it sends them, as trainers/score_images.py does.
 
-    What is cut off by a kill or a full disk is removed by the next export into the same folder.
+    What is cut off by a kill or a full disk is removed by the next export into the same folder. Exports of several
+    machines into one folder need a file system whose locks reach all of them.
 
     Args:
         model: fitted, its threshold set; without a threshold `anomaly` is false everywhere.
@@ -93,7 +94,6 @@ def export_saved_model(
     if warmup_rows is not None:
         warmup.require_api()
         warm = requests(model, warmup_rows)
-    base_dir.mkdir(parents=True, exist_ok=True)
     with _room_named(base_dir, model), _staging(base_dir) as staging:
         written = staging / "model"
         _write(model, written)
@@ -130,6 +130,7 @@ def _write(model: Autoencoder, directory: Path) -> None:
 @contextlib.contextmanager
 def _staging(base_dir: Path) -> Iterator[Path]:
     """A folder beside the versions, which lives as long as this export; those of dead ones are removed first."""
+    base_dir.mkdir(parents=True, exist_ok=True)
     for left in base_dir.glob(f"{_STAGING}*"):
         with contextlib.suppress(OSError), _lock(left):  # OSError: its export lives
             shutil.rmtree(left)
@@ -162,7 +163,7 @@ def _lock(staging: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _room_named(base_dir: Path, model: Autoencoder) -> Iterator[None]:
     """Tells of a full disk in words."""
-    free = shutil.disk_usage(base_dir).free
+    free = shutil.disk_usage(next(folder for folder in (base_dir, *base_dir.parents) if folder.exists())).free
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
