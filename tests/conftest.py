@@ -88,7 +88,9 @@ def small_model(kind="log", preprocess=None, width=4, reconstruction_features=Fa
         weights = {"beta": 0.01} if kind == "vae" else {"lambda1": 50, "lambda2": 100, "transform": EuclideanNorm()}
         networks = DenseNetwork(width, (8,), 2 * latent_units), DenseNetwork(latent_units, (8,), width)
         return BetaVAE(*networks, preprocess=preprocess, **{**weights, **options})
-    prior = MixturePrior(latent_units + 2 * reconstruction_features, components=2, covariance_floor=1e-4)
+    prior = MixturePrior(
+        latent_units + 2 * reconstruction_features, components=2, covariance_floor=1e-4, em_iterations=10
+    )
     parts = (DenseNetwork(width, (8,), latent_units), DenseNetwork(latent_units, (8,), width), prior)
     shared = {"preprocess": preprocess, "reconstruction_features": reconstruction_features}
     if kind == "dagmm":
