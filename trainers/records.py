@@ -43,6 +43,13 @@ def mean_sd(values: list[float], digits: int = 4) -> str:
     return f"{np.mean(values):.{digits}f} ({np.std(values, ddof=len(values) > 1):.{digits}f})"
 
 
+def mean_or_value(values: list[float], digits: int) -> str:
+    """mean (sd) over the seeds, of one seed its value, of none nothing."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return mean_sd(values, digits) if values else ""
+
+
 def measure(table: ModuleType, jobs: list[tuple], path: Path, processes: int) -> list[dict]:
     """All records of a table, of which those in the JSON file are kept; it is rewritten after every run.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import train_images
 from arguments import positive
-from records import digest, mean_sd
+from records import digest, mean_or_value
 
 from tf_radogaga import image_presets
 from tf_radogaga.presets import Preset
@@ -118,8 +118,5 @@ def cells(records: list[dict]) -> list[str]:
     texts = []
     for column, (_, digits) in COLUMNS.items():
         values = [record[column] for record in records if record.get(column) is not None]
-        if len(values) == 1:
-            texts.append(f"{values[0]:.{digits}f}")
-        else:
-            texts.append(mean_sd(values, digits) if values else "")
+        texts.append(mean_or_value(values, digits))
     return [*texts[:-1], texts[-1] + (f"; {len(failed)} failed" if failed else "")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from arguments import positive
-from records import digest, mean_sd
+from records import digest, mean_or_value
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from train_images import TRAINING_DIGITS
@@ -155,6 +155,6 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
             lines.append(f"| {method} | {failed} failed |" + " |" * (len(OUTLIERS) + 1))
         for score in found[0]["auroc"] if found else ():
             label = "path length" if method == "isolation-forest" else SCORES[score]
-            cells = [mean_sd([record["auroc"][score][name] for record in found], 3) for name in OUTLIERS]
+            cells = [mean_or_value([record["auroc"][score][name] for record in found], 3) for name in OUTLIERS]
             lines.append(f"| {method} | {label} | " + " | ".join(cells) + f" | {seconds} |")
     return "\n".join(lines) + "\n"
