@@ -1,12 +1,14 @@
 # make demo   set up, then train, score and export on real data
 # make test   set up, then run the tests
 # make models trains and exports the models of saved_models/ again
+# make bench  speed and memory beside peers, which get an environment of their own; BENCH=--quick to see that it runs
 # make venv   set up only; PYTHON=... chooses the interpreter (3.9 to 3.11)
 PYTHON ?= $(firstword $(foreach v,3.11 3.10 3.9,$(shell command -v python$(v))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 
-.PHONY: demo test lint models venv clean
+.PHONY: demo test lint models bench venv clean
 
 demo: venv
 	$(BIN)/python trainers/demo.py
@@ -20,6 +22,9 @@ models: venv
 	$(BIN)/python trainers/train_toy.py --out outputs/models/toy --overwrite --export saved_models/toy
 	$(BIN)/python trainers/train_images.py --dataset mnist --out outputs/models/mnist --overwrite --export saved_models/mnist
 	for model in thyroid toy mnist; do $(BIN)/python -m tf_radogaga.serving check saved_models/$$model || exit 1; done
+
+bench: venv $(PEERS)/.done
+	$(BIN)/python tests/benchmarks/bench.py --peers-python $(PEERS)/bin/python $(BENCH)
 
 lint: venv
 	$(BIN)/ruff check .
@@ -35,5 +40,10 @@ $(VENV)/.done: setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
+$(PEERS)/.done: tests/benchmarks/peers.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) outputs build *.egg-info
+	rm -rf $(VENV) $(PEERS) outputs build *.egg-info
