@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Worker:
 
     Args:
         side: its name, for messages.
-        command: starts it; its first line is kept as `versions`.
+        command: starts it.
         environment: variables beside those of this process.
     """
 
@@ -61,7 +61,14 @@ class Worker:
         self.side = side
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, **pipes)
-        self.versions = self._answer("start")
+
+    def started(self) -> dict[str, str]:
+        """Waits for its first line: versions by package.
+
+        Raises:
+            RuntimeError: the process ended instead.
+        """
+        return self._answer("start")
 
     def ask(self, request: str) -> dict[str, float]:
         """Sends the request and waits for its answer.
@@ -69,24 +76,24 @@ class Worker:
         Raises:
             RuntimeError: the process ended instead.
         """
-        self.process.stdin.write(f"{request}\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # told of below
+            self.process.stdin.write(f"{request}\n")
+            self.process.stdin.flush()
         return self._answer(request)
 
     def _answer(self, request: str) -> dict[str, Any]:
         line = self.process.stdout.readline()
         if not line:
             code = self.process.wait()
-            raise RuntimeError(
-                f"{self.side}: ended with code {code} when it had to {request}; its own message is above."
-            )
+            raise RuntimeError(f"{self.side}: ended with code {code} when told to {request}; its message is above.")
         return json.loads(line)
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
 
@@ -153,6 +160,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--peers-python", type=Path, default=ROOT / ".venv-peers/bin/python", help="with peers.txt installed")
     add("--out", type=Path, default=ROOT / "outputs/bench.json", help="JSON file to write (default: %(default)s)")
     args = parser.parse_args()
+    for name in ("rounds", "threads"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name}: {getattr(args, name)} must be at least 1")
     if not args.peers_python.exists():
         parser.error(f"--peers-python: {args.peers_python} is not there; make bench builds it")
     return args
@@ -167,16 +177,17 @@ def main() -> None:
         options += ["--batches", str(QUICK_BATCHES)] if args.quick else []
         subprocess.run([sys.executable, HERE / "task.py", "--out", folder, *options], check=True)
         task = json.loads((Path(folder) / "task.json").read_text())
-        workers = {}
+        workers, versions = {}, {}
         for script, names in SCRIPTS.items():
             python = args.peers_python if script in PEERS else sys.executable
             for side in names:
-                workers[side] = stack.enter_context(Worker(side, [python, HERE / script, side, folder], environment))
+                command = [python, HERE / script, side, folder]
+                workers[side] = stack.enter_context(Worker(side, command, environment))
+                versions[side] = workers[side].started()
         measured = measure(workers, rounds)
-        versions = {side: worker.versions for side, worker in workers.items()}
     sides = summary(measured, task["rows"]["train"] // task["network"]["batch_size"], task["rows"]["test"])
     print(table(sides))
-    setting = {"data": str(args.data_dir or "random"), "threads": args.threads, **task, "versions": versions}
+    setting = {"data": "KDDCup99" if args.data_dir else "random", "threads": args.threads, **task, "versions": versions}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({"setting": setting, "sides": sides, "rounds": measured}, indent=1) + "\n")
 

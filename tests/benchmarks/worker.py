@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -65,8 +66,13 @@ def answer(side: Side, requests: Iterable[str], answers: TextIO) -> None:
 
 def peak_memory() -> float:
     """The greatest resident memory of this process so far, in megabytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    status = Path("/proc/self/status")
+    if not status.exists():  # macOS
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    fields = dict(
+        line.split(":", 1) for line in status.read_text().splitlines()
+    )  # on Linux rusage starts at a parent's
+    return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
 
 
 def main(sides: dict[str, Callable[[Task], Side]], packages: tuple[str, ...]) -> None:
