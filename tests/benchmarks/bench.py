@@ -125,8 +125,8 @@ def summary(measured: list[dict], steps: int, rows: int) -> dict[str, dict[str, 
     """
 
     def median(side, request, key, over=None):
-        of = [one[side][request][key] / (one[over][request][key] if over else 1) for one in measured]
-        return statistics.median(of)
+        values = [one[side][request][key] / (one[over][request][key] if over else 1) for one in measured]
+        return statistics.median(values)
 
     return {
         side: {
