@@ -1,12 +1,14 @@
 # make demo   set up, then train, score and export on real data
 # make test   set up, then run the tests
 # make models trains, exports and checks the models of saved_models/ again, then puts them in their places
+# make bench  speed and memory beside peers, which get an environment of their own; BENCH=--quick to see that it runs
 # make venv   set up only; PYTHON=... chooses the interpreter (3.9 to 3.11)
 PYTHON ?= $(firstword $(foreach v,3.11 3.10 3.9,$(shell command -v python$(v))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 
-.PHONY: demo test lint models venv clean
+.PHONY: demo test lint models bench venv clean
 
 demo: venv
 	$(BIN)/python trainers/demo.py
@@ -22,6 +24,9 @@ models: venv
 	for model in thyroid toy mnist; do $(BIN)/python -m tf_radogaga.serving check outputs/exports/$$model || exit 1; done
 	for model in thyroid toy mnist; do rm -rf saved_models/$$model/1 && mv outputs/exports/$$model/1 saved_models/$$model/; done
 
+bench: venv $(PEERS)/.done
+	$(BIN)/python tests/benchmarks/bench.py --peers-python $(PEERS)/bin/python $(BENCH)
+
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,5 +41,10 @@ $(VENV)/.done: setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
+$(PEERS)/.done: tests/benchmarks/peers.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) outputs build *.egg-info
+	rm -rf $(VENV) $(PEERS) outputs build *.egg-info
