@@ -10,7 +10,7 @@ from conftest import clusters, encoded, fitted, scaled, small_model, table
 from tensorflow.core.framework import tensor_pb2
 from test_image_models import radogaga, smooth_images
 
-KINDS = ("log-matrix", "log-table-features", "dagmm-matrix-features", "dagmm-table", "vae-matrix", "images")
+KINDS = ("log-matrix", "log-table-features", "dagmm-table", "vae-matrix", "images")
 
 
 def rows32(n=300):
