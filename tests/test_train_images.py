@@ -130,7 +130,7 @@ def test_what_lies_above_10_is_averaged(data_dir, narrow):
 def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(train_images, "measure", lambda *_: ({}, []))
     monkeypatch.setattr(train_images, "draw", lambda *_: None)
-    command = ["--dataset", str(folder), "--image-shape", "16", "16", "1", "--steps", "40", "--batch-size", "16"]
+    command = ["--dataset", str(folder), "--image-shape", "16", "16", "1", "--steps", "12", "--batch-size", "16"]
     script = Path(train_images.__file__)
     parts = [*command, "--out", str(tmp_path / "parts")]
     with open(tmp_path / "log", "w") as log:
@@ -149,7 +149,7 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(folder, tmp_path
     whole, resumed = (tf_radogaga.load_model(tmp_path / run / "model") for run in ("whole", "parts"))
     for expected, found in zip(whole.get_weights(), resumed.get_weights()):
         np.testing.assert_array_equal(found, expected)
-    assert metrics_of(tmp_path / "parts")["steps"] == metrics_of(tmp_path / "whole")["steps"] == 40
+    assert metrics_of(tmp_path / "parts")["steps"] == metrics_of(tmp_path / "whole")["steps"] == 12
     assert len(list((tmp_path / "whole" / "logs" / "images").iterdir())) == 1
 
 
