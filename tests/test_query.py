@@ -167,7 +167,7 @@ def test_a_request_that_stalls_is_given_up_at_its_deadline_and_sent_again(servic
         (CODES.PERMISSION_DENIED, 1, "does not let you in.* PERMISSION_DENIED"),
         (CODES.UNAUTHENTICATED, 1, "does not let you in.* UNAUTHENTICATED"),
         (CODES.INTERNAL, 1, "its log says more.* INTERNAL"),
-        (CODES.ABORTED, 1, r"127\.0\.0\.1:\d+ failed\. It says ABORTED: injected"),
+        (CODES.ABORTED, 1, r"127\.0\.0\.1:\d+ gave the request up; try again\. It says ABORTED: injected"),
     ],
 )
 def test_every_failure_has_its_words_and_leaves_no_output(code, tries, message, servicer, ask, delays, tmp_path):
@@ -201,3 +201,9 @@ def test_nothing_is_not_asked_for(option, ask, capsys):
     with pytest.raises(SystemExit):
         ask(option, "0")
     assert f"argument {option}: 0 is not above 0" in capsys.readouterr().err
+
+
+def test_every_status_that_is_no_answer_has_words():
+    assert set(query.MESSAGES) == set(CODES) - {CODES.OK}
+    for message in query.MESSAGES.values():
+        assert message.format(server="s:1", model="m", timeout=1.0, batch_size=2)

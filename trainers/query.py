@@ -45,6 +45,12 @@ MESSAGES = {
     grpc.StatusCode.PERMISSION_DENIED: "--server: {server} does not let you in.",
     grpc.StatusCode.UNAUTHENTICATED: "--server: {server} does not let you in.",
     grpc.StatusCode.INTERNAL: "{server} failed while scoring; its log says more.",
+    grpc.StatusCode.UNKNOWN: "{server} failed in a way that it does not name; its log may say more.",
+    grpc.StatusCode.DATA_LOSS: "{server} has damaged data of {model!r}; export the model again.",
+    grpc.StatusCode.CANCELLED: "{server}, or a proxy before it, dropped the request; try again.",
+    grpc.StatusCode.ABORTED: "{server} gave the request up; try again.",
+    grpc.StatusCode.OUT_OF_RANGE: "{server} finds the request of {model!r} out of its range.",
+    grpc.StatusCode.ALREADY_EXISTS: "{server} answers as no TensorFlow Serving would; is it one?",
 }
 
 
@@ -126,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
             csv_rows.score_file(args.input, args.output, inputs, score, args.batch_size, args.header)
         except grpc.RpcError as error:
             code = error.code()
-            message = MESSAGES.get(code, "{server} failed.").format(**vars(args))
+            message = MESSAGES[code].format(**vars(args))
             sys.exit(f"{message} It says {code.name}: {error.details()}")
 
 
