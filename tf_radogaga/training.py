@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,8 @@ class TrainedOnRows(keras.Model):
             jit_compile: XLA; measure before use, mixture priors often run slower with it on a CPU.
             run_eagerly: for debugging.
         """
+        parts = self._terms_and_gradients, self._update
+        self._parts = parts if run_eagerly else tuple(map(tf.function, parts))
         super().compile(
             optimizer=optimizer,
             steps_per_execution=1 if run_eagerly else steps_per_execution,
@@ -82,16 +84,31 @@ class TrainedOnRows(keras.Model):
         )
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        x = keras.utils.unpack_x_y_sample_weight(data)[0]
+        differentiate, update = self._parts
+        return update(*differentiate(keras.utils.unpack_x_y_sample_weight(data)[0]))
+
+    def _terms_and_gradients(self, x: tf.Tensor) -> tuple[dict, dict, list]:
         with tf.GradientTape() as tape:
             terms = self.loss_terms(x, training=True)
             loss = tf.add_n([tf.reduce_mean(term) for term in terms.values()])
+        return terms, self.monitors(terms), tape.gradient(loss, self.trainable_variables)
+
+    def _update(self, terms: dict, monitors: dict, gradients: list) -> dict[str, tf.Tensor]:
         self._watch_finite(terms)
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        return self._track(terms)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        return self._track(terms, monitors)
+
+    def _make_variables(self, spec: tf.TensorSpec) -> None:
+        """Makes those of optimizer and metrics before Keras traces its loop of steps; one that makes them is traced
+        twice as often."""
+        if not self.run_eagerly:
+            self.optimizer.build(self.trainable_variables)
+            terms, monitors, _ = self._parts[0].get_concrete_function(spec).structured_outputs
+            self._make_means(["loss", *terms, *monitors])
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        return self._track(self.loss_terms(keras.utils.unpack_x_y_sample_weight(data)[0], training=False))
+        terms = self.loss_terms(keras.utils.unpack_x_y_sample_weight(data)[0], training=False)
+        return self._track(terms, self.monitors(terms))
 
     def _watch_finite(self, terms: dict[str, tf.Tensor]) -> None:
         """Notes step and term of the first non-finite value, for `first_non_finite`."""
@@ -106,13 +123,15 @@ class TrainedOnRows(keras.Model):
         term, step = self._non_finite.numpy()
         return self._term_names[term], int(step)
 
-    def _track(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        values = {"loss": tf.add_n(list(terms.values())), **terms, **self.monitors(terms)}
+    def _track(self, terms: dict[str, tf.Tensor], monitors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        values = {"loss": tf.add_n(list(terms.values())), **terms, **monitors}
+        self._make_means(values)
         for name, value in values.items():
-            if name not in self._means:
-                self._means[name] = keras.metrics.Mean(name)
             self._means[name].update_state(value)
         return {name: self._means[name].result() for name in values}
+
+    def _make_means(self, names: Iterable[str]) -> None:
+        self._means.update({name: keras.metrics.Mean(name) for name in names if name not in self._means})
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -173,6 +192,7 @@ class TrainedOnRows(keras.Model):
             self._validation_batches = validation_data = self._prepared(validation_data)
             callbacks.append(AdaptBeforeValidation(scored))
         self.prior.invalidate()
+        self._make_variables(training.element_spec)
         try:
             history = super().fit(
                 training,

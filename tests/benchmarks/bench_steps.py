@@ -1,0 +1,135 @@
+"""Where the time of a training step goes, for each family of models.
+
+    python tests/benchmarks/bench_steps.py
+    python tests/benchmarks/bench_steps.py --against REVISION
+
+The parts are found by taking them away: steps that stop after the loss, after its gradients, after the update, in a
+loop in one graph; a step inside of Keras' `fit` beside them also draws its batch. Steps on 8 rows show what does not
+depend on the rows: the dispatch of ops, and the optimizer. All take turns, and medians of several rounds are shown.
+
+With --against, epochs of the working tree and of another commit of it take turns, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import families
+import tensorflow as tf
+from bench import ROOT, Worker
+from families import FAMILIES
+
+FEW_ROWS = 8
+PARTS = ("forward", "gradients", "update", "few rows")
+FORMS = {"fit": {}, "XLA": {"jit_compile": True}, "one step a call": {"steps_per_execution": 1}}
+TITLES = ("batch", "step of fit [ms]", "forward", "gradients", "update", "input", f"{FEW_ROWS} rows")
+
+
+def loop(model, x: tf.Tensor, batch_size: int, steps: int, part: str) -> Callable[[], tf.Tensor]:
+    """So many steps in one graph, each up to a part, one after another."""
+
+    def step(rows):
+        if part == "forward":
+            return tf.add_n([tf.reduce_mean(term) for term in model.loss_terms(rows, training=True).values()])
+        terms, monitors, gradients = model._terms_and_gradients(rows)
+        if part == "gradients":
+            return tf.add_n([tf.reshape(gradient, [-1])[0] for gradient in gradients])
+        return model._update(terms, monitors, gradients)["loss"]
+
+    @tf.function
+    def run():
+        used = tf.constant(0.0)
+        for number in tf.range(steps):
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            used += step(x[number * batch_size : (number + 1) * batch_size])
+        return used
+
+    return run
+
+
+def seconds(call: Callable[[], tf.Tensor]) -> float:
+    started = time.perf_counter()
+    call().numpy()
+    return time.perf_counter() - started
+
+
+def profile(family: str, steps: int, rounds: int) -> dict[str, float]:
+    """Median milliseconds of a step in each part and form."""
+    batch_size, data = FAMILIES[family].batch_size, families.rows(family, steps)
+    model = families.model(family)
+    x = model.preprocess.restored(model._stored_in_blocks(data))
+    model._make_variables(tf.TensorSpec((batch_size, *x.shape[1:])))
+    calls = {
+        part: loop(model, x, FEW_ROWS if part == "few rows" else batch_size, steps, part).get_concrete_function()
+        for part in PARTS
+    }
+    sides = {part: functools.partial(seconds, call) for part, call in calls.items()}
+    for form, compiled in FORMS.items():
+        sides[form] = families.steps_of_fit(families.model(family, **compiled), data, batch_size)
+    measured = {side: [] for side in sides}
+    for _ in range(rounds + 1):
+        for side, call in sides.items():
+            measured[side].append(1000 * call() / steps)
+    return {side: statistics.median(times[1:]) for side, times in measured.items()}  # the first traces
+
+
+def table(profiles: dict[str, dict[str, float]]) -> str:
+    """In Markdown; the parts are shares of the step of `fit`, the forms ratios of their time to it."""
+    lines = [["", *TITLES, *(f"time of {form}" for form in FORMS if form != "fit")]]
+    lines.append(["---"] * len(lines[0]))
+    for family, times in profiles.items():
+        spent = [times["forward"], times["gradients"] - times["forward"], times["update"] - times["gradients"]]
+        spent += [times["fit"] - times["update"], times["few rows"]]
+        shares = [f"{part / times['fit']:.0%}" for part in spent]
+        ratios = [f"{times[form] / times['fit']:.2f}" for form in FORMS if form != "fit"]
+        lines.append([family, str(FAMILIES[family].batch_size), f"{times['fit']:.2f}", *shares, *ratios])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def compare(family: str, steps: int, rounds: int, revision: str) -> float:
+    """Median of the time of an epoch at a revision over that of the working tree in the same round."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", folder, revision], check=True)
+        stack.callback(subprocess.run, [*git, "remove", "--force", folder], check=True)
+        command = [sys.executable, families.__file__, family, str(steps)]
+        workers = [
+            stack.enter_context(Worker(str(tree), command, {"PYTHONPATH": str(tree)})) for tree in (folder, ROOT)
+        ]
+        for one in workers:
+            one.started()
+        times = [[one.ask("train")["epoch"] for one in workers] for _ in range(rounds + 1)]
+    return statistics.median(before / after for before, after in times[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES), help="default: all")
+    add("--rounds", type=int, default=7, help="of which medians are taken (default: %(default)s)")
+    add("--against", metavar="REVISION", help="compare epochs with this commit instead")
+    args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error(f"--rounds: {args.rounds} must be at least 1")
+    steps = {family: 10 if FAMILIES[family].filters else 100 for family in args.families}
+    if not args.against:
+        print(table({family: profile(family, steps[family], args.rounds) for family in args.families}))
+        return
+    print(f"| | epoch at {args.against} / epoch now |\n| --- | --- |")
+    for family in args.families:
+        print(f"| {family} | {compare(family, steps[family], args.rounds, args.against):.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
