@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import geometry, informative, randomness
+from tf_radogaga import geometry, informative, randomness, replicas
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.image_preprocessing import ImageScaling
 from tf_radogaga.pipelines import ScoredInGraphs
@@ -55,7 +55,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     ):
         super().__init__(name=name)
         self.encoder, self.decoder, self.prior = encoder, decoder, as_prior(prior)
-        self.preprocess = preprocess or _default_preprocessing(encoder)
+        self.preprocess = replicas.within_strategy(preprocess or _default_preprocessing(encoder))
         self.latent_units = decoder.input_units
         wide_prior = self.latent_units + 2 * reconstruction_features
         for part, found, needed, why in (

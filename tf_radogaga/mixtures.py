@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ import tensorflow_probability as tfp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from tf_radogaga import randomness
+from tf_radogaga import randomness, replicas
 from tf_radogaga.priors import Prior, require
 from tf_radogaga.settled import settled
 
@@ -172,12 +173,16 @@ class MixturePrior(Prior):
         for layer in self.hidden:
             h = layer(h)
             if training and self.dropout:
-                h = tf.nn.experimental.stateless_dropout(h, self.dropout, self.random.make_seeds(1)[:, 0])
+                h *= replicas.own_rows(functools.partial(self._dropped, randomness.next_seed(self.random)), tf.shape(h))
         return tf.nn.softmax(tf.cast(self.logits(h), tf.float64))
 
+    def _dropped(self, seed: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+        return tf.nn.experimental.stateless_dropout(tf.ones(shape), self.dropout, seed)
+
     def batch_mixture(self, z: tf.Tensor, training: bool = True) -> Mixture:
-        """The mixture of this batch of latents by the estimation network."""
-        return Statistics.of(tf.cast(z, tf.float64), self.memberships(z, training)).mixture(self.covariance_floor)
+        """The mixture of this batch of latents by the estimation network, on whatever replicas its rows are."""
+        statistics = replicas.total(Statistics.of(tf.cast(z, tf.float64), self.memberships(z, training)))
+        return statistics.mixture(self.covariance_floor)
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         mixture = self.batch_mixture(z) if training else Mixture(*(tf.identity(v) for v in self.stored))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tf_radogaga import batches, randomness
+from tf_radogaga import batches, randomness, replicas
 from tf_radogaga.callbacks import AdaptBeforeValidation, StartAtStep, StopOnNonFinite
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.priors import Prior
@@ -38,9 +38,17 @@ class TrainedOnRows(keras.Model):
     def __init__(self, name: str | None = None):
         super().__init__(name=name)
         self._shuffle_seed = randomness.draw_seed()
-        self._non_finite = tf.Variable([0, 0], trainable=False, dtype=tf.int64, name="non_finite")
+        self._non_finite = tf.Variable(
+            [0, 0],
+            trainable=False,
+            dtype=tf.int64,
+            name="non_finite",
+            synchronization=tf.VariableSynchronization.ON_READ,  # all replicas find the same
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
         self._validation_batches = None
-        self._means: dict[str, keras.metrics.Mean] = {}
+        # not tracked: writing a checkpoint would wait for all workers to add up their metrics
+        object.__setattr__(self, "_means", {})
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """The named terms of the loss, each (B,); their sum, averaged over the batch, is the loss.
@@ -73,7 +81,11 @@ class TrainedOnRows(keras.Model):
             steps_per_execution: steps in one call of the compiled loop. Small networks gain several times from it.
             jit_compile: XLA; measure before use, mixture priors often run slower with it on a CPU.
             run_eagerly: for debugging.
+
+        Raises:
+            ValueError: a `tf.distribute` strategy, or XLA under it, that does not give the result of one device.
         """
+        replicas.require_supported(self.distribute_strategy, jit_compile)
         super().compile(
             optimizer=optimizer,
             steps_per_execution=1 if run_eagerly else steps_per_execution,
@@ -85,7 +97,7 @@ class TrainedOnRows(keras.Model):
         x = keras.utils.unpack_x_y_sample_weight(data)[0]
         with tf.GradientTape() as tape:
             terms = self.loss_terms(x, training=True)
-            loss = tf.add_n([tf.reduce_mean(term) for term in terms.values()])
+            loss = tf.add_n([replicas.share_of_mean(term) for term in terms.values()])
         self._watch_finite(terms)
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return self._track(terms)
@@ -96,7 +108,8 @@ class TrainedOnRows(keras.Model):
     def _watch_finite(self, terms: dict[str, tf.Tensor]) -> None:
         """Notes step and term of the first non-finite value, for `first_non_finite`."""
         self._term_names = list(terms)
-        bad = tf.stack([~tf.math.is_finite(tf.reduce_mean(term)) for term in terms.values()])
+        means = replicas.total(tf.stack([replicas.share_of_mean(term) for term in terms.values()]))
+        bad = ~tf.math.is_finite(means)
         found = tf.stack([tf.argmax(tf.cast(bad, tf.int32)), tf.cast(self.optimizer.iterations, tf.int64) + 1])
         is_first = tf.reduce_any(bad) & (self._non_finite[1] == 0)
         self._non_finite.assign(tf.where(is_first, found, self._non_finite))
@@ -106,13 +119,23 @@ class TrainedOnRows(keras.Model):
         term, step = self._non_finite.numpy()
         return self._term_names[term], int(step)
 
+    def _watched(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {"loss": tf.add_n(list(terms.values())), **terms, **self.monitors(terms)}
+
     def _track(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        values = {"loss": tf.add_n(list(terms.values())), **terms, **self.monitors(terms)}
+        values = self._watched(terms)
         for name, value in values.items():
             if name not in self._means:
                 self._means[name] = keras.metrics.Mean(name)
             self._means[name].update_state(value)
         return {name: self._means[name].result() for name in values}
+
+    def _create_means(self) -> None:
+        """The metrics of several replicas, which these cannot create one by one."""
+        if self.distribute_strategy.num_replicas_in_sync > 1 and not self._means:
+            terms = self.loss_terms(tf.zeros((1, *self.preprocess.event_shape)))
+            with self.distribute_strategy.scope():
+                self._means.update({name: keras.metrics.Mean(name) for name in self._watched(terms)})
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -153,6 +176,7 @@ class TrainedOnRows(keras.Model):
         """
         if batch_size < 1:
             raise ValueError(f"batch_size: {batch_size} must be at least 1.")
+        self._create_means()
         self._non_finite.assign([0, 0])
         callbacks = [*(callbacks or []), StopOnNonFinite()]
         streamed = isinstance(x, tf.data.Dataset)
@@ -175,7 +199,7 @@ class TrainedOnRows(keras.Model):
         self.prior.invalidate()
         try:
             history = super().fit(
-                training,
+                batches.split_by_rows(training),
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
                 validation_data=validation_data,
@@ -202,6 +226,7 @@ class TrainedOnRows(keras.Model):
         """As `keras.Model.evaluate`, on raw rows; y is ignored, as in `fit`."""
         if x is not self._validation_batches:  # fit hands over what it has already preprocessed
             self._require_adapted()
+            self._create_means()
             x = self._prepared(x)
         return super().evaluate(x, **kwargs)
 
@@ -216,8 +241,10 @@ class TrainedOnRows(keras.Model):
         if isinstance(rows, tf.data.Dataset):
             if rows.cardinality() == tf.data.INFINITE_CARDINALITY:
                 raise ValueError("x: an endless dataset; leave out .repeat(), fit repeats it for steps_per_epoch.")
-            return batches.rows_only(rows).map(self._checked, tf.data.AUTOTUNE)
-        return self._scoring_batches(self._stored_in_blocks(rows))
+            prepared = batches.rows_only(rows).map(self._checked, tf.data.AUTOTUNE)
+        else:
+            prepared = self._scoring_batches(self._stored_in_blocks(rows))
+        return batches.split_by_rows(prepared)
 
     @property
     def _rows_at_once(self) -> int:
