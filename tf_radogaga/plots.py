@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -304,6 +304,21 @@ def implicit_spectrum(report: ImplicitReport) -> Figure:
     right.errorbar(place, report.unit_norm_mean, report.unit_norm_sd, fmt="o", markersize=3, color="tab:red")
     right.axhline(1, color="black", linewidth=1)
     right.set(ylabel="$(2/\\beta)\\, \\sigma_j^2 D'_j$ (dots, sd)", ylim=(0, None))
+    return figure
+
+
+def cost_curves(panels: Sequence[tuple[str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]]) -> Figure:
+    """Measured costs against sizes, both axes logarithmic.
+
+    Args:
+        panels: of each the label of the axis of sizes, that of costs, and by name of a line its sizes and costs.
+    """
+    figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
+    for axes, (size, cost, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
+        for name, (sizes, costs) in lines.items():
+            axes.plot(sizes, costs, marker="o", label=name)
+        axes.set(xlabel=size, ylabel=cost, xscale="log", yscale="log")
+        axes.legend()
     return figure
 
 
