@@ -13,7 +13,11 @@ import tensorflow as tf
 
 keras = tf.keras
 
-STRATEGIES = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy, tf.distribute.OneDeviceStrategy)
+STRATEGIES = (
+    tf.distribute.MirroredStrategy,
+    tf.distribute.MultiWorkerMirroredStrategy,
+    tf.distribute.OneDeviceStrategy,
+)
 
 _Nest = TypeVar("_Nest")
 _Layer = TypeVar("_Layer", bound=keras.layers.Layer)

@@ -181,8 +181,9 @@ class TrainedOnRows(keras.Model):
         callbacks = [*(callbacks or []), StopOnNonFinite()]
         streamed = isinstance(x, tf.data.Dataset)
         if streamed:
-            scored = self._prepared(x)
-            training = (scored.repeat() if steps_per_epoch else scored).prefetch(tf.data.AUTOTUNE)
+            prepared = self._prepared(x)
+            training = (prepared.repeat() if steps_per_epoch else prepared).prefetch(tf.data.AUTOTUNE)
+            scored = prepared.rebatch(self._rows_at_once)  # the prior is adapted faster on larger batches
         else:
             x = self._stored_in_blocks(x)
             if len(x) < self.prior.minimum_rows:
@@ -216,7 +217,9 @@ class TrainedOnRows(keras.Model):
 
         With `refine=False` a mixture is the estimation network's own, without EM.
         """
-        self._adapt(self._prepared(x), cache=not isinstance(x, tf.data.Dataset), refine=refine)
+        self._adapt(
+            self._prepared(x).rebatch(self._rows_at_once), cache=not isinstance(x, tf.data.Dataset), refine=refine
+        )
 
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
         latents = dataset.map(self._latents)

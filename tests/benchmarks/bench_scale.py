@@ -50,7 +50,8 @@ def stream(rows: int, columns: int) -> tf.data.Dataset:
             noise = rng.standard_normal((size, columns), np.float32)
             yield centres[rng.integers(0, 3, size)] + 0.3 * noise
 
-    return tf.data.Dataset.from_generator(batches, output_signature=tf.TensorSpec((None, columns)))
+    data = tf.data.Dataset.from_generator(batches, output_signature=tf.TensorSpec((None, columns)))
+    return data.apply(tf.data.experimental.assert_cardinality(-(-rows // BATCH)))  # several steps at once need it
 
 
 def model(columns: int) -> tf_radogaga.RaDOGAGA:
@@ -108,7 +109,11 @@ def measured_alone(*case: object) -> dict:
 def growth(records: list[dict], activity: str) -> float:
     """Peak memory at the more of `FLAT` rows over that at the fewer, less 1."""
     fewer, more = (
-        next(r["peak_memory"] for r in records if (r["activity"], r["rows"], r["columns"]) == (activity, n, USUAL_COLUMNS))
+        next(
+            r["peak_memory"]
+            for r in records
+            if (r["activity"], r["rows"], r["columns"]) == (activity, n, USUAL_COLUMNS)
+        )
         for n in FLAT
     )
     return more / fewer - 1
@@ -128,7 +133,8 @@ def figure(records: list[dict]):
     """Seconds and peak memory against rows, seconds against columns."""
 
     def series(x: str, y: str, fixed: str, value: int) -> dict:
-        chosen = {name: [r for r in records if r["activity"] == name and r[fixed] == value] for name in ACTIVITIES}
+        ordered = sorted((r for r in records if r[fixed] == value), key=lambda r: r[x])
+        chosen = {name: [r for r in ordered if r["activity"] == name] for name in ACTIVITIES}
         return {name: ([r[x] for r in found], [r[y] for r in found]) for name, found in chosen.items()}
 
     return plots.cost_curves(
@@ -159,9 +165,9 @@ def main() -> None:
     if args.quick:
         return
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    versions = {"tensorflow": tf.__version__, "numpy": np.__version__}
+    setting = {"batch": BATCH, "cores": os.cpu_count(), "tensorflow": tf.__version__, "numpy": np.__version__}
     grown = {name: growth(records, name) for name in FLAT_ACTIVITIES}
-    args.out.write_text(json.dumps({"versions": versions, "growth": grown, "records": records}, indent=1) + "\n")
+    args.out.write_text(json.dumps({"setting": setting, "growth": grown, "records": records}, indent=1) + "\n")
     figure(records).savefig(args.out.with_suffix(".png"), dpi=100)
     for name, share in grown.items():
         verdict = "flat" if share <= TOLERANCE else "NOT flat"
