@@ -8,31 +8,31 @@ import os
 import sys
 from pathlib import Path
 
-PORTS = (29311, 29312)
-STEPS = {"batch_size": 50, "epochs": 2, "verbose": 0}
+import numpy as np
+import tensorflow as tf
+from conftest import scaled, small_model
+
+import tf_radogaga
+
+KINDS = ("noisy-rate", "dagmm")
+PORTS = (29311, 29312)  # of the namespace's own network
 
 
 def trained(kind, rows, seed=7):
-    """A model that has seen each of 300 rows twice, from a table, or from a stream whose last batch is not whole."""
-    import tensorflow as tf
-    from conftest import scaled, small_model
-
+    """A model and what it has come to: compiled and from a table, or eager and from a stream of uneven batches."""
     tf.keras.utils.set_random_seed(seed)
-    model = small_model(kind, scaled(rows), reconstruction_features=kind == "dagmm")
-    model.compile(tf.keras.optimizers.Adam(1e-3), steps_per_execution=3)
-    data = rows
-    if kind == "dagmm":
-        data = tf.data.Dataset.from_tensor_slices(rows.astype("float32")).batch(67)
-    history = model.fit(data, validation_data=rows[:100], **STEPS).history
+    streamed = kind == "dagmm"
+    model = small_model(kind, scaled(rows), reconstruction_features=streamed)
+    model.compile(tf.keras.optimizers.Adam(1e-3), steps_per_execution=3, run_eagerly=streamed)
+    data = tf.data.Dataset.from_tensor_slices(rows.astype("float32")).batch(67) if streamed else rows
+    history = model.fit(data, batch_size=50, epochs=2, verbose=0).history
     energy = model.energy(rows).numpy()
     model.set_threshold(energy, 0.1)
-    numbers = {"energy": energy, "threshold": float(model.threshold.numpy()), "weights": weights(model)}
-    return model, {**numbers, **{f"history {name}": values for name, values in history.items()}}
+    numbers = {"energy": energy, "threshold": model.threshold.numpy(), "weights": weights(model)}
+    return model, {**numbers, **history}
 
 
 def weights(model):
-    import numpy as np
-
     return np.concatenate([variable.numpy().ravel() for variable in model.trainable_variables])
 
 
@@ -40,15 +40,9 @@ def main():
     index, folder = int(sys.argv[1]), Path(sys.argv[2])
     cluster = {"worker": [f"127.0.0.1:{port}" for port in PORTS]}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import numpy as np
-    import tensorflow as tf
-
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before any other use of TensorFlow
-    import tf_radogaga
-
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
     rows = np.load(folder / "rows.npy")
-    for kind in ("noisy-rate", "dagmm"):
+    for kind in KINDS:
         with strategy.scope():
             model, numbers = trained(kind, rows, seed=7 + index)  # only the first worker's may count
         np.savez(folder / f"{kind}{index}.npz", **numbers)

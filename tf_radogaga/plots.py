@@ -307,17 +307,22 @@ def implicit_spectrum(report: ImplicitReport) -> Figure:
     return figure
 
 
-def cost_curves(panels: Sequence[tuple[str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]]) -> Figure:
-    """Measured costs against sizes, both axes logarithmic.
+def cost_curves(
+    panels: Sequence[tuple[str, str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]],
+) -> Figure:
+    """Measured costs against sizes, these on a logarithmic axis.
 
     Args:
-        panels: of each the label of the axis of sizes, that of costs, and by name of a line its sizes and costs.
+        panels: of each the label of the sizes, that of the costs, "log" or "linear" (from 0) for the axis of these, and
+            by name of a line its sizes and costs.
     """
     figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
-    for axes, (size, cost, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
+    for axes, (size, cost, scale, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         for name, (sizes, costs) in lines.items():
             axes.plot(sizes, costs, marker="o", label=name)
-        axes.set(xlabel=size, ylabel=cost, xscale="log", yscale="log")
+        axes.set(xlabel=size, ylabel=cost, xscale="log", yscale=scale)
+        if scale == "linear":
+            axes.set_ylim(bottom=0)
         axes.legend()
     return figure
 

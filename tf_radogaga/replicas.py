@@ -1,7 +1,7 @@
 """Replicas of a training step under `tf.distribute`, which do together what one device does with the whole batch.
 
-The batch is the global one: replica r holds some of its rows, those of replicas 0 to r - 1 come before them. Where there
-is one replica, everything here is the plain operation.
+The batch is the global one: replica r holds some of its rows, and those of replicas 0 to r - 1 come before them. Where
+there is one replica, everything here is the plain operation.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def total(values: _Nest) -> _Nest:
 def _place(context: tf.distribute.ReplicaContext, shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Number of rows of the batch before those of this replica, and of all its rows."""
     number, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
-    if tf.get_static_value(shape) is not None:  # only batches of equal parts have a static shape
+    if not tf.executing_eagerly() and tf.get_static_value(shape) is not None:  # only equal parts have a static shape
         return number * shape[0], replicas * shape[0]
     rows = total(shape[0] * tf.one_hot(number, replicas, dtype=tf.int32))
     return tf.reduce_sum(rows[:number]), tf.reduce_sum(rows)
 
 
 def share_of_mean(values: tf.Tensor) -> tf.Tensor:
-    """What this replica adds to the mean over the batch, of values (B,); optimizers sum the gradients of such shares."""
+    """What this replica adds to the mean over the batch of values (B,); optimizers sum the gradients of such shares."""
     context = _several()
     if not context:
         return tf.reduce_mean(values)
@@ -77,11 +77,13 @@ def within_strategy(layer: _Layer) -> _Layer:
 
 
 def require_supported(strategy: tf.distribute.Strategy, jit_compile: bool | None) -> None:
-    """ValueError where training under this strategy would not give the result of one device."""
-    if tf.distribute.has_strategy() and not isinstance(strategy, STRATEGIES):
+    """ValueError where training under this strategy is not known to give the result of one device."""
+    several = strategy.num_replicas_in_sync > 1
+    asynchronous = isinstance(strategy, tf.distribute.experimental.ParameterServerStrategy)
+    if asynchronous or (several and not isinstance(strategy, STRATEGIES)):
         names = ", ".join(known.__name__ for known in STRATEGIES)
-        raise ValueError(f"strategy: {type(strategy).__name__} is not supported; use one of {names}.")
-    if jit_compile and strategy.num_replicas_in_sync > 1:
+        raise ValueError(f"strategy: {type(strategy).__name__} is not supported; build the model under one of {names}.")
+    if jit_compile and several:
         raise ValueError(
             f"jit_compile: {jit_compile}, but XLA cannot compile a step whose {strategy.num_replicas_in_sync} replicas"
             " exchange sums; leave it out."

@@ -131,8 +131,8 @@ class TrainedOnRows(keras.Model):
         return {name: self._means[name].result() for name in values}
 
     def _create_means(self) -> None:
-        """The metrics of several replicas, which these cannot create one by one."""
-        if self.distribute_strategy.num_replicas_in_sync > 1 and not self._means:
+        """The metrics of a strategy, whose replicas cannot create them one by one."""
+        if isinstance(self.distribute_strategy, replicas.STRATEGIES) and not self._means:
             terms = self.loss_terms(tf.zeros((1, *self.preprocess.event_shape)))
             with self.distribute_strategy.scope():
                 self._means.update({name: keras.metrics.Mean(name) for name in self._watched(terms)})

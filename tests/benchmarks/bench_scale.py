@@ -139,9 +139,9 @@ def figure(records: list[dict]):
 
     return plots.cost_curves(
         [
-            ("rows", "seconds", series("rows", "seconds", "columns", USUAL_COLUMNS)),
-            ("rows", "peak memory [MB]", series("rows", "peak_memory", "columns", USUAL_COLUMNS)),
-            ("columns", "seconds", series("columns", "seconds", "rows", USUAL_ROWS)),
+            ("rows", "seconds", "log", series("rows", "seconds", "columns", USUAL_COLUMNS)),
+            ("rows", "peak memory [MB]", "linear", series("rows", "peak_memory", "columns", USUAL_COLUMNS)),
+            ("columns", "seconds", "log", series("columns", "seconds", "rows", USUAL_ROWS)),
         ]
     )
 
