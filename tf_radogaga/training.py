@@ -157,7 +157,8 @@ class TrainedOnRows(keras.Model):
 
         A table in memory is preprocessed once and stays resident; its batches are drawn by shuffled index, whole
         batches only, in an order that depends on the seed and the step alone. A `tf.data.Dataset` of batches of raw
-        rows is streamed as it is.
+        rows is streamed as it is. A model built under a `tf.distribute` strategy comes out as on one device: batches
+        are global ones, of which each replica takes its rows; each worker of several adapts the prior for itself.
 
         Args:
             x: matrix, DataFrame, mapping of columns, or images (n, h, w, C), uint8 or floats of 0 to 1; or a
