@@ -29,6 +29,12 @@ WITH_FEATURES = ("log", "identity", "no-gauge", "gaussian", "noisy-rate", "dagmm
 MODELS = (*WITH_FEATURES, "vae", "vae-decomposed")
 
 
+# two devices for tests of tf.distribute; everything else stays on the first
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], 2 * [tf.config.LogicalDeviceConfiguration()]
+)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     tf.keras.utils.set_random_seed(7)

@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -176,6 +178,31 @@ def test_em_never_costs_likelihood(seed, floor):
         rates.append(float(tf.reduce_mean(prior.rate(tf.constant(z)))))
     assert rates[1] < rates[0] + 1e-6
     assert [prior.adaptation["nll_network"], prior.adaptation["nll_em"]] == pytest.approx(rates, abs=1e-4)
+
+
+def test_em_keeps_the_statistics_of_a_few_batches_however_many_there_are(monkeypatch):
+    z, prior, made, most = _clusters(300), MixturePrior(2, 3, em_iterations=2), [], []
+    of = Statistics.of
+
+    def watched(latents, memberships):
+        statistics = of(latents, memberships)
+        made.append(weakref.ref(statistics.outer))
+        most.append(sum(one() is not None for one in made))
+        return statistics
+
+    monkeypatch.setattr(Statistics, "of", watched)
+    prior.adapt(np.split(z, 60))
+    assert len(made) == 60 * 7 and max(most) <= 4  # a pass of the network, and three of each start
+
+
+def test_the_clustered_start_is_from_spread_rows_whatever_the_batches():
+    z, prior = _clusters(900), MixturePrior(2, 3)
+    whole = prior._clustered([z], rows=50_000)  # as if there were more: every fifth row
+    for batches in (np.split(z, 300), np.split(z, [1, 8, 500])):
+        for streamed, full in zip(prior._clustered(batches, rows=50_000), whole):
+            np.testing.assert_array_equal(streamed, full)
+    expected = GaussianMixture(3, n_init=3, reg_covar=1e-6, random_state=0).fit(z[::5])
+    np.testing.assert_allclose(whole.mean, expected.means_)
 
 
 def test_em_iterations_zero_keeps_the_networks_mixture():

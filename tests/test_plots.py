@@ -178,6 +178,16 @@ def test_latent_scatter_pairs_the_first_three_columns():
         plots.latent_scatter(z[:, :1], density)
 
 
+def test_cost_curves_have_a_line_a_name_and_linear_costs_start_at_0():
+    lines = {"train": ([10, 100], [3, 4]), "score": ([10, 100], [1, 2])}
+    figure = plots.cost_curves([("rows", "seconds", "log", lines), ("rows", "memory [MB]", "linear", lines)])
+    for axes, scale in zip(figure.axes, ("log", "linear")):
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", scale)
+        assert [line.get_label() for line in axes.lines] == ["train", "score"]
+        np.testing.assert_array_equal(axes.lines[1].get_data(), lines["score"])
+    assert figure.axes[1].get_ylim()[0] == 0 and figure.axes[1].get_ylabel() == "memory [MB]"
+
+
 def test_implicit_spectrum_shows_importance_and_unit_norms():
     names = ImplicitReport._fields
     report = ImplicitReport(**{name: np.array([1.0, 0.5, 0.0]) for name in names})

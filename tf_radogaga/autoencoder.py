@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import geometry, informative, randomness
+from tf_radogaga import geometry, informative, randomness, replicas
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.image_preprocessing import ImageScaling
 from tf_radogaga.pipelines import ScoredInGraphs
@@ -55,7 +55,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     ):
         super().__init__(name=name)
         self.encoder, self.decoder, self.prior = encoder, decoder, as_prior(prior)
-        self.preprocess = preprocess or _default_preprocessing(encoder)
+        self.preprocess = replicas.within_strategy(preprocess or _default_preprocessing(encoder))
         self.latent_units = decoder.input_units
         wide_prior = self.latent_units + 2 * reconstruction_features
         for part, found, needed, why in (
@@ -176,7 +176,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         if not 0 < anomaly_share < 1:
             raise ValueError(f"anomaly_share: {anomaly_share} is outside (0, 1).")
         self.threshold.assign(np.percentile(energies, 100 * (1 - anomaly_share)))
-        return float(self.threshold)
+        return float(self.threshold.numpy())
 
     def _require_adapted(self) -> None:
         if tf.executing_eagerly() and not self.prior.adapted:
@@ -205,7 +205,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """Latent directions along which the data vary by more than `informative.LEAST_SIGNAL` of the noise (a VAE's: of
         a mean rate above `beta_vae.LEAST_RATE`), found at the end of `fit`; densities count these alone."""
         with tf.init_scope():
-            return int(self._informative)
+            return int(self._informative.numpy())
 
     @property
     def informative_directions(self) -> tf.Tensor:

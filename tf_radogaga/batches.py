@@ -36,3 +36,13 @@ def rows_only(dataset: tf.data.Dataset) -> tf.data.Dataset:
     if isinstance(dataset.element_spec, tuple):
         return dataset.map(lambda rows, *_: rows, tf.data.AUTOTUNE)
     return dataset
+
+
+def split_by_rows(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Of several workers each takes its rows of every batch, unless the dataset's options say how to share it; left to
+    itself tf.data gives each worker other files, and batches that one device would not see."""
+    options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy
+    if dataset.options().experimental_distribute.auto_shard_policy == policy.AUTO:
+        options.experimental_distribute.auto_shard_policy = policy.DATA
+    return dataset.with_options(options)

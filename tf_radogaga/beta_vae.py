@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_radogaga import randomness, replicas
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.priors import NormalPrior
@@ -122,7 +123,8 @@ class BetaVAE(Autoencoder):
         return tf.split(self.decoder(tf.concat(points, axis=0)), len(points))
 
     def _draw_noise(self, shape: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_normal(shape, self.random.make_seeds(1)[:, 0])
+        seed = randomness.next_seed(self.random)
+        return replicas.own_rows(lambda all_: tf.random.stateless_normal(all_, seed), shape)
 
     def _mean_excess(self, x: tf.Tensor, x_hats: list[tf.Tensor]) -> tf.Tensor:
         return tf.add_n([self.distortion.excess(x, x_hat) for x_hat in x_hats]) / len(x_hats)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ import tensorflow_probability as tfp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from tf_radogaga import randomness
+from tf_radogaga import randomness, replicas
 from tf_radogaga.priors import Prior, require
 from tf_radogaga.settled import settled
 
@@ -161,7 +162,7 @@ class MixturePrior(Prior):
     @property
     def adapted(self) -> bool:
         with tf.init_scope():
-            return bool(self.is_adapted)
+            return bool(self.is_adapted.numpy())
 
     def invalidate(self) -> None:
         self.is_adapted.assign(False)
@@ -172,12 +173,16 @@ class MixturePrior(Prior):
         for layer in self.hidden:
             h = layer(h)
             if training and self.dropout:
-                h = tf.nn.experimental.stateless_dropout(h, self.dropout, self.random.make_seeds(1)[:, 0])
+                h *= replicas.own_rows(functools.partial(self._dropped, randomness.next_seed(self.random)), tf.shape(h))
         return tf.nn.softmax(tf.cast(self.logits(h), tf.float64))
 
+    def _dropped(self, seed: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+        return tf.nn.experimental.stateless_dropout(tf.ones(shape), self.dropout, seed)
+
     def batch_mixture(self, z: tf.Tensor, training: bool = True) -> Mixture:
-        """The mixture of this batch of latents by the estimation network."""
-        return Statistics.of(tf.cast(z, tf.float64), self.memberships(z, training)).mixture(self.covariance_floor)
+        """The mixture of this batch of latents by the estimation network, on whatever replicas its rows are."""
+        statistics = replicas.total(Statistics.of(tf.cast(z, tf.float64), self.memberships(z, training)))
+        return statistics.mixture(self.covariance_floor)
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         mixture = self.batch_mixture(z) if training else Mixture(*(tf.identity(v) for v in self.stored))
@@ -238,25 +243,28 @@ class MixturePrior(Prior):
         """The refined mixture, its mean -log likelihoods from the start to it, and the number of iterations."""
         best, history = mixture, []
         for _ in range(self.em_iterations + 1):
-            likelihoods, statistics = zip(*(mixture.expectation(tf.cast(z, tf.float64)) for z in latents))
-            nll = -float(sum(likelihoods)) / rows
+            batches = (mixture.expectation(tf.cast(z, tf.float64)) for z in latents)
+            likelihood, statistics = functools.reduce(lambda a, b: tf.nest.map_structure(tf.add, a, b), batches)
+            nll = -float(likelihood) / rows
             gain = history[-1] - nll if history else math.inf
             if gain < 0:  # the covariance floor can cost likelihood at the end
                 break
             best, history = mixture, [*history, nll]
             if gain < 1e-6:
                 break
-            mixture = sum(statistics[1:], statistics[0]).mixture(self.covariance_floor)
+            mixture = statistics.mixture(self.covariance_floor)
         return best, history, len(history) - 1
 
     def _clustered(self, latents: Iterable[tf.Tensor], rows: int) -> Mixture:
         """A start of EM that owes nothing to the network: scikit-learn's, on at most 10,000 spread rows."""
-        stride = -(-rows // 10_000)
-        sample = np.concatenate([np.asarray(z[::stride], np.float64) for z in latents])
+        stride, seen, sample = -(-rows // 10_000), 0, []
+        for z in latents:  # every stride-th row of the whole, however small its batches are
+            sample += list(np.asarray(z[-seen % stride :: stride], np.float64))
+            seen += len(z)
         found = GaussianMixture(self.components, n_init=3, reg_covar=self.covariance_floor, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # EM goes on from here
-            found.fit(sample)
+            found.fit(np.stack(sample))
         inverse = np.swapaxes(found.precisions_cholesky_, 1, 2)
         return Mixture(*(tf.constant(v) for v in (np.log(found.weights_), found.means_, found.covariances_, inverse)))
 

@@ -81,7 +81,7 @@ class ScoredInGraphs:
         if images.shape.rank == 3:
             raise ValueError(f"images: {images.shape} is one image; batch the dataset first, or use dataset.filter.")
         with tf.init_scope():
-            if math.isinf(float(self.threshold)):
+            if math.isinf(self.threshold.numpy()):
                 raise RuntimeError("threshold: not set, so no image would be dropped; call set_threshold first.")
         scores = self.scores(self.preprocess.check_kind(images))
         kept = scores["valid"] & ~scores["anomaly"]

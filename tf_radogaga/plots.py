@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -304,6 +304,26 @@ def implicit_spectrum(report: ImplicitReport) -> Figure:
     right.errorbar(place, report.unit_norm_mean, report.unit_norm_sd, fmt="o", markersize=3, color="tab:red")
     right.axhline(1, color="black", linewidth=1)
     right.set(ylabel="$(2/\\beta)\\, \\sigma_j^2 D'_j$ (dots, sd)", ylim=(0, None))
+    return figure
+
+
+def cost_curves(
+    panels: Sequence[tuple[str, str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]],
+) -> Figure:
+    """Measured costs against sizes, these on a logarithmic axis.
+
+    Args:
+        panels: of each the label of the sizes, that of the costs, "log" or "linear" (from 0) for the axis of these, and
+            by name of a line its sizes and costs.
+    """
+    figure = Figure(figsize=(4.5 * len(panels), 4), layout="constrained")
+    for axes, (size, cost, scale, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
+        for name, (sizes, costs) in lines.items():
+            axes.plot(sizes, costs, marker="o", label=name)
+        axes.set(xlabel=size, ylabel=cost, xscale="log", yscale=scale)
+        if scale == "linear":
+            axes.set_ylim(bottom=0)
+        axes.legend()
     return figure
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_radogaga import randomness, replicas
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.settled import settled
 
@@ -155,11 +156,12 @@ class RaDOGAGA(Autoencoder):
 
     def _draw_noise(self, shape: tf.Tensor, training: bool) -> tf.Tensor:
         """eps; the same at every call outside training, so that an evaluation can be repeated."""
-        seed = self.random.make_seeds(1)[:, 0] if training else tf.constant([0, 0])
+        seed = randomness.next_seed(self.random) if training else tf.constant([0, 0])
         if self.noise == "gaussian":
-            return tf.random.stateless_normal(shape, seed, stddev=math.sqrt(self.sigma2))
+            deviation = math.sqrt(self.sigma2)
+            return replicas.own_rows(lambda all_: tf.random.stateless_normal(all_, seed, stddev=deviation), shape)
         half_width = math.sqrt(3 * self.sigma2)
-        return tf.random.stateless_uniform(shape, seed, -half_width, half_width)
+        return replicas.own_rows(lambda all_: tf.random.stateless_uniform(all_, seed, -half_width, half_width), shape)
 
     def _encode(self, x: tf.Tensor) -> tf.Tensor:
         y = self.encoder(x)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tf_radogaga import batches, randomness
+from tf_radogaga import batches, randomness, replicas
 from tf_radogaga.callbacks import AdaptBeforeValidation, StartAtStep, StopOnNonFinite
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.priors import Prior
@@ -38,9 +38,17 @@ class TrainedOnRows(keras.Model):
     def __init__(self, name: str | None = None):
         super().__init__(name=name)
         self._shuffle_seed = randomness.draw_seed()
-        self._non_finite = tf.Variable([0, 0], trainable=False, dtype=tf.int64, name="non_finite")
+        self._non_finite = tf.Variable(
+            [0, 0],
+            trainable=False,
+            dtype=tf.int64,
+            name="non_finite",
+            synchronization=tf.VariableSynchronization.ON_READ,  # all replicas find the same
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
         self._validation_batches = None
-        self._means: dict[str, keras.metrics.Mean] = {}
+        # not tracked: writing a checkpoint would wait for all workers to add up their metrics
+        object.__setattr__(self, "_means", {})
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """The named terms of the loss, each (B,); their sum, averaged over the batch, is the loss.
@@ -73,9 +81,14 @@ class TrainedOnRows(keras.Model):
             steps_per_execution: steps in one call of the compiled loop. Small networks gain several times from it.
             jit_compile: XLA; measure before use, mixture priors often run slower with it on a CPU.
             run_eagerly: for debugging.
+
+        Raises:
+            ValueError: a `tf.distribute` strategy, or XLA under it, that does not give the result of one device.
         """
+        replicas.require_supported(self.distribute_strategy, jit_compile)
         parts = self._terms_and_gradients, self._update
-        self._parts = parts if run_eagerly else tuple(map(tf.function, parts))
+        several = self.distribute_strategy.num_replicas_in_sync > 1  # their sums cannot be in a graph within the step's
+        self._parts = parts if run_eagerly or several else tuple(map(tf.function, parts))
         super().compile(
             optimizer=optimizer,
             steps_per_execution=1 if run_eagerly else steps_per_execution,
@@ -90,21 +103,13 @@ class TrainedOnRows(keras.Model):
     def _terms_and_gradients(self, x: tf.Tensor) -> tuple[dict, dict, list]:
         with tf.GradientTape() as tape:
             terms = self.loss_terms(x, training=True)
-            loss = tf.add_n([tf.reduce_mean(term) for term in terms.values()])
+            loss = tf.add_n([replicas.share_of_mean(term) for term in terms.values()])
         return terms, self.monitors(terms), tape.gradient(loss, self.trainable_variables)
 
     def _update(self, terms: dict, monitors: dict, gradients: list) -> dict[str, tf.Tensor]:
         self._watch_finite(terms)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
         return self._track(terms, monitors)
-
-    def _make_variables(self, spec: tf.TensorSpec) -> None:
-        """Makes those of optimizer and metrics before Keras traces its loop of steps; one that makes them is traced
-        twice as often."""
-        if not self.run_eagerly:
-            self.optimizer.build(self.trainable_variables)
-            terms, monitors, _ = self._parts[0].get_concrete_function(spec).structured_outputs
-            self._make_means(["loss", *terms, *monitors])
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         terms = self.loss_terms(keras.utils.unpack_x_y_sample_weight(data)[0], training=False)
@@ -113,7 +118,8 @@ class TrainedOnRows(keras.Model):
     def _watch_finite(self, terms: dict[str, tf.Tensor]) -> None:
         """Notes step and term of the first non-finite value, for `first_non_finite`."""
         self._term_names = list(terms)
-        bad = tf.stack([~tf.math.is_finite(tf.reduce_mean(term)) for term in terms.values()])
+        means = replicas.total(tf.stack([replicas.share_of_mean(term) for term in terms.values()]))
+        bad = ~tf.math.is_finite(means)
         found = tf.stack([tf.argmax(tf.cast(bad, tf.int32)), tf.cast(self.optimizer.iterations, tf.int64) + 1])
         is_first = tf.reduce_any(bad) & (self._non_finite[1] == 0)
         self._non_finite.assign(tf.where(is_first, found, self._non_finite))
@@ -125,13 +131,27 @@ class TrainedOnRows(keras.Model):
 
     def _track(self, terms: dict[str, tf.Tensor], monitors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         values = {"loss": tf.add_n(list(terms.values())), **terms, **monitors}
-        self._make_means(values)
         for name, value in values.items():
             self._means[name].update_state(value)
         return {name: self._means[name].result() for name in values}
 
-    def _make_means(self, names: Iterable[str]) -> None:
-        self._means.update({name: keras.metrics.Mean(name) for name in names if name not in self._means})
+    # Variables are made before Keras traces its loop of steps: one that makes them is traced twice as often, and
+    # replicas cannot make them one by one
+
+    def make_train_function(self, force: bool = False) -> Callable:
+        self.optimizer.build(self.trainable_variables)
+        self._make_means()
+        return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Callable:
+        self._make_means()
+        return super().make_test_function(force)
+
+    def _make_means(self) -> None:
+        if not self._means:
+            terms = self.loss_terms(tf.zeros((1, *self.preprocess.event_shape)))
+            names = ("loss", *terms, *self.monitors(terms))
+            self._means.update({name: keras.metrics.Mean(name) for name in names})
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -153,7 +173,8 @@ class TrainedOnRows(keras.Model):
 
         A table in memory is preprocessed once and stays resident; its batches are drawn by shuffled index, whole
         batches only, in an order that depends on the seed and the step alone. A `tf.data.Dataset` of batches of raw
-        rows is streamed as it is.
+        rows is streamed as it is. A model built under a `tf.distribute` strategy comes out as on one device: batches
+        are global ones, of which each replica takes its rows; each worker of several adapts the prior for itself.
 
         Args:
             x: matrix, DataFrame, mapping of columns, or images (n, h, w, C), uint8 or floats of 0 to 1; or a
@@ -176,8 +197,9 @@ class TrainedOnRows(keras.Model):
         callbacks = [*(callbacks or []), StopOnNonFinite()]
         streamed = isinstance(x, tf.data.Dataset)
         if streamed:
-            scored = self._prepared(x)
-            training = (scored.repeat() if steps_per_epoch else scored).prefetch(tf.data.AUTOTUNE)
+            prepared = self._prepared(x)
+            training = (prepared.repeat() if steps_per_epoch else prepared).prefetch(tf.data.AUTOTUNE)
+            scored = prepared.rebatch(self._rows_at_once)  # the prior is adapted faster on larger batches
         else:
             x = self._stored_in_blocks(x)
             if len(x) < self.prior.minimum_rows:
@@ -192,10 +214,9 @@ class TrainedOnRows(keras.Model):
             self._validation_batches = validation_data = self._prepared(validation_data)
             callbacks.append(AdaptBeforeValidation(scored))
         self.prior.invalidate()
-        self._make_variables(training.element_spec)
         try:
             history = super().fit(
-                training,
+                batches.split_by_rows(training),
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
                 validation_data=validation_data,
@@ -212,7 +233,9 @@ class TrainedOnRows(keras.Model):
 
         With `refine=False` a mixture is the estimation network's own, without EM.
         """
-        self._adapt(self._prepared(x), cache=not isinstance(x, tf.data.Dataset), refine=refine)
+        self._adapt(
+            self._prepared(x).rebatch(self._rows_at_once), cache=not isinstance(x, tf.data.Dataset), refine=refine
+        )
 
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
         latents = dataset.map(self._latents)
@@ -236,8 +259,10 @@ class TrainedOnRows(keras.Model):
         if isinstance(rows, tf.data.Dataset):
             if rows.cardinality() == tf.data.INFINITE_CARDINALITY:
                 raise ValueError("x: an endless dataset; leave out .repeat(), fit repeats it for steps_per_epoch.")
-            return batches.rows_only(rows).map(self._checked, tf.data.AUTOTUNE)
-        return self._scoring_batches(self._stored_in_blocks(rows))
+            prepared = batches.rows_only(rows).map(self._checked, tf.data.AUTOTUNE)
+        else:
+            prepared = self._scoring_batches(self._stored_in_blocks(rows))
+        return batches.split_by_rows(prepared)
 
     @property
     def _rows_at_once(self) -> int:

@@ -165,7 +165,7 @@ def draw(out: Path, model: Autoencoder, test: np.ndarray, reports: list, seed: i
         "reconstructions.png": explained(model, test[:SHOWN], energies[:SHOWN]),
         "strangest.png": explained(model, test[order[: -SHOWN - 1 : -1]], energies[order[: -SHOWN - 1 : -1]]),
         "typical.png": explained(model, test[order[:SHOWN]], energies[order[:SHOWN]]),
-        "scores.png": plots.score_histogram(energies, threshold=float(model.threshold)),
+        "scores.png": plots.score_histogram(energies, threshold=float(model.threshold.numpy())),
     }
     if len(reports) > 1:
         figures["implicit_spectrum.png"] = plots.implicit_spectrum(reports[1])

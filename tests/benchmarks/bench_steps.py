@@ -69,7 +69,7 @@ def profile(family: str, steps: int, rounds: int) -> dict[str, float]:
     batch_size, data = FAMILIES[family].batch_size, families.rows(family, steps)
     model = families.model(family)
     x = model.preprocess.restored(model._stored_in_blocks(data))
-    model._make_variables(tf.TensorSpec((batch_size, *x.shape[1:])))
+    model.make_train_function()  # and the variables of optimizer and metrics
     calls = {
         part: loop(model, x, FEW_ROWS if part == "few rows" else batch_size, steps, part).get_concrete_function()
         for part in PARTS

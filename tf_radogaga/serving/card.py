@@ -32,7 +32,7 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
         "prior": type(model.prior).__name__,
         "latent_units": model.latent_units,
         "informative_dimensions": model.informative_dimensions,
-        "threshold": float(model.threshold),
+        "threshold": float(model.threshold.numpy()),
         "versions": {
             "python": platform.python_version(),
             "tf_radogaga": tf_radogaga.__version__,  # also of a checkout that is not installed
