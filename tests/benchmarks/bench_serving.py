@@ -36,21 +36,18 @@ def exported(rows: np.ndarray, folder: str):
     return model, tf.saved_model.load(str(tf_radogaga.export_saved_model(model, folder)))
 
 
-def matrix_products(model: tf_radogaga.RaDOGAGA) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Products of x by the weights of encoder and decoder and by those that whiten the mixture's input, alone."""
+def matrix_products(model: tf_radogaga.RaDOGAGA) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+    """Products of x by the weights of encoder and decoder and, in float64, by those that whiten the mixture's input."""
     layers = [tf.constant(layer.kernel.numpy()) for layer in (*model.encoder.dense, *model.decoder.dense)]
     components, units = model.prior.stored.mean.shape
-    whitening = tf.zeros((units, components * units), tf.float64)
-    features = units - model.latent_units
+    whitening = tf.ones((units, components * units), tf.float64)
 
     @tf.function(input_signature=[tf.TensorSpec((None, INPUTS))])
     def products(x):
-        latent = None
-        for number, kernel in enumerate(layers, 1):
+        seen = tf.ones((tf.shape(x)[0], units), tf.float64)
+        for kernel in layers:
             x = x @ kernel
-            latent = x if number == len(model.encoder.dense) else latent
-        seen = tf.concat([latent, x[:, :features]], axis=1)
-        return tf.cast(seen, tf.float64) @ whitening
+        return [x, seen @ whitening]
 
     return products
 
