@@ -163,3 +163,14 @@ def test_input_names_a_server_accepts():
     assert list(layer.input_signature()) == ["blood_pressure", "column_2nd", "gr__e"]
     with pytest.raises(ValueError, match="serving cannot keep"):
         TableEncoding({"a b": None, "a_b": None})
+
+
+def test_valid_is_every_feature_finite_also_where_sums_of_rows_are_not():
+    layer = PassThrough(3)
+    good = tf.constant([[1.0, 2, 3], [3e38, 3e38, 3e38]])
+    bad = tf.constant([[np.nan, 0, 0], [np.inf, 1, 2], [np.inf, -np.inf, 0]])
+    rows = tf.concat([good, bad], axis=0)
+    valid = layer.valid(rows)
+    assert valid.numpy().tolist() == [True, True, False, False, False]
+    np.testing.assert_array_equal(layer.fill(rows, valid), tf.concat([good, tf.zeros((3, 3))], axis=0))
+    np.testing.assert_array_equal(layer.fill(good, layer.valid(good)), good)

@@ -16,6 +16,7 @@ from tf_radogaga.image_preprocessing import ImageScaling
 from tf_radogaga.pipelines import ScoredInGraphs
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.priors import Prior, as_prior
+from tf_radogaga.reconstruction_features import with_features, with_scored_features
 from tf_radogaga.settled import settled
 from tf_radogaga.training import TrainedOnRows
 
@@ -99,23 +100,18 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     def _decode(self, z: tf.Tensor) -> tf.Tensor:
         return self.decoder(z)
 
-    def _prior_input(self, z: tf.Tensor, x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
+    def _prior_input(
+        self, z: tf.Tensor, x: tf.Tensor, x_hat: tf.Tensor, with_features: Callable = with_features
+    ) -> tf.Tensor:
         """What the prior sees: z, or float64 [z, relative distance, cosine]."""
         if not self.reconstruction_features:
             return z
-        # float64: squares of far-off rows overflow float32, and the cosine is nearly 1
-        z, x, x_hat = (tf.cast(tf.reshape(t, (-1, math.prod(t.shape[1:]))), tf.float64) for t in (z, x, x_hat))
-        tiny = 1e-12
-        x_norm = tf.sqrt(tf.reduce_sum(tf.square(x), axis=1, keepdims=True) + tiny)
-        x_hat_norm = tf.sqrt(tf.reduce_sum(tf.square(x_hat), axis=1, keepdims=True) + tiny)
-        distance = tf.sqrt(tf.reduce_sum(tf.math.squared_difference(x, x_hat), axis=1, keepdims=True) + tiny)
-        cosine = tf.reduce_sum(x * x_hat, axis=1, keepdims=True) / (x_norm * x_hat_norm)
-        return tf.concat([z, distance / x_norm, cosine], axis=1)
+        return with_features(*(tf.reshape(t, (-1, math.prod(t.shape[1:]))) for t in (z, x, x_hat)))
 
     def _latents(self, x: tf.Tensor) -> tf.Tensor:
         """The latents that the prior is adapted to and scores."""
         z = self._encode(x)
-        return self._prior_input(z, x, self._decode(z) if self.reconstruction_features else x)
+        return self._prior_input(z, x, self._decode(z) if self.reconstruction_features else x, with_scored_features)
 
     def _energy(self, x: tf.Tensor) -> tf.Tensor:
         return self.prior.rate(self._latents(x), training=False)

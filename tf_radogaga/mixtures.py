@@ -185,13 +185,16 @@ class MixturePrior(Prior):
         return statistics.mixture(self.covariance_floor)
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
-        mixture = self.batch_mixture(z) if training else Mixture(*(tf.identity(v) for v in self.stored))
+        mixture = self.batch_mixture(z) if training else self._settled()
         return tf.cast(mixture.energy(tf.cast(z, tf.float64)), tf.float32)
 
     def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-        marginal = settled(lambda: Mixture(*(tf.identity(v) for v in self.stored)).along(directions))
+        marginal = settled(lambda: self._settled().along(directions))
         z = tf.linalg.matmul(tf.cast(z, tf.float64), tf.cast(directions, tf.float64), transpose_b=True)
         return -tf.cast(marginal.energy(z), tf.float32)
+
+    def _settled(self) -> Mixture:
+        return settled(lambda: Mixture(*(tf.identity(v) for v in self.stored)))
 
     @property
     def distribution(self) -> tfd.Distribution:

@@ -10,8 +10,7 @@ import tensorflow as tf
 
 def blank(valid: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """`values` (B, ...) with NaN in the rows that are not valid (B,)."""
-    shape = tf.concat([tf.shape(valid), tf.ones(tf.rank(values) - 1, tf.int32)], axis=0)
-    return tf.where(tf.reshape(valid, shape), values, math.nan)
+    return tf.where(tf.reshape(valid, (-1, *[1] * (values.shape.rank - 1))), values, math.nan)
 
 
 class ScoredInGraphs:
