@@ -132,8 +132,13 @@ class TrainedOnRows(keras.Model):
     def _track(self, terms: dict[str, tf.Tensor], monitors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         values = {"loss": tf.add_n(list(terms.values())), **terms, **monitors}
         for name, value in values.items():
-            self._means[name].update_state(value)
-        return {name: self._means[name].result() for name in values}
+            self._mean(name).update_state(value)
+        return {name: self._mean(name).result() for name in values}
+
+    def _mean(self, name: str) -> keras.metrics.Mean:
+        if name not in self._means:
+            self._means[name] = keras.metrics.Mean(name)
+        return self._means[name]
 
     # Variables are made before Keras traces its loop of steps: one that makes them is traced twice as often, and
     # replicas cannot make them one by one
@@ -150,8 +155,8 @@ class TrainedOnRows(keras.Model):
     def _make_means(self) -> None:
         if not self._means:
             terms = self.loss_terms(tf.zeros((1, *self.preprocess.event_shape)))
-            names = ("loss", *terms, *self.monitors(terms))
-            self._means.update({name: keras.metrics.Mean(name) for name in names})
+            for name in ("loss", *terms, *self.monitors(terms)):
+                self._mean(name)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
