@@ -35,8 +35,8 @@ def fit_together(
     """Trains S compiled models at once, each as its own `fit` would: same batches, noise and updates, so the same model
     up to the rounding of float32. They are ordinary models before and after.
 
-    The loss is the sum of theirs and their parameters are one matrix (S, parameters), so that each gets its own
-    gradient and one update serves all. Small dense models gain most: their steps cost more in calls than in arithmetic.
+    Their parameters are one matrix (S, parameters), over whose rows the loss and its gradient are mapped, and one
+    update serves all. Small dense models gain most: their steps cost more in calls than in arithmetic.
 
     A model that diverges stops where it is and leaves the others alone.
 
@@ -191,9 +191,10 @@ class _Together(keras.Model):
             tf.stack([tf.stack([g.state for g in functional.generators(model)]) for model in models]), trainable=False
         )
         self.non_finite = tf.Variable(tf.zeros((count, 2), tf.int64), trainable=False)
-        own = [tf.identity(variable) for variable in template.trainable_variables]
+        own = tf.concat([tf.reshape(variable, [-1]) for variable in template.trainable_variables], axis=0)
         apart = [value[0] for *_, value in self.weights_apart]
-        self.names, monitors = map(list, self._one((x, tf.bitcast(self.states[0], tf.uint64), apart, own)))
+        terms, monitors, _ = self._one((x, tf.bitcast(self.states[0], tf.uint64), apart, own))
+        self.names = list(terms)
         # before the step is traced: variables made within would have it traced twice
         self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.names, *monitors)}
         self.compile(
@@ -253,28 +254,31 @@ class _Together(keras.Model):
         names = [*self.names, "gradient"]
         return {number: non_finite_error(names[what], int(step)) for number, (what, step) in found if step}
 
-    def _one(self, given: tuple) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        """The mean terms of the loss of one model, and its monitors."""
-        x, states, weights, values = given
+    def _one(self, given: tuple) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
+        """The mean terms of the loss of one model, its monitors, and the gradient to its parameters.
+
+        The gradient belongs here: the vectorized map of a function with a gradient of its own would lose that.
+        """
+        x, states, weights, row = given
         model = self.models[0]
         apart = [(layer, name, value) for (layer, name, _), value in zip(self.weights_apart, weights)]
-        with functional.substituted(model, values, states, apart) as self._drawn:
-            terms = model.loss_terms(x, training=True)
-        monitors = model.monitors(terms)
-        return tuple({name: tf.reduce_mean(value) for name, value in part.items()} for part in (terms, monitors))
+        with tf.GradientTape() as tape:
+            tape.watch(row)
+            values = [tf.reshape(part, shape) for part, shape in zip(tf.split(row, self.sizes), self.shapes)]
+            with functional.substituted(model, values, states, apart) as self._drawn:
+                terms = model.loss_terms(x, training=True)
+            means = {name: tf.reduce_mean(value) for name, value in terms.items()}
+            loss = tf.add_n(list(means.values()))
+        monitors = {name: tf.reduce_mean(value) for name, value in model.monitors(terms).items()}
+        return means, monitors, tape.gradient(loss, row)
 
     @tf.function  # Keras traces the body of its loop of steps several times
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        count = len(self.models)
         states = tf.bitcast(tf.convert_to_tensor(self.states), tf.uint64)
-        with tf.GradientTape() as tape:
-            split = zip(tf.split(self.parameters, self.sizes, axis=1), self.shapes)
-            values = [tf.reshape(part, (count, *shape)) for part, shape in split]
-            apart = [value for *_, value in self.weights_apart]
-            terms, monitors = tf.vectorized_map(self._one, (data, states, apart, values))
-            losses = tf.add_n(list(terms.values()))
-            loss = tf.reduce_sum(losses)
-        gradient = tape.gradient(loss, self.parameters)
+        apart = [value for *_, value in self.weights_apart]
+        given = data, states, apart, tf.convert_to_tensor(self.parameters)
+        terms, monitors, gradient = tf.vectorized_map(self._one, given)
+        losses = tf.add_n(list(terms.values()))
         sound = self._watch_finite(terms, gradient)
         self.optimizer.apply_gradients([(tf.where(sound[:, None], gradient, 0.0), self.parameters)])
         self.states.assign(functional.advanced(self.states, self._drawn))
