@@ -50,17 +50,11 @@ def tables(rows):
     return [rows, 2 * rows[::-1]]
 
 
-def parameters(model):
-    """Those of the gauge as its matrix: the diagonal of its triangle below has no effect, rounding alone moves it."""
-    gauge = getattr(model, "gauge", None)
-    held = {id(variable) for variable in gauge.variables} if gauge else {}
-    rest = [variable.numpy() for variable in model.trainable_variables if id(variable) not in held]
-    return [*rest, gauge.matrix().numpy()] if gauge else rest
-
-
 def assert_same(one, other, rows):
-    for mine, its in zip(parameters(one), parameters(other)):
-        np.testing.assert_allclose(mine, its, rtol=1e-4, atol=2e-6)
+    for mine, its in zip(one.trainable_variables, other.trainable_variables):
+        if "lower" in mine.name or "turn" in mine.name:  # their diagonals have no effect, rounding alone moves them
+            mine, its = (tf.linalg.set_diag(part, tf.zeros(2)) for part in (mine, its))
+        np.testing.assert_allclose(mine.numpy(), its.numpy(), rtol=1e-4, atol=1e-5)
     for mine, its in zip(functional.generators(one), functional.generators(other)):
         assert (mine.state.numpy() == its.state.numpy()).all()
     np.testing.assert_allclose(one.energy(rows), other.energy(rows), rtol=1e-4, atol=1e-4)
@@ -115,15 +109,13 @@ def test_one_that_diverges_is_named_and_leaves_the_others_alone(tables, tmp_path
 
 def test_a_gradient_that_is_not_finite_is_named_too(rows):
     @tf.custom_gradient
-    def poisoned(x):
-        return x, lambda upstream: upstream * np.nan
+    def poisoned(term, first):
+        factor = tf.where(first > 0.5, np.nan, 1.0)
+        return tf.identity(term), lambda upstream: (upstream * factor, tf.zeros_like(first))
 
-    broken, sound = (build("log", seed) for seed in (0, 1))
-    for model in (broken, sound):
-        terms = model.loss_terms
-        model.loss_terms = lambda x, training, terms=terms: {
-            name: tf.where(x[:, 0] > 0.5, poisoned(term), term) for name, term in terms(x, training).items()
-        }
+    broken, sound = (build("vae", seed) for seed in (0, 1))
+    terms = broken.loss_terms
+    broken.loss_terms = lambda x, training: {name: poisoned(t, x[:, 0]) for name, t in terms(x, training).items()}
     errors = fit_together([broken, sound], [rows, np.clip(rows, None, 0.5)], **LENGTH)
     assert list(errors) == [0] and str(errors[0]).startswith("the gradient of the loss was the first")
     assert errors[0].args[0].count("at step 1.")
