@@ -163,6 +163,8 @@ def test_models_that_do_not_belong_together_are_refused(rows):
         fit_together([one], [rows], batch_size=0)
     with pytest.raises(TypeError, match=r"tables: a tf\.data\.Dataset"):
         fit_together([one], [tf.data.Dataset.from_tensors(rows)])
+    with pytest.raises(TypeError, match="validation_data: models that stop early are trained one by one"):
+        fit_together([one], [rows], validation_data=rows)
     with pytest.raises(TypeError, match=r"compiled with tf\.keras\.optimizers\.Adam"):
         fit_together([build("log", 0, optimizer=tf.keras.optimizers.SGD)], [rows])
 

@@ -38,7 +38,7 @@ def fit_together(
     Their parameters are one matrix (S, parameters), over whose rows the loss and its gradient are mapped, and one
     update serves all. Small dense models gain most: their steps cost more in calls than in arithmetic.
 
-    A model that diverges stops where it is and leaves the others alone.
+    A model that diverges learns nothing from then on and leaves the others alone.
 
     Args:
         models: of one configuration, in which lambda1, lambda2 (or beta) and the learning rate may differ; compiled
@@ -49,7 +49,7 @@ def fit_together(
         steps_per_epoch: as `fit`.
         callbacks: Keras callbacks; what they see of the loss and its terms are means over the models that have not
             diverged.
-        **kwargs: the rest of `keras.Model.fit`.
+        **kwargs: the rest of `keras.Model.fit`, but for `validation_data`: each model's own prior would have to score it.
 
     Returns:
         The errors of those models that diverged or could not be adapted, by their place in `models`: what their own
@@ -63,6 +63,8 @@ def fit_together(
         raise ValueError(f"tables: {len(tables)} for {len(models)} models; give each model its rows, [rows] * S.")
     if batch_size < 1:
         raise ValueError(f"batch_size: {batch_size} must be at least 1.")
+    if kwargs.get("validation_data") is not None:
+        raise TypeError("validation_data: models that stop early are trained one by one, by fit.")
     _require_alike(models)
     stored, places = _stored_once(models, tables)
     rows = len(stored[0])
