@@ -49,7 +49,7 @@ def fit_together(
         steps_per_epoch: as `fit`.
         callbacks: Keras callbacks; what they see of the loss and its terms are means over the models that have not
             diverged.
-        **kwargs: the rest of `keras.Model.fit`, but for `validation_data`: each model's own prior would have to score it.
+        **kwargs: the rest of `keras.Model.fit`, but for `validation_data`, which each model's own prior would score.
 
     Returns:
         The errors of those models that diverged or could not be adapted, by their place in `models`: what their own
@@ -150,7 +150,7 @@ def _require_alike(models: list[Autoencoder]) -> None:
             raise ValueError(f"{used[0]}: not per model where many are trained together; leave it out.")
     first, *others = (_settings(model) for model in models)
     for number, other in enumerate(others, 1):
-        for name in first.keys() | other.keys():
+        for name in {**first, **other}:
             if first.get(name) != other.get(name):
                 raise ValueError(
                     f"{name}: {first.get(name)} of models[0] and {other.get(name)} of models[{number}]; models trained"
