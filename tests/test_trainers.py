@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from types import SimpleNamespace
 
 import baselines
 import numpy as np
@@ -12,6 +13,7 @@ import records
 import score
 import table_tabular
 import tables
+import tensorflow as tf
 import train_tabular
 import train_toy
 
@@ -178,6 +180,35 @@ def test_tables_keep_records_and_compare_on_the_same_splits(tmp_path, monkeypatc
     table = (tmp_path / "table.md").read_text()
     f1 = [r["f1"] for r in again if r["model"] == "isolation-forest"]
     assert f"| isolation-forest | - | {np.mean(f1):.4f} ({np.std(f1):.4f})" in table
+
+
+def test_seeds_trained_at_once_are_those_trained_alone(monkeypatch):
+    jobs = [("arrhythmia", "dagmm", seed, "small", 20, None) for seed in (0, 1)]
+    alone, together = table_tabular.run(*jobs[1]), table_tabular.run_together(jobs)
+    assert [tuple(record[name] for name in table_tabular.KEY) for record in together] == [
+        table_tabular.key(*job) for job in jobs
+    ]
+    for metric in table_tabular.METRICS:
+        assert together[1][metric] == pytest.approx(alone[metric], abs=1e-3), metric
+    assert alone["auroc"] != pytest.approx(together[0]["auroc"], abs=1e-3)
+
+    models = [FloatingPointError("loss term 'rate'"), SimpleNamespace(energy=lambda rows: tf.range(len(rows)))]
+    monkeypatch.setattr(table_tabular, "train_together", lambda *_: models)
+    failed, sound = table_tabular.run_together(jobs)
+    assert failed["error"] == "loss term 'rate'" and failed["f1"] is None and failed["seed"] == 0
+    assert "error" not in sound and 0 <= sound["auroc"] <= 1
+
+
+def test_only_small_steps_of_a_fixed_number_are_taken_at_once():
+    datasets = ["thyroid", "kddcup99"]
+    args = tables.parse_arguments(["tabular", "--datasets", *datasets, "--seeds", "3"])
+    groups = table_tabular.groups(table_tabular.jobs(args))
+    at_once = {group[0][:2] for group in groups if len(group) > 1}
+    assert at_once == {("thyroid", model) for model in presets.MIXTURE_MODELS}
+    assert sorted(map(str, (job for group in groups for job in group))) == sorted(map(str, table_tabular.jobs(args)))
+    preset = presets.preset("thyroid", "vae")
+    with pytest.raises(ValueError, match="patience=3, so its models are trained one by one"):
+        train_tabular.train_together(preset, [], [])
 
 
 def test_the_table_of_small_networks_has_no_vae():

@@ -43,6 +43,7 @@ from tf_radogaga.distortions import (  # noqa: E402
     SumSquaredError,
     UpwardConvexError,
 )
+from tf_radogaga.ensemble import fit_together, mean_energy, mean_log_density  # noqa: E402
 from tf_radogaga.image_preprocessing import ImageScaling  # noqa: E402
 from tf_radogaga.mixtures import MixturePrior  # noqa: E402
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork  # noqa: E402
@@ -87,8 +88,11 @@ __all__ = [
     "TableEncoding",
     "UpwardConvexError",
     "export_saved_model",
+    "fit_together",
     "implicit_report",
     "isometry_report",
     "load_model",
+    "mean_energy",
+    "mean_log_density",
     "save_model",
 ]

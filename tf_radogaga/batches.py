@@ -17,18 +17,25 @@ def resident(x: tf.Tensor, batch_size: int, seed: int, first_step: tf.Variable) 
         seed: of the order.
         first_step: int64, read when the first batch is drawn.
     """
-    steps = len(x) // batch_size
+    order = shuffled(len(x), batch_size, [seed], first_step)
+    return order.map(lambda index: tf.ensure_shape(tf.gather(x, index[0]), (batch_size, *x.shape[1:])))
+
+
+def shuffled(rows: int, batch_size: int, seeds: list[int], first_step: tf.Variable) -> tf.data.Dataset:
+    """The rows that the batches of `resident` hold, by index, (S, batch_size), for each of S seeds."""
+    steps = rows // batch_size
 
     def one_pass(index):
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(x)), [seed, tf.cast(index, tf.int32)])
-        return tf.data.Dataset.from_tensor_slices(tf.reshape(order[: steps * batch_size], (steps, batch_size)))
+        draw = tf.random.experimental.stateless_shuffle
+        order = tf.stack([draw(tf.range(rows), [seed, tf.cast(index, tf.int32)]) for seed in seeds])
+        batches = tf.reshape(order[:, : steps * batch_size], (len(seeds), steps, batch_size))
+        return tf.data.Dataset.from_tensor_slices(tf.transpose(batches, (1, 0, 2)))
 
     def passes(_):
         done = first_step.read_value()
         return tf.data.Dataset.range(done // steps, tf.int64.max).flat_map(one_pass).skip(done % steps)
 
-    order = tf.data.Dataset.from_tensors(0).flat_map(passes)
-    return order.map(lambda index: tf.ensure_shape(tf.gather(x, index), (batch_size, *x.shape[1:])))
+    return tf.data.Dataset.from_tensors(0).flat_map(passes)
 
 
 def rows_only(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -8,18 +8,23 @@ import tensorflow as tf
 keras = tf.keras
 
 
+def non_finite_error(term: str, step: int) -> FloatingPointError:
+    """Names the loss term, or the gradient, and the remedy."""
+    subject = "the gradient of the loss" if term == "gradient" else f"loss term {term!r}"
+    return FloatingPointError(
+        f"{subject} was the first to become NaN or infinite, at step {step}. Remedies: a lower learning rate; a larger"
+        " covariance_floor of the mixture prior; rows scaled to about 0..1; larger batches; no NaN in the rows of your"
+        " own tf.data pipeline."
+    )
+
+
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stops with an error that names the loss term and the remedy."""
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         # means of NaN stay NaN, so looking once per execution misses nothing; the model remembers which came first
         if not all(np.isfinite(value) for value in (logs or {}).values()):
-            term, step = self.model.first_non_finite()
-            raise FloatingPointError(
-                f"loss term {term!r} was the first to become NaN or infinite, at step {step}. Remedies: a lower"
-                " learning rate; a larger covariance_floor of the mixture prior; rows scaled to about 0..1; larger"
-                " batches; no NaN in the rows of your own tf.data pipeline."
-            )
+            raise non_finite_error(*self.model.first_non_finite())
 
 
 class StartAtStep(keras.callbacks.Callback):

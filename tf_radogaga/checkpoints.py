@@ -32,7 +32,7 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
     others = [] if not directory.exists() else [p.name for p in directory.iterdir() if not p.match(f"{WEIGHTS}.*")]
     if set(others) - {CONFIG}:
         raise FileExistsError(f"{directory}: holds {others}, so it is not a model; choose another directory.")
-    config = json.dumps(_encode(model), indent=1) + "\n"
+    config = json.dumps(described(model), indent=1) + "\n"
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -77,7 +77,12 @@ def load_model(directory: str | Path) -> Autoencoder:
     return model
 
 
-def _encode(value: Any) -> Any:
+def described(value: Any) -> Any:
+    """What `config.json` holds of a model or a part of it: registered names and plain values.
+
+    Raises:
+        TypeError: a class is not registered.
+    """
     if hasattr(value, "get_config"):
         name = keras.utils.get_registered_name(type(value))
         if keras.utils.get_registered_object(name) is None:
@@ -85,11 +90,11 @@ def _encode(value: Any) -> Any:
                 f"{name}: not registered, so the model could not be read again; decorate the class with"
                 " tf.keras.utils.register_keras_serializable(package='yours')."
             )
-        return {"class": name, "config": _encode(value.get_config())}
+        return {"class": name, "config": described(value.get_config())}
     if isinstance(value, dict):
-        return {str(key): _encode(item) for key, item in value.items()}
+        return {str(key): described(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
+        return [described(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value
 
 

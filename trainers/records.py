@@ -54,7 +54,8 @@ def measure(table: ModuleType, jobs: list[tuple], path: Path, processes: int) ->
     """All records of a table, of which those in the JSON file are kept; it is rewritten after every run.
 
     Args:
-        table: a module with `run(*job) -> record`, `key(*job) -> tuple`, and `KEY`, that tuple's names in a record.
+        table: a module with `run(*job) -> record`, `key(*job) -> tuple`, and `KEY`, that tuple's names in a record;
+            where jobs gain from running at once also `groups(jobs) -> lists` and `run_together(jobs) -> records`.
         jobs: what to run, where no record has the same key; failed records, which hold an `error`, are tried again.
         path: FILE.json.
         processes: runs at the same time, each with its share of the cores.
@@ -66,13 +67,20 @@ def measure(table: ModuleType, jobs: list[tuple], path: Path, processes: int) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with ProcessPoolExecutor(processes, spawn, _limit_threads, (processes,)) as pool:
-        futures = [pool.submit(table.run, *job) for job in todo]
-        for future in tqdm(as_completed(futures), total=len(futures), unit="run"):
-            records.append(future.result())
-            records.sort(key=lambda record: [str(record[name]).zfill(9) for name in table.KEY])
-            partial = path.with_suffix(".json.partial")
-            partial.write_text(json.dumps(records, indent=1) + "\n")
-            partial.replace(path)
+        futures = []
+        for group in table.groups(todo) if hasattr(table, "groups") else [[job] for job in todo]:
+            alone = len(group) == 1
+            futures.append(pool.submit(table.run, *group[0]) if alone else pool.submit(table.run_together, group))
+        with tqdm(total=len(todo), unit="run") as bar:
+            for future in as_completed(futures):
+                found = future.result()
+                found = found if isinstance(found, list) else [found]
+                bar.update(len(found))
+                records.extend(found)
+                records.sort(key=lambda record: [str(record[name]).zfill(9) for name in table.KEY])
+                partial = path.with_suffix(".json.partial")
+                partial.write_text(json.dumps(records, indent=1) + "\n")
+                partial.replace(path)
     return records
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from arguments import positive
 from baselines import BASELINES, SLOW_ROWS, baseline_energies
 from records import digest, mean_sd
-from train_tabular import in_memory, train
+from train_tabular import Data, in_memory, train, train_together
 
 from tf_radogaga import presets
 from tf_radogaga.datasets import tabular
@@ -22,6 +24,8 @@ HELP = "anomaly detection on tables (ICML 2020, Table 1)"
 UNTRAINED = "untrained"
 METHODS = (*presets.MODELS, UNTRAINED, *BASELINES)
 KEY = ("dataset", "model", "seed", "preset", "steps", "settings")
+SMALL_BATCH = 256
+"""Rows of a training step at most, where all seeds are trained at once."""
 METRICS = ("f1", "precision", "recall", "auroc", "average_precision")
 
 PAPER_F1 = {  # Kato et al., ICML 2020, Table 1; vae: Nakagawa et al., ICML 2021, Table 3; "small": arXiv v1, Table 4
@@ -88,29 +92,76 @@ def key(dataset: str, method: str, seed: int, size: str, cap: int | None, data_d
 
 def run(dataset: str, method: str, seed: int, size: str, cap: int | None, data_dir: Path | None) -> dict:
     """One record: a method on one split of a data set. A training that fails becomes a record with an error."""
-    table = _load(dataset, data_dir, seed if dataset == "kddcup-rev" else 0)
-    data = in_memory(table, seed)
-    ((test_rows, test_labels),) = data.test
-    preset = planned(dataset, method, size, cap)
-    record = dict(zip(KEY, key(dataset, method, seed, size, cap, data_dir)))
     started = time.time()
-    try:
+    table, data = _data(dataset, seed, data_dir)
+    preset = planned(dataset, method, size, cap)
+
+    def energies(rows):
         if preset is None:
-            train_x, test_x = (data.preprocess(data.preprocess.check(rows)).numpy() for rows in (data.train, test_rows))
-            energies = baseline_energies(method, train_x, test_x, seed)
+            train_x, test_x = (data.preprocess(data.preprocess.check(part)).numpy() for part in (data.train, rows))
+            return baseline_energies(method, train_x, test_x, seed)
+        if method == UNTRAINED:
+            tf.keras.utils.set_random_seed(seed)
+            model = presets.build(preset, data.preprocess)
+            model.adapt_prior(data.train)
         else:
-            if method == UNTRAINED:
-                tf.keras.utils.set_random_seed(seed)
-                model = presets.build(preset, data.preprocess)
-                model.adapt_prior(data.train)
-            else:
-                model = train(preset, data, seed)
-            energies = model.energy(test_rows).numpy()
-            tf.keras.backend.clear_session()
-        record.update(tabular.protocol_metrics(test_labels, energies, table.anomaly_share))
+            model = train(preset, data, seed)
+        return model.energy(rows).numpy()
+
+    record = _record((dataset, method, seed, size, cap, data_dir), table, data, energies)
+    tf.keras.backend.clear_session()
+    return {**record, "wall_seconds": time.time() - started}
+
+
+def groups(jobs: list[tuple]) -> list[list[tuple]]:
+    """The jobs in groups that `run_together` takes: all seeds of a method whose steps are small and their number fixed.
+    Where they are large, training at once gains little and takes the memory of all."""
+    found: dict[tuple, list[tuple]] = {}
+    for job in jobs:
+        dataset, method, seed, size, cap, data_dir = job
+        preset = planned(dataset, method, size, cap)
+        at_once = preset and preset.steps and not preset.patience and preset.batch_size <= SMALL_BATCH
+        found.setdefault((dataset, method, size, cap, data_dir, None if at_once else seed), []).append(job)
+    return list(found.values())
+
+
+def run_together(jobs: list[tuple]) -> list[dict]:
+    """The records of jobs that differ in the seed alone, as `run` makes each, their models trained at once."""
+    started = time.time()
+    dataset, method, _, size, cap, data_dir = jobs[0]
+    seeds = [job[2] for job in jobs]
+    loaded = [_data(dataset, seed, data_dir) for seed in seeds]
+    models = train_together(planned(dataset, method, size, cap), [data for _, data in loaded], seeds)
+
+    def energies_of(model):
+        def energies(rows):
+            if isinstance(model, Exception):
+                raise model
+            return model.energy(rows).numpy()
+
+        return energies
+
+    records = [_record(job, *own, energies_of(model)) for job, own, model in zip(jobs, loaded, models)]
+    tf.keras.backend.clear_session()
+    share = (time.time() - started) / len(jobs)
+    return [{**record, "wall_seconds": share} for record in records]
+
+
+def _data(dataset: str, seed: int, data_dir: Path | None) -> tuple[tabular.Table, Data]:
+    table = _load(dataset, data_dir, seed if dataset == "kddcup-rev" else 0)
+    return table, in_memory(table, seed)
+
+
+def _record(
+    job: tuple, table: tabular.Table, data: Data, energies: Callable[[tabular.Rows], np.ndarray]
+) -> dict[str, Any]:
+    ((rows, labels),) = data.test
+    record = dict(zip(KEY, key(*job)))
+    try:
+        record.update(tabular.protocol_metrics(labels, energies(rows), table.anomaly_share))
     except (FloatingPointError, ValueError) as error:
         record.update(dict.fromkeys(METRICS), error=str(error))
-    return {**record, "wall_seconds": time.time() - started}
+    return record
 
 
 def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
@@ -124,7 +175,8 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
         f"scaling over the whole set; mean (sd) over the seeds. {', '.join(BASELINES)} see the same scaled rows;",
         f"one-class-svm and local-outlier-factor are fitted on at most {SLOW_ROWS} of them. `{UNTRAINED}` is the",
         "network of radogaga-log before training, its prior adapted. Paper: F1 of Kato et al., ICML 2020, Table 1,",
-        "or for small networks arXiv v1, Table 4; of the vae, Nakagawa et al., ICML 2021, Table 3.",
+        "or for small networks arXiv v1, Table 4; of the vae, Nakagawa et al., ICML 2021, Table 3. A method that takes",
+        f"a fixed number of steps of at most {SMALL_BATCH} rows trains its seeds at once; s/run is the share of each.",
     ]
     for dataset in args.datasets:
         lines += ["", f"## {dataset}, {args.preset} networks", ""]

@@ -27,7 +27,7 @@ from arguments import positive
 from runs import callbacks, export, finish, prepare_out, verbosity
 
 import tf_radogaga
-from tf_radogaga import certificate, plots, presets
+from tf_radogaga import certificate, ensemble, plots, presets
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
 from tf_radogaga.datasets import tabular
@@ -137,22 +137,39 @@ def train(
         rows, validation = tabular.take(rows, rest), tabular.take(rows, held_out)
         stop = keras.callbacks.EarlyStopping(patience=preset.patience, restore_best_weights=True, verbose=1)
         callbacks.append(stop)
-    batch_size = min(preset.batch_size, data.training_rows)
-    a_pass = max(data.training_rows // batch_size, 1)
-    reports = reports or max(min(REPORTS, preset.steps // a_pass), 1)
-    model.fit(
-        rows,
-        batch_size=batch_size,
-        steps_per_epoch=-(-preset.steps // reports),
-        epochs=reports,
-        validation_data=validation,
-        callbacks=callbacks,
-        verbose=verbose,
-    )
+    length = _length(preset, data.training_rows, reports)
+    model.fit(rows, **length, validation_data=validation, callbacks=callbacks, verbose=verbose)
     if stop and stop.best_weights and not stop.stopped_epoch:  # Keras restores the best where it stopped early only
         model.set_weights(stop.best_weights)
         model.adapt_prior(rows)
     return model
+
+
+def train_together(
+    preset: presets.Preset, data: list[Data], seeds: list[int], verbose: int = 0
+) -> list[Autoencoder | Exception]:
+    """What `train` makes of each seed and its rows in memory, all trained at once; of a seed that fails, its error.
+
+    Raises:
+        ValueError: the preset stops early, which each training does by itself.
+    """
+    if preset.patience:
+        raise ValueError(f"preset: patience={preset.patience}, so its models are trained one by one.")
+    models = []
+    for own, seed in zip(data, seeds):
+        keras.utils.set_random_seed(seed)
+        models.append(presets.build(preset, own.preprocess))
+    length = _length(preset, data[0].training_rows)
+    errors = ensemble.fit_together(models, [own.train for own in data], **length, verbose=verbose)
+    return [errors.get(number, model) for number, model in enumerate(models)]
+
+
+def _length(preset: presets.Preset, training_rows: int, reports: int | None = None) -> dict[str, int]:
+    """Of a training, as arguments of `fit`."""
+    batch_size = min(preset.batch_size, training_rows)
+    a_pass = max(training_rows // batch_size, 1)
+    reports = reports or max(min(REPORTS, preset.steps // a_pass), 1)
+    return {"batch_size": batch_size, "steps_per_epoch": -(-preset.steps // reports), "epochs": reports}
 
 
 def choose_preset(args: argparse.Namespace, data: Data) -> presets.Preset:

@@ -1,0 +1,142 @@
+"""A model's computation with other values in place of its parameters, so that many models of one structure run at once.
+
+`tf.vectorized_map` over the parameters of S models runs the loss of one of them, written for one, on all S: every
+product of matrices becomes a batched one. Random numbers stay those that each model alone would draw.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.ops.parallel_for.pfor import RegisterPFor, _create_op, wrap
+
+_DRAW = 256
+"""Steps of a Philox counter that `tf.random.Generator` takes for one seed."""
+
+
+def _once_per_model(pfor_input):
+    """Converts an op that has no batched kernel into one op a model; a loop over the models takes several times as
+    long."""
+    inputs = [pfor_input.input(i) for i in range(pfor_input.num_inputs)]
+    (models,) = {int(given.t.shape[0]) for given in inputs if given.is_stacked}
+    op, dtypes = pfor_input.op, [output.dtype for output in pfor_input.outputs]
+    results = []
+    for number in range(models):
+        own = [given.t[number] if given.is_stacked else given.t for given in inputs]
+        results.append(_create_op(op.type, own, dtypes, op.node_def.attr).outputs)
+    return [wrap(tf.stack(outputs), True) for outputs in zip(*results)]
+
+
+for _op in (
+    "StatelessRandomGetKeyCounter",
+    "StatelessRandomUniformFullIntV2",
+    "StatelessRandomUniformV2",
+    "StatelessRandomNormalV2",
+):
+    RegisterPFor(_op)(_once_per_model)
+
+
+class Weight:
+    """A number of a loss equation as a tensor, which multiplies tensors of any type as a Python number does."""
+
+    def __init__(self, value: tf.Tensor):
+        self.value = value
+
+    def __mul__(self, other: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.value, other.dtype) * other
+
+    __rmul__ = __mul__
+
+
+def generators(model: tf.Module) -> list[tf.random.Generator]:
+    """The generators that a model and its layers draw from, in the same order for every model of one structure."""
+    owned = (value for part in (model, *model.submodules) for value in vars(part).values())
+    return [value for value in owned if isinstance(value, tf.random.Generator)]
+
+
+def seeds(state: tf.Tensor, drawn: int, count: int) -> tf.Tensor:
+    """The `count` seeds, (2, count), that a generator gives next when it has drawn so many since its state.
+
+    Without the generator's own op, which has state and so no place in a vectorized map.
+
+    Args:
+        state: (3,), of Philox: counter and key, bitcast to uint64.
+        drawn: seeds since then.
+        count: seeds wanted.
+    """
+    counter = state[:2] + tf.constant([_DRAW * drawn, 0], tf.uint64)
+    keys = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[count], key=state[2:], counter=counter, alg=tf.random.Algorithm.PHILOX.value, dtype=tf.int64
+    )
+    return tf.stack([keys, tf.zeros_like(keys)])
+
+
+def advanced(state: tf.Variable, drawn: list[int]) -> tf.Tensor:
+    """States (S, G, 3), int64, of G generators of S models after each has drawn so many seeds more."""
+    return state + tf.constant([[[_DRAW * count, 0, 0] for count in drawn]], tf.int64)
+
+
+@contextlib.contextmanager
+def substituted(
+    model: tf.keras.Model,
+    values: list[tf.Tensor],
+    states: tf.Tensor,
+    weights: list[tuple[Any, str, tf.Tensor]],
+) -> Iterator[list[int]]:
+    """Within, the model reads these values in place of its own and leaves its own alone.
+
+    Args:
+        values: one for each of `model.trainable_variables`.
+        states: (G, 3), uint64, one for each of `generators(model)`.
+        weights: layer, attribute and scalar, of the numbers in the loss.
+
+    Returns:
+        How many seeds each generator has been asked for so far.
+
+    Raises:
+        NotImplementedError: the model reads a variable that is not trainable.
+    """
+    drawn = [0] * states.shape[0]
+    with contextlib.ExitStack() as stack:
+
+        def shadow(owner: Any, attribute: str, value: Any) -> None:
+            own = vars(owner).get(attribute)
+            object.__setattr__(owner, attribute, value)
+            if own is None:
+                stack.callback(object.__delattr__, owner, attribute)
+            else:
+                stack.callback(object.__setattr__, owner, attribute, own)
+
+        for variable in model.non_trainable_variables:
+            shadow(variable, "_read_variable_op", _refusing(variable.name))
+        for variable, value in zip(model.trainable_variables, values):
+            shadow(variable, "_read_variable_op", _returning(value))
+        for number, generator in enumerate(generators(model)):
+            shadow(generator, "make_seeds", _drawing(states, drawn, number))
+        for layer, attribute, value in weights:
+            shadow(layer, attribute, Weight(value))
+        yield drawn
+
+
+def _returning(value: tf.Tensor) -> Callable:
+    return lambda no_copy=False: value
+
+
+def _refusing(name: str) -> Callable:
+    def read(no_copy=False):
+        raise NotImplementedError(
+            f"{name}: the loss reads it and it is not trainable; such models are trained one by one, by fit."
+        )
+
+    return read
+
+
+def _drawing(states: tf.Tensor, drawn: list[int], number: int) -> Callable:
+    def make_seeds(count=1):
+        drawn[number] += count
+        return seeds(states[number], drawn[number] - count, count)
+
+    return make_seeds
