@@ -16,6 +16,7 @@ from tf_radogaga import (
     load_model,
     mean_energy,
     mean_log_density,
+    randomness,
     save_model,
 )
 
@@ -179,9 +180,10 @@ def test_a_loss_that_reads_what_is_not_trainable_is_refused(rows):
 
 
 def test_seeds_are_those_of_the_generator():
-    generator = tf.random.Generator.from_seed(3)
-    state = tf.bitcast(tf.identity(generator.state), tf.uint64)
-    for drawn in range(3):
-        np.testing.assert_array_equal(functional.seeds(state, drawn, 1), generator.make_seeds(1))
-    moved = functional.advanced(tf.cast(tf.bitcast(state, tf.int64), tf.int64)[None, None], [3])
-    np.testing.assert_array_equal(moved[0, 0], generator.state)
+    model = build("log", 0)
+    generator, *_ = owned = functional.generators(model)
+    states = tf.stack([one.state for one in owned])
+    with functional.substituted(model, model.trainable_variables, states, []) as drawn:
+        found = [randomness.next_seed(generator) for _ in range(3)]
+    np.testing.assert_array_equal(found, [randomness.next_seed(generator) for _ in range(3)])
+    np.testing.assert_array_equal(functional.advanced(states[None], drawn)[0, 0], generator.state)

@@ -195,7 +195,7 @@ class _Together(keras.Model):
         self.non_finite = tf.Variable(tf.zeros((count, 2), tf.int64), trainable=False)
         own = tf.concat([tf.reshape(variable, [-1]) for variable in template.trainable_variables], axis=0)
         apart = [value[0] for *_, value in self.weights_apart]
-        terms, monitors, _ = self._one((x, tf.bitcast(self.states[0], tf.uint64), apart, own))
+        terms, monitors, _ = self._one((x, self.states[0], apart, own))
         self.names = list(terms)
         # before the step is traced: variables made within would have it traced twice
         self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.names, *monitors)}
@@ -276,9 +276,8 @@ class _Together(keras.Model):
 
     @tf.function  # Keras traces the body of its loop of steps several times
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        states = tf.bitcast(tf.convert_to_tensor(self.states), tf.uint64)
         apart = [value for *_, value in self.weights_apart]
-        given = data, states, apart, tf.convert_to_tensor(self.parameters)
+        given = data, tf.convert_to_tensor(self.states), apart, tf.convert_to_tensor(self.parameters)
         terms, monitors, gradient = tf.vectorized_map(self._one, given)
         losses = tf.add_n(list(terms.values()))
         sound = self._watch_finite(terms, gradient)

@@ -39,6 +39,11 @@ for _op in (
     RegisterPFor(_op)(_once_per_model)
 
 
+@RegisterPFor("Bitcast")
+def _bitcast(pfor_input):
+    return wrap(tf.bitcast(pfor_input.stacked_input(0), pfor_input.op.outputs[0].dtype), True)
+
+
 class Weight:
     """A number of a loss equation as a tensor, which multiplies tensors of any type as a Python number does."""
 
@@ -57,23 +62,6 @@ def generators(model: tf.Module) -> list[tf.random.Generator]:
     return [value for value in owned if isinstance(value, tf.random.Generator)]
 
 
-def seeds(state: tf.Tensor, drawn: int, count: int) -> tf.Tensor:
-    """The `count` seeds, (2, count), that a generator gives next when it has drawn so many since its state.
-
-    Without the generator's own op, which has state and so no place in a vectorized map.
-
-    Args:
-        state: (3,), of Philox: counter and key, bitcast to uint64.
-        drawn: seeds since then.
-        count: seeds wanted.
-    """
-    counter = state[:2] + tf.constant([_DRAW * drawn, 0], tf.uint64)
-    keys = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=[count], key=state[2:], counter=counter, alg=tf.random.Algorithm.PHILOX.value, dtype=tf.int64
-    )
-    return tf.stack([keys, tf.zeros_like(keys)])
-
-
 def advanced(state: tf.Variable, drawn: list[int]) -> tf.Tensor:
     """States (S, G, 3), int64, of G generators of S models after each has drawn so many seeds more."""
     return state + tf.constant([[[_DRAW * count, 0, 0] for count in drawn]], tf.int64)
@@ -90,7 +78,7 @@ def substituted(
 
     Args:
         values: one for each of `model.trainable_variables`.
-        states: (G, 3), uint64, one for each of `generators(model)`.
+        states: (G, 3), int64, one for each of `generators(model)`.
         weights: layer, attribute and scalar, of the numbers in the loss.
 
     Returns:
@@ -115,7 +103,7 @@ def substituted(
         for variable, value in zip(model.trainable_variables, values):
             shadow(variable, "_read_variable_op", _returning(value))
         for number, generator in enumerate(generators(model)):
-            shadow(generator, "make_seeds", _drawing(states, drawn, number))
+            shadow(generator, "skip", _skipping(states, drawn, number))
         for layer, attribute, value in weights:
             shadow(layer, attribute, Weight(value))
         yield drawn
@@ -134,9 +122,11 @@ def _refusing(name: str) -> Callable:
     return read
 
 
-def _drawing(states: tf.Tensor, drawn: list[int], number: int) -> Callable:
-    def make_seeds(count=1):
-        drawn[number] += count
-        return seeds(states[number], drawn[number] - count, count)
+def _skipping(states: tf.Tensor, drawn: list[int], number: int) -> Callable:
+    """Without the generator's own op, which has state and so no place in a vectorized map."""
 
-    return make_seeds
+    def skip(delta):
+        drawn[number] += delta
+        return states[number] + tf.constant([_DRAW * (drawn[number] - delta), 0, 0], tf.int64)
+
+    return skip
