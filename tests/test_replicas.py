@@ -33,7 +33,7 @@ def trained(scope, kind, rows, compiled=False, **options):
             model = RaDOGAGA(*networks, FactorizedPrior(2), 100, 100, noise="gaussian", preprocess=scaled(rows))
         else:
             model = small_model(kind, scaled(rows), **options)
-        model.compile(tf.keras.optimizers.Adam(1e-3), steps_per_execution=3, run_eagerly=not compiled)
+        model.compile(two_workers.optimizer(), steps_per_execution=3, run_eagerly=not compiled)
     if compiled:
         data = tf.data.Dataset.from_tensor_slices(rows.astype("float32")).batch(33)
         history = model.fit(data, epochs=2, verbose=0).history

@@ -32,7 +32,7 @@ from tf_radogaga import plots, presets
 RESULTS = Path(__file__).resolve().parent / "results"
 ROWS = (100_000, 1_000_000, 10_000_000)
 COLUMNS = (8, 32, 128, 512)
-USUAL_ROWS, USUAL_COLUMNS = 100_000, 16
+USUAL_ROWS, USUAL_COLUMNS = 1_000_000, 16
 FLAT = (1_000_000, 10_000_000)
 """Between these numbers of rows the peak memory of what is flat grows by less than `TOLERANCE`."""
 TOLERANCE = 0.05
