@@ -5,7 +5,9 @@
 
 The parts are found by taking them away: steps that stop after the loss, after its gradients, after the update, in a
 loop in one graph; a step inside of Keras' `fit` beside them also draws its batch. Steps on 8 rows show what does not
-depend on the rows: the dispatch of ops, and the optimizer. All take turns, and medians of several rounds are shown.
+depend on the rows: the dispatch of ops, and the optimizer. D alone is a distortion of the batch with its gradient, as
+a step has two of. The last columns are times of epochs in which one thing is done in another way, over those of `fit`.
+All take turns, and medians of several rounds are shown.
 
 With --against, epochs of the working tree and of another commit of it take turns, each in a process of its own.
 """
@@ -31,9 +33,9 @@ from bench import ROOT, Worker
 from families import FAMILIES
 
 FEW_ROWS = 8
-PARTS = ("forward", "gradients", "update", "few rows")
-FORMS = {"fit": {}, "XLA": {"jit_compile": True}, "one step a call": {"steps_per_execution": 1}}
-TITLES = ("batch", "step of fit [ms]", "forward", "gradients", "update", "input", f"{FEW_ROWS} rows")
+PARTS = ("forward", "gradients", "update", "few rows", "distortion")
+TITLES = ("batch", "step of fit [ms]", "forward", "gradients", "update", "input", f"{FEW_ROWS} rows", "D alone")
+WAYS = ("XLA", "one step a call", "rows shuffled one by one", "two decoder calls", "bfloat16")
 
 
 def loop(model, x: tf.Tensor, batch_size: int, steps: int, part: str) -> Callable[[], tf.Tensor]:
@@ -42,6 +44,11 @@ def loop(model, x: tf.Tensor, batch_size: int, steps: int, part: str) -> Callabl
     def step(rows):
         if part == "forward":
             return tf.add_n([tf.reduce_mean(term) for term in model.loss_terms(rows, training=True).values()])
+        if part == "distortion":
+            with tf.GradientTape() as tape:
+                tape.watch(other := 0.9 * rows)
+                found = model.distortion.excess(rows, other)
+            return tf.reduce_sum(tape.gradient(found, other)[0])
         terms, monitors, gradients = model._terms_and_gradients(rows)
         if part == "gradients":
             return tf.add_n([tf.reshape(gradient, [-1])[0] for gradient in gradients])
@@ -65,7 +72,7 @@ def seconds(call: Callable[[], tf.Tensor]) -> float:
 
 
 def profile(family: str, steps: int, rounds: int) -> dict[str, float]:
-    """Median milliseconds of a step in each part and form."""
+    """Median milliseconds of each part of a step, and of one done in each way."""
     batch_size, data = FAMILIES[family].batch_size, families.rows(family, steps)
     model = families.model(family)
     x = model.preprocess.restored(model._stored_in_blocks(data))
@@ -75,8 +82,7 @@ def profile(family: str, steps: int, rounds: int) -> dict[str, float]:
         for part in PARTS
     }
     sides = {part: functools.partial(seconds, call) for part, call in calls.items()}
-    for form, compiled in FORMS.items():
-        sides[form] = families.steps_of_fit(families.model(family, **compiled), data, batch_size)
+    sides |= families.forms(family, data)
     measured = {side: [] for side in sides}
     for _ in range(rounds + 1):
         for side, call in sides.items():
@@ -85,14 +91,14 @@ def profile(family: str, steps: int, rounds: int) -> dict[str, float]:
 
 
 def table(profiles: dict[str, dict[str, float]]) -> str:
-    """In Markdown; the parts are shares of the step of `fit`, the forms ratios of their time to it."""
-    lines = [["", *TITLES, *(f"time of {form}" for form in FORMS if form != "fit")]]
+    """In Markdown; the parts are shares of the step of `fit`, other ways ratios of their time to it."""
+    lines = [["", *TITLES, *WAYS]]
     lines.append(["---"] * len(lines[0]))
     for family, times in profiles.items():
         spent = [times["forward"], times["gradients"] - times["forward"], times["update"] - times["gradients"]]
-        spent += [times["fit"] - times["update"], times["few rows"]]
+        spent += [times["fit"] - times["update"], times["few rows"], times["distortion"]]
         shares = [f"{part / times['fit']:.0%}" for part in spent]
-        ratios = [f"{times[form] / times['fit']:.2f}" for form in FORMS if form != "fit"]
+        ratios = [f"{times[way] / times['fit']:.2f}" if way in times else "" for way in WAYS]
         lines.append([family, str(FAMILIES[family].batch_size), f"{times['fit']:.2f}", *shares, *ratios])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

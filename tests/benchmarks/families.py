@@ -49,10 +49,50 @@ def rows(family: str, steps: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(size=(steps * FAMILIES[family].batch_size, *shape)).astype(np.float32)
 
 
-def steps_of_fit(built: tf_radogaga.Autoencoder, data: np.ndarray, batch_size: int) -> Callable[[], float]:
+def epochs(built: tf_radogaga.Autoencoder, data: np.ndarray | tf.data.Dataset, batch_size: int) -> Callable[[], float]:
     """Trains for an epoch inside of `fit` and returns its seconds; what fixes the prior afterwards is left out."""
     built._adapt = lambda *args, **kwargs: None
     return lambda: epoch(built, data, batch_size=batch_size)
+
+
+class Halves(tf.keras.layers.Layer):
+    """A network called on each half of its batch."""
+
+    def __init__(self, network: tf.keras.layers.Layer):
+        super().__init__()
+        self.network = network
+
+    def call(self, z: tf.Tensor) -> tf.Tensor:
+        return tf.concat([self.network(part) for part in tf.split(z, 2)], axis=0)
+
+
+def forms(family: str, data: np.ndarray) -> dict[str, Callable[[], float]]:
+    """Epochs as they are, and with one thing done in another way."""
+    batch_size = FAMILIES[family].batch_size
+    ways = {"fit": {}, "XLA": {"jit_compile": True}, "one step a call": {"steps_per_execution": 1}}
+    found = {way: epochs(model(family, **compiled), data, batch_size) for way, compiled in ways.items()}
+    stream = tf.data.Dataset.from_tensor_slices(data).shuffle(len(data)).batch(batch_size, drop_remainder=True)
+    found["rows shuffled one by one"] = epochs(model(family), stream, batch_size)
+    if isinstance(twice := model(family), tf_radogaga.RaDOGAGA):
+        twice.decoder = Halves(twice.decoder)
+        found["two decoder calls"] = epochs(twice, data, batch_size)
+    if FAMILIES[family].filters:
+        found["bfloat16"] = in_bfloat16(epochs(model(family), data, batch_size))
+    return found
+
+
+def in_bfloat16(call: Callable[[], float]) -> Callable[[], float]:
+    """With oneDNN's mixed precision, which graphs that run meanwhile get."""
+
+    def within():
+        option = "auto_mixed_precision_onednn_bfloat16"
+        tf.config.optimizer.set_experimental_options({option: True})
+        try:
+            return call()
+        finally:
+            tf.config.optimizer.set_experimental_options({option: False})
+
+    return within
 
 
 def main() -> None:
@@ -60,7 +100,7 @@ def main() -> None:
     family, steps = sys.argv[1], int(sys.argv[2])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
-    train = steps_of_fit(model(family), rows(family, steps), FAMILIES[family].batch_size)
+    train = epochs(model(family), rows(family, steps), FAMILIES[family].batch_size)
     print(json.dumps({}), file=answers, flush=True)
     answer(Side(train, train), sys.stdin, answers)
 
