@@ -69,11 +69,13 @@ class Statistics(NamedTuple):
     @classmethod
     def of(cls, z: tf.Tensor, memberships: tf.Tensor) -> Statistics:
         """From float64 latents (B, N) and memberships (B, K)."""
-        weighted = memberships[:, :, None] * z[:, None, :]
+        rows, (units, components) = tf.shape(z)[0], (z.shape[1], memberships.shape[1])
+        weighted = tf.reshape(memberships[:, :, None] * z[:, None, :], (rows, components * units))
+        outer = tf.linalg.matmul(weighted, z, transpose_a=True)  # sums over rows are slow, products are not
         return cls(
             tf.reduce_sum(memberships, axis=0),
-            tf.reduce_sum(weighted, axis=0),
-            tf.einsum("bki,bj->kij", weighted, z),
+            tf.linalg.matmul(memberships, z, transpose_a=True),
+            tf.reshape(outer, (components, units, units)),
         )
 
     def __add__(self, other: Statistics) -> Statistics:
