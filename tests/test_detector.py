@@ -34,28 +34,29 @@ def grid(width, steps):
 
 
 def test_scores_are_log_densities_that_integrate_to_one(fitted):
-    points, area = grid(25, 400)
+    points, area = grid(20, 150)
     assert np.exp(fitted.score_samples(points + np.array([2, -1.5]))).sum() * area == pytest.approx(1, abs=0.03)
 
 
 def test_each_density_integrates_to_one():
     rng = np.random.default_rng(1)
-    rows = rotated()
-    rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    rows = rotated()[:, :1]
+    rows = np.sort((rows - rows.mean()) / rows.std(), axis=0)
     kernel = KernelDensity(rows, rng)
-    mixture = MixtureDensity(rows, kernel, rng)
+    mixture = MixtureDensity(rows, rng)
     mixture.mixtures = mixture.mixtures[:1]  # of several sizes the geometric mean is below a density
-    points, area = grid(60, 1200)
-    for density, tails in ((kernel, 1e-2), (mixture, 1e-2), (IndependentColumns(rows), 1e-2)):
-        assert np.exp(density.log_prob(points)).sum() * area == pytest.approx(1, abs=tails)
+    points = np.arange(-200, 200, 0.02)[:, None]
+    wide = kernel.log_prob(points)
+    for log_prob in (wide, mixture.log_prob(points, wide), IndependentColumns(rows).log_prob(points)):
+        assert np.exp(log_prob).sum() * 0.02 == pytest.approx(1, abs=0.01)
 
 
 def test_densities_find_the_one_that_made_the_rows():
     truth = multivariate_normal([1, 2], [[2, 1.2], [1.2, 1]])
-    detector = AnomalyDetector(random_state=0).fit(truth.rvs(3000, random_state=0))
+    detector = AnomalyDetector(random_state=0).fit(truth.rvs(1500, random_state=0))
     fresh = truth.rvs(1000, random_state=1)
     gap = truth.logpdf(fresh) - detector.score_samples(fresh)
-    assert 0 <= gap.mean() < 0.1 and "columns" not in detector.used_
+    assert 0 <= gap.mean() < 0.15 and "columns" not in detector.used_
 
 
 def test_columns_count_where_they_are_independent():
@@ -164,6 +165,8 @@ def test_bad_rows_and_arguments_are_named(fitted):
         fitted.predict(np.ones((4, 3)))
     with pytest.raises(ValueError, match=r"contamination: 0.5 is outside \[0, 0.5\); give a share"):
         AnomalyDetector(contamination=0.5).fit(rows)
+    with pytest.raises(TypeError, match=r"categorical: \('code',\) names columns; give X as a DataFrame"):
+        AnomalyDetector(categorical=("code",)).fit(rows)
     with pytest.raises(NotFittedError):
         AnomalyDetector().score_samples(rows)
     for wrong in ({}, {"quantile": 0.1, "false_positive_rate": 0.1}):

@@ -106,12 +106,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         scale = np.sqrt(deviation * spread)
         self._mean = x[:, self._varies].mean(axis=0)
         self._scale = scale * np.sqrt(np.mean(np.square(deviation / scale)))  # the mean variance of z is 1
-        z = np.unique(self._latent(x), axis=0)
+        z = np.unique(pd.DataFrame(self._latent(x)).drop_duplicates().to_numpy(), axis=0)  # pandas hashes, NumPy sorts
         if len(z) > MOST_ROWS:
             z = z[rng.choice(len(z), MOST_ROWS, replace=False)]
         found = {"kernel": KernelDensity(z, rng)}
         if MixtureDensity.sizes(z):
-            found["mixture"] = MixtureDensity(z, found["kernel"], rng)
+            found["mixture"] = MixtureDensity(z, rng)
         found["columns"] = IndependentColumns(z)
         self.held_out_ = {name: float(density.held_out - self._log_scale) for name, density in found.items()}
         if max(self.held_out_, key=self.held_out_.get) != "columns":
@@ -129,9 +129,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return (x[:, self._varies] - self._mean) / self._scale
 
     def _mean_log_prob(self, z: np.ndarray) -> np.ndarray:
-        logs = {name: density.log_prob(z) for name, density in self._densities.items()}
-        joint = np.mean([logs[name] for name in logs if name != "columns"], axis=0)
-        return (joint + logs["columns"]) / 2 if "columns" in logs else joint
+        kernel = self._densities["kernel"].log_prob(z)
+        joint = [kernel]
+        if "mixture" in self._densities:
+            joint.append(self._densities["mixture"].log_prob(z, wide=kernel))
+        if "columns" not in self._densities:
+            return np.mean(joint, axis=0)
+        return (np.mean(joint, axis=0) + self._densities["columns"].log_prob(z)) / 2
 
     def _scores(self, x: np.ndarray) -> np.ndarray:
         if self.model is not None:
@@ -145,16 +149,22 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """The matrix x, (n, M) float64, of rows that are checked; columns of text or `categorical` are one-hot."""
         names = list(X.columns) if isinstance(X, pd.DataFrame) else None
         if fitting:
-            self.n_features_in_ = np.shape(X)[1] if np.ndim(X) == 2 else None
-            self.feature_names_in_ = None if names is None else np.array(names, object)
+            if self.categorical and names is None:
+                raise TypeError(f"categorical: {self.categorical} names columns; give X as a DataFrame, not a matrix.")
             textual = names is not None and not all(map(pd.api.types.is_numeric_dtype, X.dtypes))
             self._encoding = TableEncoding.for_table(X, self.categorical) if textual or self.categorical else None
-        elif names is not None and self.feature_names_in_ is not None and names != list(self.feature_names_in_):
+            vars(self).pop("feature_names_in_", None)
+            if names is not None and all(isinstance(name, str) for name in names):
+                self.feature_names_in_ = np.array(names, object)
+        elif names is not None and names != list(getattr(self, "feature_names_in_", names)):
             raise ValueError(f"X: columns {names} where those of fit belong, {list(self.feature_names_in_)}.")
         if self._encoding is not None:
+            self.n_features_in_ = len(self._encoding.columns)
             blocks = ((X[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(X), 1), _BLOCK_ROWS))
             return np.concatenate([self._encoding(self._encoding.check(*block)) for block in blocks]).astype(np.float64)
         x = check_array(X, dtype=np.float64, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
+        if fitting:
+            self.n_features_in_ = x.shape[1]
         if x.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X has {x.shape[1]} features, but AnomalyDetector is expecting {self.n_features_in_} features as"

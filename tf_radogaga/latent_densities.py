@@ -83,12 +83,11 @@ class MixtureDensity:
 
     Args:
         rows: (n, N), enough for one of the `sizes`.
-        wide: a density of the same rows with heavier tails, for what is unlike all n.
         rng: draws the quarters.
     """
 
-    def __init__(self, rows: np.ndarray, wide: KernelDensity, rng: np.random.Generator):
-        self.rows, self.wide, self.mixtures, likelihoods = len(rows), wide, [], []
+    def __init__(self, rows: np.ndarray, rng: np.random.Generator):
+        self.rows, self.mixtures, likelihoods = len(rows), [], []
         for size in self.sizes(rows):
             held_out, fitted = np.split(rng.permutation(rows), [len(rows) // 4])
             for floor in FLOORS:
@@ -106,9 +105,13 @@ class MixtureDensity:
         """Numbers of components that so many rows (n, N) allow: twice as many for each as there are columns."""
         return [size for size in SIZES if len(rows) >= size * max(2 * rows.shape[1], 20)]
 
-    def log_prob(self, rows: np.ndarray) -> np.ndarray:
-        """Mean over the sizes of log p, in nats, (B,)."""
-        wide = self.wide.log_prob(rows)
+    def log_prob(self, rows: np.ndarray, wide: np.ndarray) -> np.ndarray:
+        """Mean over the sizes of log p, in nats, (B,).
+
+        Args:
+            rows: (B, N).
+            wide: (B,), log of a density with heavier tails at these rows, for what is unlike all n.
+        """
         logs = [np.logaddexp(math.log(self.rows) + mixture.score_samples(rows), wide) for mixture in self.mixtures]
         return np.mean(logs, axis=0) - math.log(self.rows + 1)
 
@@ -119,19 +122,20 @@ class IndependentColumns:
         p(z) = prod_j [n / (n + 1) mean_i N(z_j; z_ij, h_j^2) + 1 / (n + 1) Cauchy(z_j / (3 s_j))]
 
     s_j is the column's standard deviation, and no h_j is below a hundredth of it, so that repeated values do not make a
-    density infinite. h_j is the likeliest where each value is left out with all that equal it, so that it is no finer
-    than the steps of a rounded column; `held_out` leaves out one row and counts the repeats as evidence, at the
-    likeliest bandwidth. The wide part is the chance of a value unlike all n, which keeps one odd column from outvoting
-    all others.
+    density infinite. The wide part is the chance of a value unlike all n, which keeps one odd column from outvoting all
+    others. log p is averaged over two bandwidths: the likeliest where one row is left out, which gives repeated values
+    their odds, and where all rows of its value are, which is no finer than the steps of a rounded column. `held_out` is
+    that of the first.
 
     Args:
-        rows: (n, N), none of the columns constant.
+        rows: (n, N).
     """
 
     BANDWIDTHS = np.geomspace(0.01, 1, 12)
 
     def __init__(self, rows: np.ndarray):
         self.rows, self.mean, self.scale = len(rows), rows.mean(axis=0), rows.std(axis=0)
+        self.scale[self.scale == 0] = 1
         fits = [self._fit(column) for column in ((rows - self.mean) / self.scale).T]
         self.columns = [fit[:3] for fit in fits]
         self.held_out = float(sum(fit[3] for fit in fits) - np.log(self.scale).sum())
