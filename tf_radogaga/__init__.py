@@ -31,6 +31,7 @@ from tf_radogaga.beta_vae import BetaVAE  # noqa: E402
 from tf_radogaga.certificate import implicit_report, isometry_report  # noqa: E402
 from tf_radogaga.checkpoints import load_model, save_model  # noqa: E402
 from tf_radogaga.dagmm import DAGMM  # noqa: E402
+from tf_radogaga.detector import AnomalyDetector  # noqa: E402
 from tf_radogaga.distortions import (  # noqa: E402
     BinaryCrossEntropy,
     Distortion,
@@ -62,6 +63,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DAGMM",
+    "AnomalyDetector",
     "BetaVAE",
     "BinaryCrossEntropy",
     "ConvolutionalDecoder",

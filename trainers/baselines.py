@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.ensemble import IsolationForest
 from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import LocalOutlierFactor
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.svm import OneClassSVM
 
 SLOW_ROWS = 10000
@@ -31,18 +31,30 @@ class HistogramScore:
         return total
 
 
+class NeighbourDistance:
+    """- distance to the fifth nearest training row."""
+
+    def fit(self, x: np.ndarray) -> NeighbourDistance:
+        self.neighbours = NearestNeighbors(n_neighbors=5).fit(x)
+        return self
+
+    def score_samples(self, x: np.ndarray) -> np.ndarray:
+        return -self.neighbours.kneighbors(x)[0][:, -1]
+
+
 BASELINES = {
     "isolation-forest": lambda seed: IsolationForest(random_state=seed),
     "one-class-svm": lambda seed: OneClassSVM(),
     "gaussian-mixture": lambda seed: GaussianMixture(4, random_state=seed),
     "local-outlier-factor": lambda seed: LocalOutlierFactor(novelty=True),
+    "nearest-neighbours": lambda seed: NeighbourDistance(),
     "histogram": lambda seed: HistogramScore(),
 }
-_SLOW = ("one-class-svm", "local-outlier-factor")
+SLOW = ("one-class-svm", "local-outlier-factor", "nearest-neighbours")
 
 
 def baseline_energies(name: str, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
     """Scores of the test rows (higher is stranger) by a baseline fitted on the normal training rows."""
-    if name in _SLOW and len(train) > SLOW_ROWS:
+    if name in SLOW and len(train) > SLOW_ROWS:
         train = train[np.random.default_rng(seed).choice(len(train), SLOW_ROWS, replace=False)]
     return -BASELINES[name](seed).fit(train).score_samples(test)

@@ -1,6 +1,7 @@
 """The papers' tables, measured again.
 
     python trainers/tables.py tabular --datasets thyroid arrhythmia --seeds 20 --jobs 2 --out outputs/tabular.md
+    python trainers/tables.py more --data-dir DIR --jobs 2
     python trainers/tables.py toy --seeds 5
     python trainers/tables.py vae-toy --quick --jobs 2
     python trainers/tables.py faces --data-dir img_align_celeba
@@ -24,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import table_faces
+import table_more
 import table_outliers
 import table_tabular
 import table_toy
@@ -33,6 +35,7 @@ from records import measure
 
 TABLES = {
     "tabular": table_tabular,
+    "more": table_more,
     "toy": table_toy,
     "vae-toy": table_vae_toy,
     "faces": table_faces,

@@ -1,0 +1,179 @@
+"""Densities of an isometric latent that are made without gradients: kernels, mixtures by EM, and independent columns.
+
+In an isometric latent a density is that of the data up to a constant, so these are comparable with one another. Each
+knows its mean log likelihood of rows that it was not fitted to, `held_out`, in nats. None needs a label.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+from scipy.special import gammaln, logsumexp
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.mixture import GaussianMixture
+
+BANDWIDTHS = np.geomspace(0.01, 1.5, 17)
+"""Bandwidths that are tried, in units of the latent, whose mean variance is 1."""
+
+FREEDOM = 3
+"""Degrees of freedom of the kernels."""
+
+SIZES = (2, 4, 8, 16)
+FLOORS = (0.1, 0.001)
+"""Added to every variance of a mixture, in units of the latent squared; the first is that of the scores."""
+
+MOST_COLUMN_VALUES = 1000
+_JUDGED_ROWS = 2000
+_BLOCK = 2**23
+"""Distances held at once."""
+
+
+class KernelDensity:
+    """Equal kernels of Student's t on the rows, their bandwidth chosen by leave-one-out likelihood.
+
+        p(z) = mean_i t_3(z; z_i, h^2 I)
+
+    Heavy tails are likelier than Gaussian ones where the density of rows varies, as the bandwidth is the same
+    everywhere; and log p falls with the logarithm of the distance, so that far rows do not drown other densities in an
+    average.
+
+    Args:
+        rows: (n, N), distinct, 2 at least.
+        rng: draws those that are left out.
+    """
+
+    def __init__(self, rows: np.ndarray, rng: np.random.Generator):
+        self.centres = rows
+        judged = rng.choice(len(rows), min(len(rows), _JUDGED_ROWS), replace=False)
+        squares = euclidean_distances(rows[judged], rows, squared=True)
+        squares[np.arange(len(judged)), judged] = np.inf
+        likelihoods = [self._log_prob(squares, h, len(rows) - 1).mean() for h in BANDWIDTHS]
+        self.bandwidth, self.held_out = BANDWIDTHS[np.argmax(likelihoods)], max(likelihoods)
+
+    def _log_prob(self, squares: np.ndarray, bandwidth: float, kernels: int) -> np.ndarray:
+        units = self.centres.shape[1]
+        log_norm = math.log(kernels) + gammaln(FREEDOM / 2) - gammaln((FREEDOM + units) / 2)
+        log_norm += units * math.log(bandwidth * math.sqrt(FREEDOM * math.pi))
+        return logsumexp(-(FREEDOM + units) / 2 * np.log1p(squares / (FREEDOM * bandwidth**2)), axis=1) - log_norm
+
+    def log_prob(self, rows: np.ndarray) -> np.ndarray:
+        """log p in nats of rows (B, N), (B,)."""
+        size = max(_BLOCK // len(self.centres), 1)
+        blocks = (rows[i : i + size] for i in range(0, len(rows), size))
+        squares = (euclidean_distances(block, self.centres, squared=True) for block in blocks)
+        return np.concatenate([self._log_prob(square, self.bandwidth, len(self.centres)) for square in squares])
+
+    def sample(self, rows: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws (rows, N)."""
+        chosen = self.centres[rng.integers(len(self.centres), size=rows)]
+        width = self.bandwidth * np.sqrt(FREEDOM / rng.chisquare(FREEDOM, (rows, 1)))
+        return chosen + width * rng.normal(size=chosen.shape)
+
+
+class MixtureDensity:
+    """Mean log density of Gaussian mixtures of several sizes, fitted by EM, each to three quarters of the rows.
+
+    `held_out` is that of the likeliest mixture of any size and floor: what mixtures could explain. The average is over
+    the sizes at the coarse floor; finer ones are likelier and judge other rows by the rounding of their columns.
+
+        log p(z) = mean_K log [n / (n + 1) sum_k pi_k N(z; mu_k, Sigma_k) + 1 / (n + 1) wide(z)]
+
+    Args:
+        rows: (n, N), enough for one of the `sizes`.
+        rng: draws the quarters.
+    """
+
+    def __init__(self, rows: np.ndarray, rng: np.random.Generator):
+        self.rows, self.mixtures, likelihoods = len(rows), [], []
+        for size in self.sizes(rows):
+            held_out, fitted = np.split(rng.permutation(rows), [len(rows) // 4])
+            for floor in FLOORS:
+                seed = int(rng.integers(2**31))
+                mixture = GaussianMixture(size, reg_covar=floor, max_iter=50, tol=1e-2, random_state=seed)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ConvergenceWarning)  # the likelihood hardly rises any more
+                    likelihoods.append(mixture.fit(fitted).score(held_out))
+                if floor == FLOORS[0]:
+                    self.mixtures.append(mixture)
+        self.held_out = max(likelihoods)
+
+    @staticmethod
+    def sizes(rows: np.ndarray) -> list[int]:
+        """Numbers of components that so many rows (n, N) allow: twice as many for each as there are columns."""
+        return [size for size in SIZES if len(rows) >= size * max(2 * rows.shape[1], 20)]
+
+    def log_prob(self, rows: np.ndarray, wide: np.ndarray) -> np.ndarray:
+        """Mean over the sizes of log p, in nats, (B,).
+
+        Args:
+            rows: (B, N).
+            wide: (B,), log of a density with heavier tails at these rows, for what is unlike all n.
+        """
+        logs = [np.logaddexp(math.log(self.rows) + mixture.score_samples(rows), wide) for mixture in self.mixtures]
+        return np.mean(logs, axis=0) - math.log(self.rows + 1)
+
+
+class IndependentColumns:
+    """A factorized prior, finely resolved: each column has kernels of its own bandwidth.
+
+        p(z) = prod_j [n / (n + 1) mean_i N(z_j; z_ij, h_j^2) + 1 / (n + 1) Cauchy(z_j / (3 s_j))]
+
+    s_j is the column's standard deviation, and no h_j is below a hundredth of it, so that repeated values do not make a
+    density infinite. The wide part is the chance of a value unlike all n, which keeps one odd column from outvoting all
+    others. log p is averaged over two bandwidths: the likeliest where one row is left out, which gives repeated values
+    their odds, and where all rows of its value are, which is no finer than the steps of a rounded column. `held_out` is
+    that of the first.
+
+    Args:
+        rows: (n, N).
+    """
+
+    BANDWIDTHS = np.geomspace(0.01, 1, 12)
+
+    def __init__(self, rows: np.ndarray):
+        self.rows, self.mean, self.scale = len(rows), rows.mean(axis=0), rows.std(axis=0)
+        self.scale[self.scale == 0] = 1
+        fits = [self._fit(column) for column in ((rows - self.mean) / self.scale).T]
+        self.columns = [fit[:3] for fit in fits]
+        self.held_out = float(sum(fit[3] for fit in fits) - np.log(self.scale).sum())
+
+    def _fit(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray, set[float], float]:
+        values, counts = np.unique(column, return_counts=True)
+        if len(values) > MOST_COLUMN_VALUES:
+            levels = (np.arange(MOST_COLUMN_VALUES) + 0.5) / MOST_COLUMN_VALUES
+            values = np.quantile(column, levels)
+            counts = np.full(len(values), len(column) / len(values))
+        squares = np.square(values[:, None] - values)
+        likelihoods, distinct = [], []
+        for h in self.BANDWIDTHS:
+            kernels = _normal(squares, h)
+            others = np.maximum(kernels @ counts - _normal(0.0, h), 0) / (self.rows - 1)
+            likelihoods.append(counts @ self._log_mixed(others, values) / self.rows)
+            np.fill_diagonal(kernels, 0)
+            unlike = kernels @ counts / np.maximum(self.rows - counts, 1)
+            distinct.append(counts @ self._log_mixed(unlike, values))
+        bandwidths = {self.BANDWIDTHS[np.argmax(likelihoods)], self.BANDWIDTHS[np.argmax(distinct)]}
+        return values, counts / self.rows, bandwidths, max(likelihoods)
+
+    def _log_mixed(self, density: np.ndarray, values: np.ndarray) -> np.ndarray:
+        wide = 1 / (3 * math.pi * (1 + np.square(values / 3)))
+        return np.log((self.rows * density + wide) / (self.rows + 1))
+
+    def log_prob(self, rows: np.ndarray) -> np.ndarray:
+        """log p in nats of rows (B, N), (B,)."""
+        total = np.full(len(rows), -np.log(self.scale).sum())
+        size = _BLOCK // MOST_COLUMN_VALUES
+        for column, (values, shares, bandwidths) in zip(((rows - self.mean) / self.scale).T, self.columns):
+            for i in range(0, len(column), size):
+                block = column[i : i + size]
+                squares = np.square(block[:, None] - values)
+                logs = [self._log_mixed(_normal(squares, h) @ shares, block) for h in bandwidths]
+                total[i : i + size] += np.mean(logs, axis=0)
+        return total
+
+
+def _normal(squares: np.ndarray | float, deviation: float) -> np.ndarray:
+    return np.exp(-squares / (2 * deviation**2)) / (deviation * math.sqrt(2 * math.pi))
