@@ -8,7 +8,8 @@ take turns: one trains for an epoch or scores all rows while the others wait. Ra
 tf_radogaga in the same round, so they stand where the machine's speed changes; medians over the rounds are shown.
 
 epoch: inside of `fit`; a whole fit of one epoch also fixes what scores (tf_radogaga), scores the rows again (pyod), or
-passes all of them through the network at once (alibi-detect). Peak memory is that of the process, libraries included.
+passes all of them through the network at once (alibi-detect). Scores of this package are those of its SavedModel; every
+side scores once before it is timed. Peak memory is that of the process, libraries included.
 """
 
 from __future__ import annotations
