@@ -176,7 +176,7 @@ def test_the_term_that_broke_first_is_named(rows, monkeypatch):
     model = small_model("dagmm", scaled(rows))
     healthy = model.loss_terms
 
-    def broken(x, training):
+    def broken(x, training=False):
         terms = healthy(x, training)
         late = tf.where(model.optimizer.iterations >= 3, math.nan, 1.0)
         return {**terms, "rate": terms["rate"] * late}

@@ -243,8 +243,9 @@ class TrainedOnRows(keras.Model):
         )
 
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
-        latents = dataset.map(self._latents)
-        self.prior.adapt(latents.cache() if cache else latents, refine)
+        # tables in memory eagerly: tracing a graph would take longer than their few blocks
+        latents = [self._latents(x) for x in dataset] if cache else dataset.map(self._latents)
+        self.prior.adapt(latents, refine)
 
     def evaluate(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`, on raw rows; y is ignored, as in `fit`."""
