@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import table_more
 import table_tabular
 import tables
 
@@ -17,20 +16,6 @@ def folder(tmp_path):
         rows = rng.normal(size=(120, 3)) * [1, 100, 1] + [0, 5, 2]
         np.savez(tmp_path / f"{name}.npz", X=rows + distance * labels[:, None] * [1, 0, 0], y=labels)
     return tmp_path
-
-
-@pytest.fixture
-def records(monkeypatch):
-    """Runs here in place of processes of their own."""
-    kept = []
-
-    def measure(table, jobs, path, _):
-        path.parent.mkdir()
-        kept.extend(table.run(*job) for job in jobs)
-        return kept
-
-    monkeypatch.setattr(tables, "measure", measure)
-    return kept
 
 
 def test_every_table_of_a_folder_meets_every_method(records, folder, capsys):
@@ -56,13 +41,6 @@ def test_every_table_of_a_folder_meets_every_method(records, folder, capsys):
 def test_a_folder_without_tables_is_named(folder):
     with pytest.raises(SystemExit, match=r"--data-dir: .* holds no \.npz file"):
         tables.main(["more", "--data-dir", str(folder / "nowhere")])
-
-
-def test_features_are_standardised_by_the_training_rows():
-    train, test = np.array([[1.0, 4.0], [3.0, 4.0]]), np.array([[5.0, 6.0]])
-    scaled, other = table_more.standardised(train, test)
-    np.testing.assert_array_equal(scaled, [[-1, 0], [1, 0]])
-    np.testing.assert_array_equal(other, [[3, 2]])
 
 
 def test_the_detector_is_a_row_of_the_papers_table():

@@ -24,20 +24,6 @@ def narrow(monkeypatch):
     monkeypatch.setattr(image_presets, "image_preset", preset)
 
 
-@pytest.fixture
-def records(monkeypatch):
-    """Runs here in place of processes of their own, where the narrow networks are not known; what they measured."""
-    kept = []
-
-    def measure(table, jobs, path, _):
-        path.parent.mkdir()
-        kept.extend(table.run(*job) for job in jobs)
-        return kept
-
-    monkeypatch.setattr(tables, "measure", measure)
-    return kept
-
-
 def stripes(count, seed):
     """Smooth grey images, (count, 28, 28, 1)."""
     random = np.random.default_rng(seed)

@@ -11,12 +11,13 @@ import numpy as np
 from arguments import positive
 from baselines import BASELINES, baseline_energies
 from records import digest, mean_sd
+from sklearn.preprocessing import StandardScaler
+from table_tabular import DETECTOR
 
 from tf_radogaga import AnomalyDetector
 from tf_radogaga.datasets import tabular
 
 HELP = "anomaly detection on every table of a folder"
-DETECTOR = "radogaga"
 METHODS = (DETECTOR, *BASELINES)
 KEY = ("dataset", "method", "seed", "settings")
 METRICS = {"auroc": "AUROC", "average_precision": "average precision"}
@@ -49,17 +50,11 @@ def run(path: Path, method: str, seed: int) -> dict:
     if method == DETECTOR:
         energies = -AnomalyDetector(random_state=seed).fit(split.train).score_samples(split.test)
     else:
-        energies = baseline_energies(method, *standardised(split.train, split.test), seed)
+        scaler = StandardScaler().fit(split.train)
+        energies = baseline_energies(method, *map(scaler.transform, (split.train, split.test)), seed)
     record = dict(zip(KEY, key(path, method, seed)))
     record.update(tabular.protocol_metrics(split.test_labels, energies, table.anomaly_share))
     return {**record, "wall_seconds": time.time() - started}
-
-
-def standardised(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both with mean 0 and deviation 1 in the training rows; constant columns are shifted only."""
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
-    deviation[deviation == 0] = 1
-    return (train - mean) / deviation, (test - mean) / deviation
 
 
 def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
