@@ -61,7 +61,7 @@ class Preset:
     output_activation: str | None = None
     estimation_units: tuple[int, ...] = (10,)
     distortion: str = "mean"
-    transform: str | None = None  # D1 of a decomposed VAE, where it is not the distortion
+    transform: str | None = None  # D1 of RaDOGAGA or a decomposed VAE, where it is not the distortion
     noisy_rate: bool = True
     gauge: str | None = "learned"
     covariance_floor: float = 1e-6
@@ -232,12 +232,15 @@ def _networks(preset: Preset, preprocess: Preprocessing, outputs: int) -> tuple[
     return encoder, ConvolutionalDecoder(latent_units, units[::-1], event, preset.filters[::-1], **form)
 
 
+def _transform(preset: Preset) -> distortions.Distortion | None:
+    return DISTORTIONS[preset.transform]() if preset.transform else None
+
+
 def _build_vae(preset: Preset, *networks: keras.layers.Layer, **shared: Any) -> BetaVAE:
     weights = {"lambda1": preset.lambda1, "lambda2": preset.lambda2}
     if preset.lambda1 is None:
         weights = {"beta": 1 / preset.lambda2}
-    transform = DISTORTIONS[preset.transform]() if preset.transform else None
-    return BetaVAE(*networks, **weights, transform=transform, **shared)
+    return BetaVAE(*networks, **weights, transform=_transform(preset), **shared)
 
 
 def _build_with_prior(preset: Preset, *networks: keras.layers.Layer, **shared: Any) -> RaDOGAGA | DAGMM:
@@ -257,5 +260,5 @@ def _build_with_prior(preset: Preset, *networks: keras.layers.Layer, **shared: A
     if preset.model == "dagmm":
         return DAGMM(*networks, prior, preset.lambda1, preset.lambda2, **shared)
     h = "identity" if preset.model == "radogaga-d" else "log"
-    form = {"h": h, "noisy_rate": preset.noisy_rate, "gauge": preset.gauge}
+    form = {"h": h, "noisy_rate": preset.noisy_rate, "gauge": preset.gauge, "transform": _transform(preset)}
     return RaDOGAGA(*networks, prior, preset.lambda1, preset.lambda2, **form, **shared)

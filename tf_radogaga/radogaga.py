@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tf_radogaga import randomness, replicas
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.settled import settled
 
 keras = tf.keras
@@ -73,7 +75,7 @@ class RaDOGAGA(Autoencoder):
     """Autoencoder whose latent is an isometric copy of the data, up to one known scale.
 
         z = f(x)      x_hat = g(z)      x_breve = g(z + eps),  E[eps] = 0, E[eps_i eps_j] = sigma2 delta_ij
-        L = -log P(z) + lambda1 h(D(x, x_hat)) + lambda2 D(x_hat, x_breve)
+        L = -log P(z) + lambda1 h(D1(x, x_hat)) + lambda2 D(x_hat, x_breve)
 
     At the optimum one unit of z moves x by 1 / sqrt(2 lambda2 sigma2), in orthogonal directions, and
     2 * coding / N, shown as `isometry` while training, is 1. This takes a prior that is learned: a fixed P(z) bends z
@@ -85,13 +87,15 @@ class RaDOGAGA(Autoencoder):
         encoder, decoder, prior: as `Autoencoder`.
         lambda1: weight of the reconstruction term.
         lambda2: weight of the coding term.
-        h: "log" or "identity", of D(x, x_hat): the papers' RaDOGAGA(log(d)) and RaDOGAGA(d).
+        h: "log" or "identity", of D1(x, x_hat): the papers' RaDOGAGA(log(d)) and RaDOGAGA(d).
         noise: "uniform" or "gaussian".
         sigma2: variance of the noise.
         gauge: "learned", or None for the papers' form.
         noisy_rate: while training, take the rate at z + eps, as learned compression does; scores are taken at z. This
             keeps z from collapsing where the data repeat, and shortens dimensions whose variance is near that of the
             noise: `isometry` then tends to the mean of 1 - sigma2 / Var(z_i) (Gaussian prior).
+        transform: D1 of the reconstruction term; default: the distortion, D, whose metric the latent copies. Kato et
+            al., section 5.1.1, take the mean squared error, also where D is 1 - SSIM.
         **kwargs: preprocess, distortion, reconstruction_features, name, as `Autoencoder`.
 
     Raises:
@@ -110,6 +114,7 @@ class RaDOGAGA(Autoencoder):
         sigma2: float = 1 / 12,
         gauge: str | None = "learned",
         noisy_rate: bool = False,
+        transform: Distortion | Callable | None = None,
         **kwargs: Any,
     ):
         super().__init__(encoder, decoder, prior, **kwargs)
@@ -126,6 +131,7 @@ class RaDOGAGA(Autoencoder):
         if not self.distortion.has_metric:
             raise ValueError(f"distortion: {type(self.distortion).__name__} has no metric tensor, so no isometry.")
         self.lambda1, self.lambda2, self.h = lambda1, lambda2, h
+        self.transform = self.distortion if transform is None else as_distortion(transform, "transform")
         self.noise, self.sigma2, self.noisy_rate = noise, sigma2, noisy_rate
         self.gauge = None
         if gauge == "learned":
@@ -141,7 +147,7 @@ class RaDOGAGA(Autoencoder):
         noisy = z + self._draw_noise(tf.shape(z), training)
         noisy_y = self.gauge.inverse(noisy) if self.gauge else noisy
         x_hat, x_breve = tf.split(self.decoder(tf.concat([y, noisy_y], axis=0)), 2)
-        distortion = self.distortion.excess(x, x_hat)
+        distortion = self.transform.excess(x, x_hat)
         return {
             "rate": self.prior.rate(
                 self._prior_input(noisy if training and self.noisy_rate else z, x, x_hat), training
@@ -189,4 +195,5 @@ class RaDOGAGA(Autoencoder):
             "sigma2": self.sigma2,
             "gauge": "learned" if self.gauge else None,
             "noisy_rate": self.noisy_rate,
+            "transform": None if self.transform is self.distortion else self.transform,
         }
