@@ -80,7 +80,7 @@ def fit_together(
     shape = (len(models), batch_size, *resident.shape[1:])
     training = order.map(lambda index: tf.ensure_shape(tf.gather(resident, index + offsets), shape))
     for model in models:
-        model.prior.invalidate()
+        model._invalidate()
     together = _Together(models, models[0].preprocess.restored(stored[0][:batch_size]))
     together.fit(
         training.map(models[0].preprocess.restored),

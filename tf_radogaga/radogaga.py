@@ -12,6 +12,7 @@ from tf_radogaga import randomness, replicas
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.settled import settled
+from tf_radogaga.straightening import CouplingFlow, straighten
 
 keras = tf.keras
 
@@ -59,15 +60,38 @@ class LatentGauge(keras.layers.Layer):
         inverse = tf.linalg.triangular_solve(self._triangle(), tf.eye(self.units))
         return tf.linalg.matmul(self._rotation(), inverse, transpose_a=True) if self.rotate else inverse
 
-    def call(self, y: tf.Tensor) -> tf.Tensor:
+    def call(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
         return y @ settled(self.matrix)
 
-    def inverse(self, z: tf.Tensor) -> tf.Tensor:
+    def inverse(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """y = z A^-1. L is inverted against the identity: transposing the batch would break fused CPU kernels."""
         return z @ settled(self.inverse_matrix)
 
     def get_config(self) -> dict:
         return {"units": self.units, "scale": self.scale, "rotate": self.rotate, "speed": self.speed}
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class FlowGauge(LatentGauge):
+    """z = phi(y A): a `LatentGauge`, and behind it a `CouplingFlow` that bends.
+
+    The loss trains A as if phi were not there. At the end of `fit`, when the decoder is what it is, `straighten` fits
+    phi to its metric. Like A it leaves every x_hat alone.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.flow = CouplingFlow(self.units)
+
+    def call(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
+        u = super().call(y)
+        return u if training else self.flow(u)
+
+    def inverse(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return super().inverse(z if training else self.flow.inverse(z))
+
+
+GAUGES = {"learned": LatentGauge, "flow": FlowGauge}
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -90,7 +114,9 @@ class RaDOGAGA(Autoencoder):
         h: "log" or "identity", of D1(x, x_hat): the papers' RaDOGAGA(log(d)) and RaDOGAGA(d).
         noise: "uniform" or "gaussian".
         sigma2: variance of the noise.
-        gauge: "learned", or None for the papers' form.
+        gauge: "learned"; None for the papers' form; or "flow", which bends as well, at the end of `fit`, where the
+            metric of the decoder still differs from row to row: `straightening` then holds the mean `divergence` from
+            isometry before and after, in nats.
         noisy_rate: while training, take the rate at z + eps, as learned compression does; scores are taken at z. This
             keeps z from collapsing where the data repeat, and shortens dimensions whose variance is near that of the
             noise: `isometry` then tends to the mean of 1 - sigma2 / Var(z_i) (Gaussian prior).
@@ -121,7 +147,7 @@ class RaDOGAGA(Autoencoder):
         for name, value, allowed in (
             ("h", h, ("log", "identity")),
             ("noise", noise, ("uniform", "gaussian")),
-            ("gauge", gauge, ("learned", None)),
+            ("gauge", gauge, (*GAUGES, None)),
         ):
             if value not in allowed:
                 raise ValueError(f"{name}: {value!r} is not one of {allowed}.")
@@ -133,19 +159,22 @@ class RaDOGAGA(Autoencoder):
         self.lambda1, self.lambda2, self.h = lambda1, lambda2, h
         self.transform = self.distortion if transform is None else as_distortion(transform, "transform")
         self.noise, self.sigma2, self.noisy_rate = noise, sigma2, noisy_rate
-        self.gauge = None
-        if gauge == "learned":
+        if gauge == "flow" and self.reconstruction_features:
+            raise ValueError("gauge: 'flow' needs a prior of z alone; train with reconstruction_features=False.")
+        self.gauge, self._gauge_name = None, gauge
+        self.straightening: dict[str, float] = {}
+        if gauge:
             log_unit = 0.0  # a distortion without a closed-form volume starts at that of the sum of squares
             if self.distortion.has_log_volume:
                 log_unit = float(self.distortion.log_volume(tf.zeros((1, *self.preprocess.event_shape)), rank=1)[0])
             scale = math.sqrt(self.metric_scale) * math.exp(log_unit)
-            self.gauge = LatentGauge(self.latent_units, scale, rotate=self.prior.axis_aligned)
+            self.gauge = GAUGES[gauge](self.latent_units, scale, rotate=self.prior.axis_aligned)
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         y = self.encoder(x)
-        z = self.gauge(y) if self.gauge else y
+        z = self.gauge(y, training=training) if self.gauge else y
         noisy = z + self._draw_noise(tf.shape(z), training)
-        noisy_y = self.gauge.inverse(noisy) if self.gauge else noisy
+        noisy_y = self.gauge.inverse(noisy, training=training) if self.gauge else noisy
         x_hat, x_breve = tf.split(self.decoder(tf.concat([y, noisy_y], axis=0)), 2)
         distortion = self.transform.excess(x, x_hat)
         return {
@@ -176,6 +205,18 @@ class RaDOGAGA(Autoencoder):
     def _decode(self, z: tf.Tensor) -> tf.Tensor:
         return self.decoder(self.gauge.inverse(z) if self.gauge else z)
 
+    def _invalidate(self) -> None:
+        super()._invalidate()
+        if isinstance(self.gauge, FlowGauge):
+            self.gauge.flow.reset()
+
+    def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
+        if isinstance(self.gauge, FlowGauge) and refine:
+            self.gauge.flow.reset()
+            self._find_informative(dataset)
+            self.straightening = straighten(self, self.gauge.flow, dataset)
+        super()._adapt(dataset, cache, refine)
+
     @property
     def metric_scale(self) -> float:
         """2 lambda2 sigma2 (Eq. 13)."""
@@ -193,7 +234,7 @@ class RaDOGAGA(Autoencoder):
             "h": self.h,
             "noise": self.noise,
             "sigma2": self.sigma2,
-            "gauge": "learned" if self.gauge else None,
+            "gauge": self._gauge_name,
             "noisy_rate": self.noisy_rate,
             "transform": None if self.transform is self.distortion else self.transform,
         }

@@ -218,7 +218,7 @@ class TrainedOnRows(keras.Model):
         if validation_data is not None:
             self._validation_batches = validation_data = self._prepared(validation_data)
             callbacks.append(AdaptBeforeValidation(scored))
-        self.prior.invalidate()
+        self._invalidate()
         try:
             history = super().fit(
                 batches.split_by_rows(training),
@@ -232,6 +232,10 @@ class TrainedOnRows(keras.Model):
             self._validation_batches = None
         self._adapt(scored, cache=not streamed)
         return history
+
+    def _invalidate(self) -> None:
+        """Marks what the end of `fit` finds as out of date."""
+        self.prior.invalidate()
 
     def adapt_prior(self, x: Any, refine: bool = True) -> None:
         """Fixes the prior that scores, from the latents of these raw training rows; `fit` calls it at its end.
