@@ -21,18 +21,19 @@ PRIOR_BATCH, PRIOR_STEPS = 1024, 1000
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
 class CouplingFlow(keras.layers.Layer):
-    """z = phi(u), invertible: affine couplings, each of half the coordinates by the others; at first the identity.
+    """z = phi(u), invertible: couplings, each of half the coordinates by the others; at first the identity.
 
-        u_b <- u_b exp(s(u_a)) + t(u_a),     s in (-1, 1)
+        c_b <- sinh((arsinh(c_b) + d) exp(k)) exp(s) + t,     d, s in (-1, 1), k in (-1/4, 1/4), t functions of c_a
 
-    in coordinates along an orthonormal basis, of which the first `moved` take part and the others stay as they are.
+    in coordinates c along an orthonormal basis, of which the first `moved` take part and the others stay as they are.
+    The bounds keep rows far off the data finite.
 
-    Source: Dinh et al., ICLR 2017 (RealNVP).
+    Sources: Dinh et al., ICLR 2017 (affine couplings); Jones and Pewsey, Biometrika 2009 (sinh-arcsinh).
 
     Args:
         units: N.
         couplings: how many.
-        width: hidden units (tanh) of s and t.
+        width: hidden units (tanh) of d, k, s and t.
     """
 
     def __init__(self, units: int, couplings: int = 8, width: int = 64, name: str | None = None):
@@ -45,7 +46,7 @@ class CouplingFlow(keras.layers.Layer):
         self.networks = []
         for number in range(couplings):
             hidden = keras.layers.Dense(width, "tanh", kernel_initializer=keras.initializers.GlorotUniform(seed=number))
-            outputs = keras.layers.Dense(2 * units, kernel_initializer="zeros")
+            outputs = keras.layers.Dense(4 * units, kernel_initializer="zeros")
             hidden.build((None, units))
             outputs.build((None, width))
             self.networks.append([hidden, outputs])
@@ -78,26 +79,28 @@ class CouplingFlow(keras.layers.Layer):
             halves += [steering, 1 - steering]
         return halves[: self.couplings]
 
-    def _scale_and_shift(self, network: list, steering: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _steered(self, network: list, steering: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """d, exp(k), exp(s) and t at each coordinate, those of the identity where it steers or does not move."""
         steered = (1 - steering) * self.moved
-        hidden = network[0]((c - self.centre) / self.spread * steering * self.moved)
-        scale, shift = tf.split(network[1](hidden), 2, axis=-1)
-        return tf.tanh(scale) * steered, shift * self.spread * steered
+        hidden, outputs = network
+        skew, tail, scale, shift = tf.split(outputs(hidden(c * steering * self.moved)), 4, axis=-1)
+        tail, scale = tf.exp(0.25 * steered * tf.tanh(tail)), tf.exp(steered * tf.tanh(scale))
+        return steered * tf.tanh(skew), tail, scale, steered * shift
 
     def call(self, u: tf.Tensor) -> tf.Tensor:
-        c = tf.linalg.matmul(u, self.basis, transpose_b=True)
+        c = (tf.linalg.matmul(u, self.basis, transpose_b=True) - self.centre) / self.spread
         for network, steering in zip(self.networks, self._halves()):
-            scale, shift = self._scale_and_shift(network, steering, c)
-            c = c * tf.exp(scale) + shift
-        return c @ self.basis
+            skew, tail, scale, shift = self._steered(network, steering, c)
+            c = tf.sinh((tf.asinh(c) + skew) * tail) * scale + shift
+        return (c * self.spread + self.centre) @ self.basis
 
     def inverse(self, z: tf.Tensor) -> tf.Tensor:
         """u of z."""
-        c = tf.linalg.matmul(z, self.basis, transpose_b=True)
+        c = (tf.linalg.matmul(z, self.basis, transpose_b=True) - self.centre) / self.spread
         for network, steering in reversed(list(zip(self.networks, self._halves()))):
-            scale, shift = self._scale_and_shift(network, steering, c)
-            c = (c - shift) * tf.exp(-scale)
-        return c @ self.basis
+            skew, tail, scale, shift = self._steered(network, steering, c)
+            c = tf.sinh(tf.asinh((c - shift) / scale) / tail - skew)
+        return (c * self.spread + self.centre) @ self.basis
 
     def get_config(self) -> dict:
         return {"units": self.units, "couplings": self.couplings, "width": self.width}
@@ -170,7 +173,7 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     held out, and the flow that is best on it is kept.
 
     Args:
-        model: a RaDOGAGA whose informative dimensions are known; with fewer than 2 nothing is done.
+        model: a RaDOGAGA whose informative dimensions are known; with none nothing is done.
         flow: the last map before z.
         dataset: batches of x.
 
@@ -178,7 +181,7 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
         Mean `divergence` of the held-out rows before and after, nats; what `RaDOGAGA.straightening` holds.
     """
     directions, count = model.informative_directions, model.informative_dimensions
-    if count < 2:
+    if not count:
         return {}
     x = _spread(dataset, GRAM_ROWS)
     size = geometry.block_rows(model.preprocess.width, count)
