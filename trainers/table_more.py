@@ -12,7 +12,7 @@ import numpy as np
 from arguments import positive
 from baselines import BASELINES, PEERS_PYTHON, add_peers_argument, baseline_energies, usable
 from records import digest, failures, mean_sd, scored
-from sklearn.preprocessing import StandardScaler
+from sources import load, npz_files, scaled
 from table_tabular import DETECTOR
 
 from tf_radogaga import AnomalyDetector
@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def jobs(args: argparse.Namespace) -> list[tuple]:
     """Arguments of `run` for every cell of the table."""
-    paths = sorted(args.data_dir.glob("*.npz"))
-    if not paths:
-        raise SystemExit(f"--data-dir: {args.data_dir} holds no .npz file")
+    paths = npz_files(args.data_dir)
     args.methods = usable(args.methods, METHODS, args.peers_python, "--methods")
     seeds, python = range(args.seeds), args.peers_python
     return [(path, method, seed, python) for path in paths for seed in seeds for method in args.methods]
@@ -48,15 +46,14 @@ def key(path: Path, method: str, seed: int, *_: Any) -> tuple:
 
 def run(path: Path, method: str, seed: int, peers_python: Path = PEERS_PYTHON) -> dict:
     """One record: a method on one split of a table."""
-    table = tabular.read_table(path)
+    table = load(str(path))
     split = tabular.stratified_halves(table, seed)
     started = time.time()
 
     def energies():
         if method == DETECTOR:
             return -AnomalyDetector(random_state=seed).fit(split.train).score_samples(split.test)
-        scaler = StandardScaler().fit(split.train)
-        return baseline_energies(method, *map(scaler.transform, (split.train, split.test)), seed, peers_python)
+        return baseline_energies(method, *scaled(table, split.train, split.test), seed, peers_python)
 
     record = scored(dict(zip(KEY, key(path, method, seed))), split.test_labels, energies, table.anomaly_share)
     return {**record, "wall_seconds": time.time() - started}
