@@ -360,10 +360,15 @@ def _choice(means: dict[tuple, float], name: str, variants: list[str]) -> list[s
         for variant in variants
         if (name, variant, "log_likelihood") in means
     }
-    if len(likely) < 2:
+    if not likely:
         return ["-"] * 6
     metrics = {m: {v: means[name, v, m] for v in likely} for m in ("auroc", "average_precision")}
-    correlations = [spearmanr([*likely.values()], [*metric.values()])[0] for metric in metrics.values()]
+    correlations = [
+        spearmanr([*likely.values()], [*metric.values()])[0] if len(set(metric.values())) > 1 else np.nan
+        for metric in metrics.values()
+    ]
     aurocs = metrics["auroc"]
     picked = (max(likely, key=likely.get), max(aurocs, key=aurocs.get))
-    return [f"{r:.2f}" for r in correlations] + [text for v in picked for text in (v, f"{aurocs[v]:.4f}")]
+    return ["-" if np.isnan(r) else f"{r:.2f}" for r in correlations] + [
+        text for v in picked for text in (v, f"{aurocs[v]:.4f}")
+    ]
