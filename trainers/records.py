@@ -52,7 +52,9 @@ def scored(record: dict, labels: np.ndarray, energies: Callable[[], np.ndarray],
 
 def failures(records: list[dict]) -> list[str]:
     """Lines that name the errors of records that failed."""
-    errors = sorted({f"- {record['dataset']}: {record['error']}" for record in records if "error" in record})
+    failed = [record for record in records if "error" in record]
+    names = [next(record[name] for name in ("method", "model", "variant") if name in record) for record in failed]
+    errors = sorted({f"- {record['dataset']}, {name}: {record['error']}" for name, record in zip(names, failed)})
     return ["", "Failed:", "", *errors] if errors else []
 
 
