@@ -52,7 +52,7 @@ MEANING = """\
 - `trained-prior`: log density of a RaDOGAGA(log(d)) with N = M on the rows in the detector's scale, by its factorized
   prior; `trained-residual` adds a Gaussian of what its decoder does not give back; `trained-mixture` and
   `trained-average` are the detector's mixture and its whole recipe on that latent; `trained-seeds` is the mean log
-  density of {models} trainings.
+  density of {models} trainings. Their likelihoods trust the isometric volume.
 
 A latent of fewer informative dimensions than the table has columns, and ranks, which repeat, give no density of rows to
 compare; their likelihood is left out."""
