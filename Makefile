@@ -3,13 +3,14 @@
 # make models trains, exports and checks the models of saved_models/ again, then puts them in their places
 # make bench  speed and memory beside peers, which get an environment of their own; BENCH=--quick to see that it runs
 # make scale  memory and seconds of training and scoring 10 million streamed rows, with a figure
+# make peers  the environment of the peers alone, for their rows in the tables of trainers/tables.py
 # make venv   set up only; PYTHON=... chooses the interpreter (3.9 to 3.11)
 PYTHON ?= $(firstword $(foreach v,3.11 3.10 3.9,$(shell command -v python$(v))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: demo test lint models bench scale venv clean
+.PHONY: demo test lint models bench scale peers venv clean
 
 demo: venv
 	$(BIN)/python trainers/demo.py
@@ -44,6 +45,8 @@ $(VENV)/.done: setup.py
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
+
+peers: $(PEERS)/.done
 
 $(PEERS)/.done: tests/benchmarks/peers.txt
 	$(PYTHON) -m venv --clear $(PEERS)

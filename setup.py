@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 SERVING = ["tensorflow-serving-api==2.14.1", "tqdm>=4.60"]
 TRAINERS = ["matplotlib>=3.7", *SERVING]
 BEAM = ["apache-beam==2.77.0; python_version >= '3.10'", "tensorflow-hub==0.15.0; python_version >= '3.10'"]
+PEERS = ["pyod==3.6.7"]  # detectors without torch, for the tables; as in tests/benchmarks/peers.txt
 DEVELOP = ["pytest>=7", "pytest-xdist>=3", "ruff>=0.4", "pyyaml>=6"]
 
 setup(
@@ -34,6 +35,7 @@ setup(
         "serving": SERVING,
         "trainers": TRAINERS,
         "beam": TRAINERS + BEAM,
-        "dev": TRAINERS + BEAM + DEVELOP,
+        "peers": TRAINERS + PEERS,
+        "dev": TRAINERS + BEAM + PEERS + DEVELOP,
     },
 )

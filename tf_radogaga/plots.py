@@ -327,5 +327,31 @@ def cost_curves(
     return figure
 
 
+def curves_by_table(
+    curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], x_label: str, y_label: str
+) -> Figure:
+    """A measure of several methods over a setting, a panel a table, with one legend.
+
+    Args:
+        curves: table -> method -> values of the setting, and of the measure.
+        x_label: the setting.
+        y_label: the measure.
+    """
+    columns = min(len(curves), 5)
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(3 * columns + 0.5, 2.6 * rows + 0.8), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (table, lines) in zip(panels, curves.items()):
+        for name, (settings, values) in lines.items():
+            axes.plot(settings, values, marker="o", markersize=4, label=name)
+        axes.set_title(table)
+    for axes in panels[len(curves) :]:
+        axes.remove()
+    figure.supxlabel(x_label)
+    figure.supylabel(y_label)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
 def _pearson_r(x: np.ndarray, y: np.ndarray) -> float:
     return np.corrcoef(x, y)[0, 1]

@@ -1,6 +1,19 @@
-"""Detectors anybody can import, for the tables; all see the same scaled rows as the models."""
+"""Detectors anybody can import, for the tables; all see the same scaled rows as the models.
+
+Those of pyod are its defaults. The deep ones need torch, which does not go with TensorFlow 2.14, and run in an
+environment of their own, the one of the benchmark.
+"""
 
 from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import importlib.util
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.ensemble import IsolationForest
@@ -42,7 +55,7 @@ class NeighbourDistance:
         return -self.neighbours.kneighbors(x)[0][:, -1]
 
 
-BASELINES = {
+SCIKIT_LEARN = {
     "isolation-forest": lambda seed: IsolationForest(random_state=seed),
     "one-class-svm": lambda seed: OneClassSVM(),
     "gaussian-mixture": lambda seed: GaussianMixture(4, random_state=seed),
@@ -50,11 +63,92 @@ BASELINES = {
     "nearest-neighbours": lambda seed: NeighbourDistance(),
     "histogram": lambda seed: HistogramScore(),
 }
+PYOD = {
+    "hbos": lambda seed: _pyod("hbos", "HBOS"),
+    "ecod": lambda seed: _pyod("ecod", "ECOD"),
+    "copod": lambda seed: _pyod("copod", "COPOD"),
+    "mcd": lambda seed: _pyod("mcd", "MCD", random_state=seed),
+}
+DEEP = ("pyod-autoencoder", "pyod-deep-svdd", "pyod-vae")
+BASELINES = (*SCIKIT_LEARN, *PYOD, *DEEP)
 SLOW = ("one-class-svm", "local-outlier-factor", "nearest-neighbours")
 
+HERE = Path(__file__).parent
+PEERS_PYTHON = HERE.parent / ".venv-peers/bin/python"
 
-def baseline_energies(name: str, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
-    """Scores of the test rows (higher is stranger) by a baseline fitted on the normal training rows."""
+
+def add_peers_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--peers-python",
+        type=Path,
+        default=PEERS_PYTHON,
+        help=f"interpreter with pyod and torch, for {', '.join(DEEP)}; `make peers` builds it",
+    )
+
+
+def _pyod(module: str, name: str, **options: Any) -> Any:
+    return getattr(importlib.import_module(f"pyod.models.{module}"), name)(**options)
+
+
+def obstacle(name: str, peers_python: Path) -> str | None:
+    """Why a method cannot run here, with the remedy; None where it can, as all do that are no baseline of pyod."""
+    if name in PYOD and importlib.util.find_spec("pyod") is None:
+        return f"{', '.join(PYOD)} need pyod: pip install '.[peers]'"
+    return _peers_obstacle(peers_python) if name in DEEP else None
+
+
+@functools.cache
+def _peers_obstacle(python: Path) -> str | None:
+    if python.exists():
+        imported = subprocess.run([python, "-c", "import pyod.models.vae"], capture_output=True, text=True)
+        if not imported.returncode:
+            return None
+    found = _last_line(imported.stderr) if python.exists() else "not there"
+    deep = ", ".join(DEEP)
+    return f"{deep} need pyod and torch, but --peers-python {python}: {found}; make peers, or name another interpreter"
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[-1]
+
+
+def usable(named: list[str] | None, all_: tuple[str, ...], peers_python: Path, option: str) -> list[str]:
+    """The methods of a table: those that are named, else all that can run here; the others are told.
+
+    Raises:
+        SystemExit: one that is named cannot run.
+    """
+    obstacles = {name: found for name in named or all_ if (found := obstacle(name, peers_python))}
+    reasons = dict.fromkeys(obstacles.values())
+    if named and reasons:
+        raise SystemExit(f"{option}: " + "; ".join(reasons))
+    for reason in reasons:
+        print(f"left out: {reason}")
+    return [name for name in named or all_ if name not in obstacles]
+
+
+def baseline_energies(
+    name: str, train: np.ndarray, test: np.ndarray, seed: int, peers_python: Path = PEERS_PYTHON
+) -> np.ndarray:
+    """Scores of the test rows (higher is stranger) by a baseline fitted on the normal training rows.
+
+    Raises:
+        ValueError: it cannot be fitted to these rows.
+    """
     if name in SLOW and len(train) > SLOW_ROWS:
         train = train[np.random.default_rng(seed).choice(len(train), SLOW_ROWS, replace=False)]
-    return -BASELINES[name](seed).fit(train).score_samples(test)
+    if name in DEEP:
+        return _peer_energies(name, train, test, seed, peers_python)
+    if name in PYOD:
+        return PYOD[name](seed).fit(train).decision_function(test)
+    return -SCIKIT_LEARN[name](seed).fit(train).score_samples(test)
+
+
+def _peer_energies(name: str, train: np.ndarray, test: np.ndarray, seed: int, python: Path) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "rows.npz", train=train, test=test)
+        command = [python, HERE / "peers.py", name, str(seed), folder]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        if ended.returncode:
+            raise ValueError(f"{name}: {_last_line(ended.stderr)}")
+        return np.load(Path(folder) / "scores.npy")

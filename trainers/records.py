@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
+
+from tf_radogaga.datasets import tabular
+
+METRICS = ("f1", "precision", "recall", "auroc", "average_precision")
+"""Of `tabular.protocol_metrics`."""
 
 LATER = {
     "activation": "tanh",
@@ -34,6 +40,22 @@ def digest(settings: Any) -> str:
         values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
         settings = {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+
+
+def scored(record: dict, labels: np.ndarray, energies: Callable[[], np.ndarray], anomaly_share: float) -> dict:
+    """The record with its metrics; of a training that fails, with its error instead."""
+    try:
+        return {**record, **tabular.protocol_metrics(labels, energies(), anomaly_share)}
+    except (FloatingPointError, NotImplementedError, ValueError) as error:
+        return {**record, **dict.fromkeys(METRICS), "error": str(error)}
+
+
+def failures(records: list[dict]) -> list[str]:
+    """Lines that name the errors of records that failed."""
+    failed = [record for record in records if "error" in record]
+    names = [next(record[name] for name in ("method", "model", "variant") if name in record) for record in failed]
+    errors = sorted({f"- {record['dataset']}, {name}: {record['error']}" for name, record in zip(names, failed)})
+    return ["", "Failed:", "", *errors] if errors else []
 
 
 def mean_sd(values: list[float], digits: int = 4) -> str:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from arguments import positive
-from baselines import BASELINES, baseline_energies
-from records import digest, mean_sd
-from sklearn.preprocessing import StandardScaler
+from baselines import BASELINES, PEERS_PYTHON, add_peers_argument, baseline_energies, usable
+from records import digest, failures, mean_sd, scored
+from sources import load, npz_files, scaled
 from table_tabular import DETECTOR
 
 from tf_radogaga import AnomalyDetector
@@ -26,34 +27,35 @@ METRICS = {"auroc": "AUROC", "average_precision": "average precision"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data-dir", type=Path, required=True, help="folder of NAME.npz files with X and y")
-    add("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="default: all")
+    add("--methods", nargs="+", choices=METHODS, help="default: all that can run here")
     add("--seeds", type=positive(int), default=5, help="splits of each table (default: %(default)s)")
+    add_peers_argument(parser)
 
 
 def jobs(args: argparse.Namespace) -> list[tuple]:
     """Arguments of `run` for every cell of the table."""
-    paths = sorted(args.data_dir.glob("*.npz"))
-    if not paths:
-        raise SystemExit(f"--data-dir: {args.data_dir} holds no .npz file")
-    return [(path, method, seed) for path in paths for seed in range(args.seeds) for method in args.methods]
+    paths = npz_files(args.data_dir)
+    args.methods = usable(args.methods, METHODS, args.peers_python, "--methods")
+    seeds, python = range(args.seeds), args.peers_python
+    return [(path, method, seed, python) for path in paths for seed in seeds for method in args.methods]
 
 
-def key(path: Path, method: str, seed: int) -> tuple:
+def key(path: Path, method: str, seed: int, *_: Any) -> tuple:
     return path.stem, method, seed, digest(AnomalyDetector().get_params() if method == DETECTOR else None)
 
 
-def run(path: Path, method: str, seed: int) -> dict:
+def run(path: Path, method: str, seed: int, peers_python: Path = PEERS_PYTHON) -> dict:
     """One record: a method on one split of a table."""
-    table = tabular.read_table(path)
+    table = load(str(path))
     split = tabular.stratified_halves(table, seed)
     started = time.time()
-    if method == DETECTOR:
-        energies = -AnomalyDetector(random_state=seed).fit(split.train).score_samples(split.test)
-    else:
-        scaler = StandardScaler().fit(split.train)
-        energies = baseline_energies(method, *map(scaler.transform, (split.train, split.test)), seed)
-    record = dict(zip(KEY, key(path, method, seed)))
-    record.update(tabular.protocol_metrics(split.test_labels, energies, table.anomaly_share))
+
+    def energies():
+        if method == DETECTOR:
+            return -AnomalyDetector(random_state=seed).fit(split.train).score_samples(split.test)
+        return baseline_energies(method, *scaled(table, split.train, split.test), seed, peers_python)
+
+    record = scored(dict(zip(KEY, key(path, method, seed))), split.test_labels, energies, table.anomaly_share)
     return {**record, "wall_seconds": time.time() - started}
 
 
@@ -80,11 +82,12 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
         ]
         values = {cell: [] for cell in ((name, method) for name in names for method in args.methods)}
         for record in records:
-            values[record["dataset"], record["method"]].append(record[metric])
+            if record[metric] is not None:
+                values[record["dataset"], record["method"]].append(record[metric])
         for name in names:
             lines.append(f"| {name} | {' | '.join(mean_sd(values[name, method]) for method in args.methods)} |")
         means = [f"**{np.mean([np.mean(values[name, m]) for name in names]):.4f}**" for m in args.methods]
         lines.append(f"| mean | {' | '.join(means)} |")
     seconds = (np.mean([r["wall_seconds"] for r in records if r["method"] == method]) for method in args.methods)
     lines += ["", "Seconds a run: " + ", ".join(f"{m} {s:.1f}" for m, s in zip(args.methods, seconds)) + "."]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *failures(records)]) + "\n"

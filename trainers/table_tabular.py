@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from arguments import positive
-from baselines import BASELINES, SLOW, SLOW_ROWS, baseline_energies
-from records import digest, mean_sd
+from baselines import BASELINES, DEEP, PEERS_PYTHON, SLOW, SLOW_ROWS, add_peers_argument, baseline_energies, usable
+from records import METRICS, digest, failures, mean_sd, scored
 from train_tabular import Data, in_memory, train, train_together
 
 from tf_radogaga import AnomalyDetector, presets
@@ -27,7 +27,6 @@ METHODS = (DETECTOR, *presets.MODELS, UNTRAINED, *BASELINES)
 KEY = ("dataset", "model", "seed", "preset", "steps", "settings")
 SMALL_BATCH = 256
 """Rows of a training step at most, where all seeds are trained at once."""
-METRICS = ("f1", "precision", "recall", "auroc", "average_precision")
 
 PAPER_F1 = {  # Kato et al., ICML 2020, Table 1; vae: Nakagawa et al., ICML 2021, Table 3; "small": arXiv v1, Table 4
     "paper": {
@@ -47,19 +46,19 @@ PAPER_F1 = {  # Kato et al., ICML 2020, Table 1; vae: Nakagawa et al., ICML 2021
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--datasets", nargs="+", choices=list(tabular.ANOMALY_SHARE), default=["thyroid", "arrhythmia"])
-    add(
-        "--models", nargs="+", choices=METHODS, default=list(METHODS), help="rows of the table (default: all there are)"
-    )
+    add("--models", nargs="+", choices=METHODS, help="rows of the table (default: all that can run here)")
     add("--seeds", type=positive(int), default=20, help="splits and trainings of each method (default: %(default)s)")
     add("--preset", choices=("paper", "small"), default="paper", help="network sizes: arXiv v1 Table 2 or Table 3")
     add("--steps", type=positive(int), help="cap on the training steps of the models")
     add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; downloaded to ~/.cache/tf_radogaga without it")
+    add_peers_argument(parser)
 
 
 def jobs(args: argparse.Namespace) -> list[tuple]:
     """Arguments of `run` for every row of the table."""
+    args.models = usable(args.models, METHODS, args.peers_python, "--models")
     return [
-        (dataset, method, seed, args.preset, args.steps, args.data_dir)
+        (dataset, method, seed, args.preset, args.steps, args.data_dir, args.peers_python)
         for dataset in args.datasets
         for seed in range(args.seeds)
         for method in _rows(args)
@@ -84,14 +83,22 @@ def planned(dataset: str, method: str, size: str, cap: int | None) -> presets.Pr
     return dataclasses.replace(preset, steps=0 if method == UNTRAINED else min(preset.steps, cap or preset.steps))
 
 
-def key(dataset: str, method: str, seed: int, size: str, cap: int | None, data_dir: Path | None) -> tuple:
+def key(dataset: str, method: str, seed: int, size: str, cap: int | None, *_: Any) -> tuple:
     """What makes a record the same as another, in the order of `KEY`; `settings` is a digest of all hyperparameters."""
     preset = planned(dataset, method, size, cap)
     settings = digest(AnomalyDetector().get_params() if method == DETECTOR else preset)
     return dataset, method, seed, size, preset and preset.steps, settings
 
 
-def run(dataset: str, method: str, seed: int, size: str, cap: int | None, data_dir: Path | None) -> dict:
+def run(
+    dataset: str,
+    method: str,
+    seed: int,
+    size: str,
+    cap: int | None,
+    data_dir: Path | None,
+    peers_python: Path = PEERS_PYTHON,
+) -> dict:
     """One record: a method on one split of a data set. A training that fails becomes a record with an error."""
     started = time.time()
     table, data = _data(dataset, seed, data_dir)
@@ -104,7 +111,7 @@ def run(dataset: str, method: str, seed: int, size: str, cap: int | None, data_d
             )
         if preset is None:
             train_x, test_x = (data.preprocess(data.preprocess.check(part)).numpy() for part in (data.train, rows))
-            return baseline_energies(method, train_x, test_x, seed)
+            return baseline_energies(method, train_x, test_x, seed, peers_python)
         if method == UNTRAINED:
             tf.keras.utils.set_random_seed(seed)
             model = presets.build(preset, data.preprocess)
@@ -113,7 +120,7 @@ def run(dataset: str, method: str, seed: int, size: str, cap: int | None, data_d
             model = train(preset, data, seed)
         return model.energy(rows).numpy()
 
-    record = _record((dataset, method, seed, size, cap, data_dir), table, data, energies)
+    record = _record((dataset, method, seed, size, cap), table, data, energies)
     tf.keras.backend.clear_session()
     return {**record, "wall_seconds": time.time() - started}
 
@@ -123,7 +130,7 @@ def groups(jobs: list[tuple]) -> list[list[tuple]]:
     Where they are large, training at once gains little and takes the memory of all."""
     found: dict[tuple, list[tuple]] = {}
     for job in jobs:
-        dataset, method, seed, size, cap, data_dir = job
+        dataset, method, seed, size, cap, data_dir, *_ = job
         preset = planned(dataset, method, size, cap)
         at_once = preset and preset.steps and not preset.patience and preset.batch_size <= SMALL_BATCH
         found.setdefault((dataset, method, size, cap, data_dir, None if at_once else seed), []).append(job)
@@ -133,7 +140,7 @@ def groups(jobs: list[tuple]) -> list[list[tuple]]:
 def run_together(jobs: list[tuple]) -> list[dict]:
     """The records of jobs that differ in the seed alone, as `run` makes each, their models trained at once."""
     started = time.time()
-    dataset, method, _, size, cap, data_dir = jobs[0]
+    dataset, method, _, size, cap, data_dir, *_ = jobs[0]
     seeds = [job[2] for job in jobs]
     loaded = [_data(dataset, seed, data_dir) for seed in seeds]
     models = train_together(planned(dataset, method, size, cap), [data for _, data in loaded], seeds)
@@ -161,12 +168,7 @@ def _record(
     job: tuple, table: tabular.Table, data: Data, energies: Callable[[tabular.Rows], np.ndarray]
 ) -> dict[str, Any]:
     ((rows, labels),) = data.test
-    record = dict(zip(KEY, key(*job)))
-    try:
-        record.update(tabular.protocol_metrics(labels, energies(rows), table.anomaly_share))
-    except (FloatingPointError, ValueError) as error:
-        record.update(dict.fromkeys(METRICS), error=str(error))
-    return record
+    return scored(dict(zip(KEY, key(*job))), labels, lambda: energies(rows), table.anomaly_share)
 
 
 def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
@@ -178,17 +180,20 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
         "",
         "Stratified halves; training on the normal rows of one, the anomaly share of the other flagged; min-max",
         f"scaling over the whole set; mean (sd) over the seeds. {', '.join(BASELINES)} see the same scaled rows;",
-        f"{', '.join(SLOW)} are fitted on at most {SLOW_ROWS} of them. `{DETECTOR}` is",
+        f"{', '.join(SLOW)} are fitted on at most {SLOW_ROWS} of them. Detectors of pyod, those from hbos on, are its",
+        f"defaults: ecod and copod see all test rows as they score one, {', '.join(DEEP)}",
+        f"standardise for themselves. `{DETECTOR}` is",
         "`AnomalyDetector().fit` of the raw training rows, which alone set its scale. `untrained` is the network of",
         "radogaga-log before training, its prior adapted. Paper: F1 of Kato et al., ICML 2020, Table 1,",
         "or for small networks arXiv v1, Table 4; of the vae, Nakagawa et al., ICML 2021, Table 3. A method that takes",
         f"a fixed number of steps of at most {SMALL_BATCH} rows trains its seeds at once; s/run is the share of each.",
     ]
+    shown = []
     for dataset in args.datasets:
         lines += ["", f"## {dataset}, {args.preset} networks", ""]
         lines += [f"| method | paper F1 | {' | '.join(METRICS)} | seeds | steps | s/run |", "|---" * 10 + "|"]
         for method in _rows(args):
-            wanted = {key(dataset, method, n, args.preset, args.steps, args.data_dir) for n in range(args.seeds)}
+            wanted = {key(dataset, method, n, args.preset, args.steps) for n in range(args.seeds)}
             chosen = [record for record in records if tuple(record[name] for name in KEY) in wanted]
             good = [record for record in chosen if record["f1"] is not None]
             paper = PAPER_F1[args.preset].get(method, {}).get(dataset)
@@ -200,4 +205,5 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
                 f"| {method} | {paper or '-'} | {' | '.join(cells)} | {len(chosen)}{failed} |"
                 f" {'-' if chosen[0]['steps'] is None else chosen[0]['steps']} | {seconds:.1f} |"
             )
-    return "\n".join(lines) + "\n"
+            shown += chosen
+    return "\n".join([*lines, *failures(shown)]) + "\n"

@@ -2,14 +2,16 @@
 
     python trainers/tables.py tabular --datasets thyroid arrhythmia --seeds 20 --jobs 2 --out outputs/tabular.md
     python trainers/tables.py more --data-dir DIR --jobs 2
+    python trainers/tables.py ablation --data-dir DIR
+    python trainers/tables.py contamination --data-dir DIR
     python trainers/tables.py toy --seeds 5
     python trainers/tables.py vae-toy --quick --jobs 2
     python trainers/tables.py faces --data-dir img_align_celeba
     python trainers/tables.py outliers --jobs 2
 
 Every method meets the same splits. FILE.md holds mean (sd) over the seeds beside the papers' figures; FILE.json one
-record for each run; vae-toy also draws figures beside them. Records already in FILE.json are kept, so an interrupted
-table goes on and a longer one adds to it.
+record for each run; contamination and vae-toy also draw figures beside them. Records already in FILE.json are kept, so
+an interrupted table goes on and a longer one adds to it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import table_ablation
+import table_contamination
 import table_faces
 import table_more
 import table_outliers
@@ -36,6 +40,8 @@ from records import measure
 TABLES = {
     "tabular": table_tabular,
     "more": table_more,
+    "ablation": table_ablation,
+    "contamination": table_contamination,
     "toy": table_toy,
     "vae-toy": table_vae_toy,
     "faces": table_faces,

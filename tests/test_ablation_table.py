@@ -1,0 +1,108 @@
+"""The parts of the detector, put together again and measured one by one."""
+
+import numpy as np
+import pytest
+import table_ablation as ablation
+import tables
+from scipy.integrate import trapezoid
+
+from tf_radogaga import AnomalyDetector
+
+
+def drawn(columns, n=150):
+    return np.random.default_rng(5).gamma(2.0, size=(n, columns)) * np.geomspace(1, 100, columns)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = drawn(3, 120)
+    labels = np.arange(120) % 10 == 0
+    np.savez(tmp_path / "far.npz", X=rows + 900.0 * labels[:, None], y=labels)
+    return tmp_path
+
+
+def averages(train, test, scale="geometric"):
+    latent = ablation.Latent(train, scale, 0)
+    rng = np.random.default_rng(np.random.RandomState(0).randint(2**31 - 1))
+    return latent, ablation.Averages(latent(train), latent(test), rng)
+
+
+@pytest.mark.parametrize("columns", [3, 20])  # of 20 there are too many for a mixture
+def test_the_parts_put_together_are_the_detector(columns):
+    rows = drawn(columns, 80)
+    rows[:, 1] = 7.0
+    train, test = rows[:60], rows[60:].copy()
+    test[0, 1] = 8.0
+    latent, parts = averages(train, test)
+    detector = AnomalyDetector(random_state=0).fit(train)
+    np.testing.assert_allclose(
+        parts.chosen() + latent.log_volume - latent.surprise(test), detector.score_samples(test), rtol=1e-9
+    )
+    assert ("mixture" in detector.held_out_) == (columns == 3)
+    if columns > 3:
+        with pytest.raises(ValueError, match="mixture: too few rows for so many columns"):
+            parts.named("kernel+mixture")()
+
+
+def test_every_average_is_a_density():
+    train, grid = drawn(1), np.linspace(-60, 120, 20_001)[:, None]
+    latent, parts = averages(train, grid)
+    for name in ablation.DENSITIES:
+        density = np.exp(parts.named(name)() + latent.log_volume)
+        assert trapezoid(density, grid[:, 0]) == pytest.approx(1, abs=0.04), name
+
+
+@pytest.mark.parametrize("scale", ["deviation", "range", "geometric", "ranks"])
+def test_scales_have_a_mean_variance_of_1_and_do_not_depend_on_units(scale):
+    x, units = drawn(3), [1e-3, 1.0, 50.0]
+    latent, other = ablation.Latent(x, scale, 0), ablation.Latent(x * units, scale, 0)
+    z = latent(x)
+    assert z.var(axis=0).mean() == pytest.approx(1)
+    np.testing.assert_allclose(other(x * units), z, atol=1e-9)
+    if scale != "ranks":
+        assert other.log_volume == pytest.approx(latent.log_volume - np.log(units).sum())
+    if scale == "range":
+        assert np.ptp(np.ptp(z, axis=0)) == pytest.approx(0, abs=1e-9)
+
+
+def test_trained_variants_share_their_models_and_start_at_the_identity(folder, monkeypatch):
+    z = drawn(3).astype(np.float32)
+    np.testing.assert_array_equal(ablation.ResidualNetwork(3, (4,), 3)(z), z)
+    jobs = [(str(folder / "far.npz"), variant, 0, 2, 3) for variant in ("mixture", *ablation.TRAINED)]
+    assert [len(group) for group in ablation.groups(jobs)] == [1, len(ablation.TRAINED)]
+    plain, trained = (ablation.run_together(group) for group in ablation.groups(jobs))
+    found = {record["variant"]: record for record in trained}
+    assert set(found) == set(ablation.TRAINED) and not any("error" in record for record in trained)
+    assert found["trained-mixture"]["log_likelihood"] == pytest.approx(plain[0]["log_likelihood"], abs=0.5)
+    assert found["trained-seeds"]["log_likelihood"] != found["trained-prior"]["log_likelihood"]
+
+    def diverge(*_):
+        raise FloatingPointError("loss term 'rate'")
+
+    monkeypatch.setattr(ablation, "trained_models", diverge)
+    (failed,) = ablation.run_together(jobs[1:2])
+    assert failed["error"] == "loss term 'rate'" and failed["auroc"] is failed["log_likelihood"] is None
+
+
+def test_the_table_tells_whether_likelihood_chooses_well(records, folder, capsys):
+    variants = ["radogaga", "kernel", "columns", "scale-ranks"]
+    out = folder / "made" / "ablation.md"
+    command = ["ablation", "--datasets", "--data-dir", str(folder), "--seeds", "2", "--variants", *variants]
+    tables.main([*command, "--out", str(out)])
+    text = out.read_text()
+    assert text in capsys.readouterr().out and len(records) == 2 * 4
+    likelihood = {v: [r["log_likelihood"] for r in records if r["variant"] == v] for v in variants}
+    assert likelihood.pop("scale-ranks") == [None, None] and "\n| scale-ranks | - | " in text
+    best = max(likelihood, key=lambda variant: np.mean(likelihood[variant]))
+    chosen = next(line for line in text.split("## Does likelihood")[1].splitlines() if line.startswith("| far |"))
+    assert f" | {best} | " in chosen
+    mean = np.mean(likelihood["kernel"])
+    assert f"\n| kernel | {mean:.2f} (" in text.split("## far")[1]
+
+
+def test_tables_of_one_name_are_refused(folder):
+    np.savez(folder / "thyroid.npz", X=drawn(2), y=np.arange(150) % 10 == 0)
+    with pytest.raises(SystemExit, match=r"--data-dir: .* holds a table named as one of --datasets"):
+        tables.main(["ablation", "--data-dir", str(folder)])
+    with pytest.raises(SystemExit, match="--datasets: none, and no --data-dir"):
+        tables.main(["ablation", "--datasets"])
