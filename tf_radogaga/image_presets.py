@@ -53,6 +53,7 @@ _SMALL_FACES = replace(
     lambda1=100,
     lambda2=12_000,
     filters=(32, 32, 32, 32),
+    gauge="flow",
     learning_rate=1e-3,
     decay=True,
     batch_size=32,
@@ -70,7 +71,9 @@ _DIGITS_VAE = Preset(
     steps=50_000,
     reconstruction_features=False,
 )
-_SMALL_DIGITS = replace(_SMALL_FACES, lambda1=200, lambda2=10_000, filters=(32, 32, 32), batch_size=64, steps=4000)
+_SMALL_DIGITS = replace(
+    _SMALL_FACES, lambda1=200, lambda2=10_000, filters=(32, 32, 32), gauge="learned", batch_size=64, steps=4000
+)
 
 # kind of images, size -> preset of RaDOGAGA and of the beta-VAE; lambdas weight means over pixels and channels
 _PRESETS = {
@@ -91,12 +94,12 @@ _SSIM_CHANGES = {
     _SMALL_FACES: {
         "lambda1": 300,
         "lambda2": 2000,
-        "latent_units": 12,
+        "latent_units": 8,
         "output_activation": "sigmoid",
         "initial_beta": 0.05,
         "learning_rate": 2e-3,
         "batch_size": 8,
-        "steps": 6000,
+        "steps": 4000,
     },
 }
 
@@ -147,5 +150,9 @@ def image_preset(
     if distortion == "bce":  # a sum over pixels of numbers in 0..1
         changes |= {"lambda2": preset.lambda2 / math.prod(image_shape), "output_activation": "sigmoid"}
     if model != "radogaga":
-        changes |= {"model": "vae", "lambda1": changes["lambda2"] if model == "beta-vae-decomposed" else None}
+        changes |= {
+            "model": "vae",
+            "gauge": "learned",
+            "lambda1": changes["lambda2"] if model == "beta-vae-decomposed" else None,
+        }
     return replace(preset, **changes)

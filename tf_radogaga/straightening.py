@@ -15,8 +15,8 @@ keras = tf.keras
 GRAM_ROWS = 3000
 """Training rows at which the metric of the decoder is measured, at most."""
 
-LEARNING_RATE, BATCH, EPOCHS = 3e-3, 64, 60
-PRIOR_BATCH, PRIOR_STEPS = 1024, 1000
+LEARNING_RATE, BATCH, EPOCHS = 5e-3, 64, 100
+PRIOR_LEARNING_RATE, PRIOR_BATCH, PRIOR_STEPS = 3e-3, 1024, 1000
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -36,7 +36,7 @@ class CouplingFlow(keras.layers.Layer):
         width: hidden units (tanh) of d, k, s and t.
     """
 
-    def __init__(self, units: int, couplings: int = 8, width: int = 64, name: str | None = None):
+    def __init__(self, units: int, couplings: int = 12, width: int = 64, name: str | None = None):
         super().__init__(name=name)
         self.units, self.couplings, self.width = units, couplings, width
         self.basis = self.add_weight("basis", (units, units), initializer="identity", trainable=False)
@@ -231,7 +231,7 @@ def _follow(prior: Prior, z: tf.Tensor) -> None:
         return
     following = _Following(prior)
     batch = min(PRIOR_BATCH, len(z))
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, PRIOR_STEPS)
+    rate = keras.optimizers.schedules.CosineDecay(PRIOR_LEARNING_RATE, PRIOR_STEPS)
     following.compile(keras.optimizers.Adam(rate), steps_per_execution=50)
     rows = tf.data.Dataset.from_tensor_slices(z).cache().shuffle(len(z), seed=0).repeat().batch(batch)
     following.fit(rows, steps_per_epoch=PRIOR_STEPS, epochs=1, verbose=0)
