@@ -161,3 +161,9 @@ def test_training_begins_without_the_flow_and_ends_with_it(monkeypatch):
 def test_a_flow_is_refused_where_the_prior_sees_more_than_z():
     with pytest.raises(ValueError, match=r"gauge: 'flow' needs a prior of z alone"):
         small_model(gauge="flow", reconstruction_features=True)
+
+
+def test_a_flow_is_refused_on_several_devices():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope(), pytest.raises(ValueError, match=r"gauge: 'flow' is fitted on one device"):
+        small_model(gauge="flow")

@@ -161,6 +161,8 @@ class RaDOGAGA(Autoencoder):
         self.noise, self.sigma2, self.noisy_rate = noise, sigma2, noisy_rate
         if gauge == "flow" and self.reconstruction_features:
             raise ValueError("gauge: 'flow' needs a prior of z alone; train with reconstruction_features=False.")
+        if gauge == "flow" and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise ValueError("gauge: 'flow' is fitted on one device; build the model outside of strategy.scope().")
         self.gauge, self._gauge_name = None, gauge
         self.straightening: dict[str, float] = {}
         if gauge:
