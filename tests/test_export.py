@@ -5,10 +5,7 @@ import json
 import multiprocessing
 import os
 import resource
-import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -19,7 +16,7 @@ from conftest import fitted, scaled, small_model
 from exports import rows32
 
 import tf_radogaga
-from tf_radogaga import serving
+from tf_radogaga import files, serving
 from tf_radogaga.serving import export
 
 
@@ -104,7 +101,7 @@ def test_what_dead_exports_left_is_removed_and_what_live_ones_write_is_not(model
     for folder in (dead, alive):
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "saved_model.pb").write_bytes(b"half")
-    with export._lock(alive):
+    with files.lock(alive):
         tf_radogaga.export_saved_model(model, tmp_path)
         assert _names(tmp_path) == [".export-alive", "1"]
         assert _contents(alive) == {"lock": b"", "model/saved_model.pb": b"half"}
@@ -117,8 +114,8 @@ def test_a_lock_that_was_removed_and_made_again_is_of_another(tmp_path, monkeypa
         (tmp_path / "lock").unlink()
         (tmp_path / "lock").touch()
 
-    monkeypatch.setattr(export.fcntl, "flock", overtaken)
-    with pytest.raises(BlockingIOError), export._lock(tmp_path):
+    monkeypatch.setattr(files.fcntl, "flock", overtaken)
+    with pytest.raises(BlockingIOError), files.lock(tmp_path):
         pass
 
 
@@ -222,53 +219,6 @@ def test_a_file_that_cannot_grow_is_told_as_a_full_disk(model, tmp_path):
         assert caught.value.errno == errno.EFBIG
         assert _contents(tmp_path) == before and _names(tmp_path) == ["1"]
     assert tf_radogaga.export_saved_model(model, tmp_path).name == "2"
-
-
-FILL_THE_DISK = """
-import errno, sys
-from pathlib import Path
-import tf_radogaga
-saved, disk = sys.argv[1], Path(sys.argv[2])
-contents = lambda: {str(p): p.read_bytes() for p in disk.rglob("*") if p.is_file()}
-model = tf_radogaga.load_model(saved)
-tf_radogaga.export_saved_model(model, disk / "served")
-for left in (0, 100_000):
-    filler = disk / "filler"
-    filler.write_bytes(b"")
-    try:
-        with filler.open("ab", buffering=0) as handle:
-            while handle.write(bytes(4096)):
-                pass
-    except OSError:
-        pass
-    with filler.open("ab") as handle:
-        handle.truncate(max(filler.stat().st_size - left, 0))
-    before = contents()
-    try:
-        tf_radogaga.export_saved_model(model, disk / "served")
-    except OSError as error:
-        assert error.errno == errno.ENOSPC and "has no room" in str(error), error
-    else:
-        raise AssertionError(f"{left} bytes were enough")
-    assert contents() == before
-    assert [path.name for path in (disk / "served").iterdir()] == ["1"]
-filler.unlink()
-assert tf_radogaga.export_saved_model(model, disk / "served").name == "2"
-print("passed")
-"""
-
-
-def test_a_full_disk_is_named_and_leaves_earlier_versions_alone(model, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = f'mount -t tmpfs -o size=1m tmpfs "{disk}" && exec "$@"'
-    command = ["unshare", "-rm", "sh", "-c", mounted, "sh"]
-    if not shutil.which("unshare") or subprocess.run([*command, "true"], capture_output=True).returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    tf_radogaga.save_model(model, tmp_path / "saved")
-    command += [sys.executable, "-c", FILL_THE_DISK, str(tmp_path / "saved"), str(disk)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.endswith("passed\n"), done.stderr
 
 
 # The card

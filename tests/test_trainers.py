@@ -135,29 +135,6 @@ def test_a_file_too_large_for_memory_is_streamed(own_csv, tmp_path):
         train_tabular.main([*command, "--patience", "2", "--overwrite"])
 
 
-def test_an_interrupted_run_goes_on_and_other_settings_are_refused(tmp_path, monkeypatch, capsys):
-    command = ["--dataset", "arrhythmia", "--model", "dagmm", "--epochs", "8", "--out"]
-    train_tabular.main([*command, str(tmp_path / "whole")])
-
-    class Kill(train_tabular.keras.callbacks.Callback):
-        def __init__(self, *args, **kwargs):
-            super().__init__()
-
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 3:
-                raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train_tabular.keras.callbacks, "TensorBoard", Kill)
-        train_tabular.main([*command, str(tmp_path / "parts")])
-    with pytest.raises(SystemExit, match="other settings"):
-        train_tabular.main([*command, str(tmp_path / "parts"), "--seed", "1"])
-    train_tabular.main([*command, str(tmp_path / "parts")])
-    assert "going on with the interrupted run" in capsys.readouterr().out
-    whole, parts = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "parts"))
-    assert whole["auroc"] == parts["auroc"]
-
-
 def test_overwrite_spares_a_folder_of_other_things(tmp_path):
     (tmp_path / "chapter1.txt").write_text("precious")
     with pytest.raises(SystemExit, match="is no run"):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tf_radogaga import geometry, informative, randomness, replicas
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.image_preprocessing import ImageScaling
-from tf_radogaga.pipelines import ScoredInGraphs
+from tf_radogaga.pipelines import ScoredInGraphs, without_nan
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.priors import Prior, as_prior
 from tf_radogaga.reconstruction_features import with_features, with_scored_features
@@ -114,7 +114,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         return self._prior_input(z, x, self._decode(z) if self.reconstruction_features else x, with_scored_features)
 
     def _energy(self, x: tf.Tensor) -> tf.Tensor:
-        return self.prior.rate(self._latents(x), training=False)
+        return without_nan(self.prior.rate(self._latents(x), training=False), math.inf)
 
     @functools.cached_property
     def _scoring_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -141,6 +141,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     def energy(self, rows: Any) -> tf.Tensor:
         """-log P(z) of raw rows in nats, (B,); higher is stranger. No noise, no dropout, independent of batch split.
+
+        It is infinite, never NaN, for rows so far off that float32 overflows on the way.
 
         Raises:
             RuntimeError: the prior has not been adapted.
@@ -288,7 +290,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """By the isometric volume, of preprocessed x."""
         count = self.informative_dimensions
         scale = 0.5 * count * math.log(self.metric_scale)
-        return scale + self.distortion.log_volume(x, count) + self._log_prob(x)
+        return without_nan(scale + self.distortion.log_volume(x, count) + self._log_prob(x), -math.inf)
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         """log P of the informative part of z."""

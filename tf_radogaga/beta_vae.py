@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_radogaga import randomness, replicas
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.distortions import Distortion, as_distortion
+from tf_radogaga.pipelines import without_nan
 from tf_radogaga.priors import NormalPrior
 
 keras = tf.keras
@@ -142,7 +143,8 @@ class BetaVAE(Autoencoder):
     def _energy(self, x: tf.Tensor) -> tf.Tensor:
         mu, sigma = self._posterior(x)
         rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
-        return rate + self.lambda2 * self._mean_excess(x, self._decode_all(self._two_points(mu, sigma)))
+        excess = self._mean_excess(x, self._decode_all(self._two_points(mu, sigma)))
+        return without_nan(rate + self.lambda2 * excess, math.inf)
 
     def posterior(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """mu and sigma of raw rows, (B, N) each.
@@ -182,7 +184,7 @@ class BetaVAE(Autoencoder):
         """By the isometric volume; Eq. 21 and 57."""
         count = self.informative_dimensions
         constant = 0.5 * count * (1 - math.log(self.beta * math.pi * math.e))
-        return constant + self.distortion.log_volume(x, count) - self._scored(x)
+        return without_nan(constant + self.distortion.log_volume(x, count) - self._scored(x), -math.inf)
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
         return self.prior.log_prob_along(self._encode(x), self.informative_directions)

@@ -10,10 +10,26 @@ import tensorflow_probability as tfp
 
 from tf_radogaga.settled import settled
 
+FAR = 2.0**16
+"""Steps of z from 0 beyond which float32 cannot tell c(z + 1/2) from c(z - 1/2) well."""
+
 
 class NoisyDeepFactorized(tfc.NoisyDeepFactorized):
     """`tfc.NoisyDeepFactorized` that can be drawn from, its cumulative inverted by bisection: the library's search
-    walks from 0 in steps of 0.1, thousands of them for wide latents."""
+    walks from 0 in steps of 0.1, thousands of them for wide latents. Beyond `FAR` its log density goes on along a
+    straight line, as that of a logistic does; the library's becomes -inf."""
+
+    def _log_prob(self, y: tf.Tensor) -> tf.Tensor:
+        near = tf.clip_by_value(y, -FAR, FAR)
+        lower, upper = settled(self._tail_slopes)
+        return super()._log_prob(near) - tf.abs(y - near) * tf.where(y < 0, lower, upper)
+
+    def _tail_slopes(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of the logits of the cumulative below -FAR and above FAR, (*batch_shape) each."""
+        ends = tf.constant([-FAR, -FAR / 2, FAR / 2, FAR])
+        points = tf.tile(tf.reshape(ends, (4, *[1] * self.batch_shape.rank)), (1, *self.batch_shape))
+        logits = self.base._logits_cumulative(points)
+        return (logits[1] - logits[0]) / (FAR / 2), (logits[3] - logits[2]) / (FAR / 2)
 
     def _solve(self, logit: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
         """y between low and high with c(y) = sigmoid(logit)."""

@@ -38,6 +38,7 @@ class DenseNetwork(keras.layers.Layer):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        _check_named(activation=activation, output_activation=output_activation)
         self.input_units, self._input_image = _units(input_units)
         self.output_units, self._output_image = _units(output_units)
         self.units, self.activation, self.output_activation = tuple(units), activation, output_activation
@@ -66,6 +67,13 @@ class DenseNetwork(keras.layers.Layer):
             "activation": self.activation,
             "output_activation": self.output_activation,
         }
+
+
+def _check_named(**activations: str | None) -> None:
+    """A model is saved with the names of its activations; what Keras would build of a dict is no name."""
+    for argument, value in activations.items():
+        if not (value is None or isinstance(value, str)):
+            raise TypeError(f"{argument}: {value!r} is no name of a Keras activation, such as 'tanh'.")
 
 
 def _units(units: int | tuple[int, int, int]) -> tuple[int, tuple[int, int, int] | None]:
@@ -253,6 +261,7 @@ class ConvolutionalDecoder(keras.layers.Layer):
         name: str | None = None,
     ):
         super().__init__(name=name)
+        _check_named(map_activation=map_activation, output_activation=output_activation)
         self.image_shape, self.units, self.filters = check_image_shape(image_shape), tuple(units), tuple(filters)
         _check_stages(self.filters, gdn)
         if not initial_beta > 0:

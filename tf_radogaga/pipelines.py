@@ -13,6 +13,11 @@ def blank(valid: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.reshape(valid, (-1, *[1] * (values.shape.rank - 1))), values, math.nan)
 
 
+def without_nan(values: tf.Tensor, infinity: float) -> tf.Tensor:
+    """`values`, with `infinity` where something on the way to them was more than float32 holds; they can be ranked."""
+    return tf.where(tf.math.is_nan(values), infinity, values)
+
+
 class ScoredInGraphs:
     """What an `Autoencoder` offers to graphs. A bad row gets valid = false and NaN scores, and changes nothing for its
     neighbours."""

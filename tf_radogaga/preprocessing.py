@@ -15,9 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from pandas.api.types import is_scalar
 
 keras = tf.keras
 register = keras.utils.register_keras_serializable(package="tf_radogaga")
+
+
+_UNSEEN = "\0unseen"
+"""In place of levels never seen; Keras' own, [UNK], might be one of them."""
 
 
 def is_symbolic(value: Any) -> bool:
@@ -26,6 +31,15 @@ def is_symbolic(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (Real, np.bool_))
+
+
+def _as_float(value: Any) -> float:
+    if value is None or value is pd.NA:
+        return np.nan
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond float64
+        return np.inf
 
 
 def _check_finite(values: np.ndarray, column: str, first_row: int) -> None:
@@ -40,16 +54,21 @@ def _check_finite(values: np.ndarray, column: str, first_row: int) -> None:
 
 def _check_numeric(values: Any, column: str, first_row: int) -> np.ndarray:
     """One column as float64, each number of which float32 can hold."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"column {column!r}: lists where one number for each row is expected.") from error
+    if array.ndim != 1:
+        raise ValueError(f"column {column!r}: shape {array.shape} where one number for each row is expected.")
     if array.dtype.kind not in "fiub":
         numbers_or_missing = [_is_number(v) or v is None or v is pd.NA for v in array]
-        if array.dtype.kind != "O" or not all(numbers_or_missing):
+        if not all(numbers_or_missing):
             row = numbers_or_missing.index(False)
             raise TypeError(
                 f"column {column!r}, row {first_row + row}: {array[row]!r} (dtype {array.dtype}) where a number"
                 " belongs; convert the column to numbers, or train with it as a categorical column."
             )
-        array = np.array([np.nan if v is None or v is pd.NA else v for v in array])
+        array = np.array([_as_float(v) for v in array], np.float64)
     array = array.astype(np.float64)
     _check_finite(array, column, first_row)
     return array
@@ -165,8 +184,8 @@ class PassThrough(Preprocessing):
 class MinMaxScaling(PassThrough):
     """(x - min) / (max - min) of each column of a numeric matrix, (B, width) float32.
 
-    A column that is constant where the layer is adapted is shifted to 0 and not scaled, as in scikit-learn's
-    `MinMaxScaler`; a different value met later shows at its raw size.
+    A column that is constant where the layer is adapted, or varies by less than float32's least normal number, is
+    shifted to 0 and not scaled, as in scikit-learn's `MinMaxScaler`; a different value met later shows at its raw size.
     """
 
     def __init__(self, width: int, name: str | None = None):
@@ -178,7 +197,7 @@ class MinMaxScaling(PassThrough):
         """Takes minimum and range from raw rows: a matrix, or an iterable of matrices that is read once.
 
         Raises:
-            TypeError, ValueError: as `check`.
+            TypeError, ValueError: as `check`; or a column that spreads over more than float32 holds.
         """
         nested_list = isinstance(rows, list) and rows and not hasattr(rows[0], "shape")
         blocks = [rows] if hasattr(rows, "shape") or nested_list else rows
@@ -198,8 +217,14 @@ class MinMaxScaling(PassThrough):
                 " than 1000 steps of it; subtract a constant from these columns first.",
                 stacklevel=2,
             )
+        limits = np.finfo(np.float32)
+        if (wide := np.flatnonzero(spread > limits.max)).size:
+            raise ValueError(
+                f"columns {wide.tolist()}: their values spread over more than float32 holds; divide these columns by a"
+                " constant first."
+            )
         self.minimum.assign(low)
-        self.range.assign(np.where(spread.astype(np.float32) > 0, spread, 1.0))
+        self.range.assign(np.where(spread >= limits.tiny, spread, 1.0))  # smaller ones are 0 to kernels
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         return (rows - self.minimum) / self.range
@@ -224,7 +249,7 @@ class TableEncoding(Preprocessing):
         self.numeric = [column for column, levels in self.columns.items() if levels is None]
         self.scaling = MinMaxScaling(len(self.numeric))
         self.lookups = {
-            column: keras.layers.StringLookup(vocabulary=levels, num_oov_indices=1)
+            column: keras.layers.StringLookup(vocabulary=levels, num_oov_indices=1, oov_token=_UNSEEN)
             for column, levels in self.columns.items()
             if levels is not None
         }
@@ -343,14 +368,16 @@ class TableEncoding(Preprocessing):
 
 def _is_text(column: pd.Series) -> bool:
     if pd.api.types.is_object_dtype(column):
-        return not all(_is_number(v) or pd.isna(v) for v in column) or all(isinstance(v, bool) for v in column)
+        return not all(_is_number(v) or (is_scalar(v) and pd.isna(v)) for v in column) or all(
+            isinstance(v, bool) for v in column
+        )
     return not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
 
 
 def _level(value: Any) -> str:
     """One level as text, the same whether it came as an int, an integral float or text."""
     if isinstance(value, bytes):
-        return value.decode()
+        return value.decode(errors="backslashreplace")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

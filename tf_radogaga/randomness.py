@@ -1,4 +1,14 @@
-"""Random numbers that a checkpoint carries, so that a resumed training continues the unbroken run."""
+"""Random numbers that a checkpoint carries, so that a resumed training continues the unbroken run.
+
+One seed governs all of a training: `tf.keras.utils.set_random_seed(seed)` before the model is built, `--seed` of the
+trainers. Initial weights, the order of batches, the noise and dropout follow from it; EM draws nothing that changes.
+On CPUs two runs with the same seed, versions and number of threads give the same weights to the bit. Batches that a
+user's own `tf.data` pipeline shuffles are as repeatable as that pipeline.
+
+On GPUs this was not tried. TensorFlow sums there in an order that varies from run to run, in gradients of convolutions
+and biases and in scatters, so weights are expected to drift apart by rounding;
+`tf.config.experimental.enable_op_determinism()` is TensorFlow's own remedy, at a cost in speed.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,24 @@
-"""Functions of the user's own as constructor arguments: saved by the name under which Keras knows them."""
+"""Classes and functions by the names under which Keras knows them: what a saved model may name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 keras = tf.keras
+
+
+def registered_object(name: Any) -> Any:
+    """The class or function that this package or its user has registered under a name, else None.
+
+    Keras' own and those of other libraries of TensorFlow are left out, registered or not: some of them run code or
+    fetch models that their arguments name.
+    """
+    found = keras.utils.get_registered_object(name) if isinstance(name, str) else None
+    library = getattr(found, "__module__", "").partition(".")[0]
+    return None if library in ("keras", "tf_keras") or library.startswith("tensorflow") else found
 
 
 def registered_function(argument: str, function: Callable | str) -> Callable:
@@ -17,8 +29,8 @@ def registered_function(argument: str, function: Callable | str) -> Callable:
     """
     if not isinstance(function, str):
         return function
-    found = keras.utils.get_registered_object(function)
-    if found is None or isinstance(found, type):
+    found = registered_object(function)
+    if not callable(found) or isinstance(found, type):
         raise ValueError(
             f"{argument}: {function!r} is not a registered function; import the module that registers it with"
             " tf.keras.utils.register_keras_serializable first."
@@ -34,7 +46,7 @@ def function_name(argument: str, function: Callable) -> str:
     """
     label = getattr(function, "__name__", None) or repr(function)
     name = keras.utils.get_registered_name(function) if hasattr(function, "__name__") else label
-    if keras.utils.get_registered_object(name) is not function:
+    if registered_object(name) is not function:
         raise TypeError(
             f"{argument}: {label} is not registered, so the model could not be read again; decorate it with"
             " tf.keras.utils.register_keras_serializable(package='yours')."

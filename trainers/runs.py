@@ -3,43 +3,79 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import errno
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import backups
 import tensorflow as tf
 
-from tf_radogaga import serving
+from tf_radogaga import files, serving
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.datasets.streaming import StreamedTable
 from tf_radogaga.presets import Preset
 
 keras = tf.keras
 
+BACKUP = "backup"
+"""Folder in OUT of what an interrupted run goes on from."""
+
 WARMUP_ROWS = 8
 """In the warm-up requests of an export."""
 
 
-def prepare_out(args: argparse.Namespace) -> None:
-    """Makes OUT ready for a new run or for the rest of the same one."""
+@contextlib.contextmanager
+def prepared_out(args: argparse.Namespace) -> Iterator[None]:
+    """OUT, ready for a new run or for the rest of the same one, and for no other process's while this one runs."""
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        with files.lock(args.out):
+            _prepare(args)
+            yield
+    except BlockingIOError:
+        sys.exit(f"--out: another training is writing to {args.out}; wait for its end, or choose another folder.")
+    except (OSError, tf.errors.OpError) as error:
+        if files.full(error):
+            remedy = "free some space and give the same command again: it goes on from the last backup"
+        elif getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
+            remedy = "choose folders that can"
+        else:
+            raise
+        sys.exit(f"--out, --export: cannot be written to; {remedy} ({error}).")
+
+
+def _prepare(args: argparse.Namespace) -> None:
     record = args.out / "run.json"
-    if args.overwrite and args.out.exists():
-        if any(args.out.iterdir()) and not record.exists():
+    if args.overwrite:
+        there = [path for path in args.out.iterdir() if path.name != "lock"]
+        if there and not record.exists():
             sys.exit(f"--overwrite: {args.out} holds files but no run.json, so it is no run; choose another folder.")
-        shutil.rmtree(args.out)
+        for path in there:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     settings = {k: str(v) for k, v in sorted(vars(args).items()) if k not in ("out", "export", "overwrite")}
     if (args.out / "metrics.json").exists():
         sys.exit(f"--out: {args.out} holds a finished run; choose another folder or give --overwrite.")
     if record.exists():
-        before = json.loads(record.read_text())
+        try:
+            before = dict(json.loads(record.read_text()))
+        except ValueError as error:
+            sys.exit(f"--out: {record} is damaged ({error}); give --overwrite to begin anew.")
         changed = {k: (before.get(k), v) for k, v in settings.items() if before.get(k) != v}
         if changed:
             sys.exit(f"--out: {args.out} holds an interrupted run with other settings {changed}; give --overwrite.")
+        try:
+            damaged = backups.keep_sound(args.out / BACKUP)
+        except ValueError as error:
+            sys.exit(f"--out: {error}; give --overwrite to begin anew.")
         print(f"going on with the interrupted run in {args.out}")
-    args.out.mkdir(parents=True, exist_ok=True)
+        if damaged:
+            print(f"its backups {damaged} are damaged and removed; it goes on from the one before")
     _write_json(record, settings)
 
 
@@ -53,7 +89,7 @@ def _write_json(path: Path, value: dict) -> None:
 def callbacks(out: Path) -> tuple[keras.callbacks.Callback, ...]:
     """Backups to go on from, and TensorBoard."""
     return (
-        keras.callbacks.BackupAndRestore(str(out / "backup"), delete_checkpoint=False),
+        backups.Backups(out / BACKUP),
         keras.callbacks.TensorBoard(str(out / "logs"), write_graph=False),
     )
 
@@ -87,5 +123,5 @@ def finish(out: Path, metrics: dict) -> None:
     """Prints and writes metrics.json, whose presence marks a finished run."""
     print(json.dumps(metrics, indent=1))
     _write_json(out / "metrics.json", metrics)
-    shutil.rmtree(out / "backup", ignore_errors=True)
+    shutil.rmtree(out / BACKUP, ignore_errors=True)
     print(f"figures and metrics.json in {out}, model in {out / 'model'}")

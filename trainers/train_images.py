@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from arguments import positive
 from image_summaries import ImageSummaries
-from runs import callbacks, export, finish, prepare_out, verbosity
+from runs import callbacks, export, finish, prepared_out, verbosity
 from train_tabular import REPORTS, Data, train
 
 import tf_radogaga
@@ -187,21 +187,26 @@ def main(arguments: list[str] | None = None) -> None:
     image_shape = (28, 28, 1) if args.dataset in idx.URLS else tuple(args.image_shape or (64, 64, 3))
     preset = choose_preset(args, image_shape)
     data = load(args.dataset, args.data_dir, image_shape)
-    prepare_out(args)
-    print(f"{args.dataset}: {len(data.train)} images to train on, {len(data.test)} held out; {preset}")
-    model = fit(preset, data, args.seed, args.out, verbosity())
-    model.set_threshold(model.energy(data.test).numpy(), tabular.share_of(None))
-    tf_radogaga.save_model(model, args.out / "model")
-    metrics, reports = measure(model, data.test, args.seed)
-    draw(args.out, model, data.test, reports, args.seed)
-    certificate = "\n\n".join(map(str, reports))
-    print(certificate)
-    (args.out / "certificate.txt").write_text(f"{certificate}\n")
-    if args.export:
-        export(args, Path(args.dataset).name, preset, data.train, model, metrics)
-    identity = {"dataset": args.dataset, "model": args.model, "distortion": preset.distortion, "preset": args.preset}
-    run = {"seed": args.seed, "steps": int(model.optimizer.iterations), "wall_seconds": time.time() - started}
-    finish(args.out, {**identity, **run, **metrics})
+    with prepared_out(args):
+        print(f"{args.dataset}: {len(data.train)} images to train on, {len(data.test)} held out; {preset}")
+        model = fit(preset, data, args.seed, args.out, verbosity())
+        model.set_threshold(model.energy(data.test).numpy(), tabular.share_of(None))
+        tf_radogaga.save_model(model, args.out / "model")
+        metrics, reports = measure(model, data.test, args.seed)
+        draw(args.out, model, data.test, reports, args.seed)
+        certificate = "\n\n".join(map(str, reports))
+        print(certificate)
+        (args.out / "certificate.txt").write_text(f"{certificate}\n")
+        if args.export:
+            export(args, Path(args.dataset).name, preset, data.train, model, metrics)
+        identity = {
+            "dataset": args.dataset,
+            "model": args.model,
+            "distortion": preset.distortion,
+            "preset": args.preset,
+        }
+        run = {"seed": args.seed, "steps": int(model.optimizer.iterations), "wall_seconds": time.time() - started}
+        finish(args.out, {**identity, **run, **metrics})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 from arguments import positive
-from runs import callbacks, export, finish, prepare_out, verbosity
+from backups import EarlyStopping
+from runs import callbacks, export, finish, prepared_out, verbosity
 
 import tf_radogaga
 from tf_radogaga import certificate, ensemble, plots, presets
@@ -135,8 +136,8 @@ def train(
         order = np.random.default_rng(seed).permutation(len(rows))
         held_out, rest = np.split(order, [max(len(rows) // 10, 1)])
         rows, validation = tabular.take(rows, rest), tabular.take(rows, held_out)
-        stop = keras.callbacks.EarlyStopping(patience=preset.patience, restore_best_weights=True, verbose=1)
-        callbacks.append(stop)
+        stop = EarlyStopping(patience=preset.patience, restore_best_weights=True, verbose=1)
+        callbacks.insert(0, stop)
     length = _length(preset, data.training_rows, reports)
     model.fit(rows, **length, validation_data=validation, callbacks=callbacks, verbose=verbose)
     if stop and stop.best_weights and not stop.stopped_epoch:  # Keras restores the best where it stopped early only
@@ -218,17 +219,17 @@ def main(arguments: list[str] | None = None) -> None:
     started = time.time()
     data = load(args)
     preset = choose_preset(args, data)
-    prepare_out(args)
-    print(f"{args.dataset}: {data.training_rows} rows to train on; {preset}")
-    model = train(preset, data, args.seed, callbacks(args.out), verbosity())
-    if preset.em_iterations:
-        print("mixture after training, mean -log likelihood in nats:", dict(model.prior.adaptation))
-    metrics = report(args, data, model)
-    tf_radogaga.save_model(model, args.out / "model")
-    if args.export:
-        export(args, Path(args.dataset).name, preset, data.train, model, metrics)
-    identity = {"dataset": args.dataset, "model": args.model, "seed": args.seed}
-    finish(args.out, {**identity, **metrics, "wall_seconds": time.time() - started})
+    with prepared_out(args):
+        print(f"{args.dataset}: {data.training_rows} rows to train on; {preset}")
+        model = train(preset, data, args.seed, callbacks(args.out), verbosity())
+        if preset.em_iterations:
+            print("mixture after training, mean -log likelihood in nats:", dict(model.prior.adaptation))
+        metrics = report(args, data, model)
+        tf_radogaga.save_model(model, args.out / "model")
+        if args.export:
+            export(args, Path(args.dataset).name, preset, data.train, model, metrics)
+        identity = {"dataset": args.dataset, "model": args.model, "seed": args.seed}
+        finish(args.out, {**identity, **metrics, "wall_seconds": time.time() - started})
 
 
 if __name__ == "__main__":

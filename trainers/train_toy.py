@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from arguments import positive
-from runs import callbacks, export, finish, prepare_out, verbosity
+from runs import callbacks, export, finish, prepared_out, verbosity
 from train_tabular import Data, train
 
 import tf_radogaga
@@ -154,19 +154,19 @@ def main(arguments: list[str] | None = None) -> None:
     started = time.time()
     data = load(args.data, args.seed)
     preset = choose_preset(args.model, args.gauge, args.distortion, args.steps)
-    prepare_out(args)
-    rows = data.rows.astype(np.float32)
-    print(f"{len(rows)} rows in {data.rows.shape[1]} dimensions; {preset}")
-    model = fit(preset, data, args.seed, callbacks(args.out), verbosity())
-    metrics, report = measure(model, data)
-    draw(args, model, data, report)
-    print(report)
-    (args.out / "certificate.txt").write_text(f"{report}\n")
-    model.set_threshold(model.energy(rows).numpy(), tabular.share_of(None))
-    tf_radogaga.save_model(model, args.out / "model")
-    if args.export:
-        export(args, args.data, preset, rows, model, metrics)
-    finish(args.out, {"model": args.model, "seed": args.seed, **metrics, "wall_seconds": time.time() - started})
+    with prepared_out(args):
+        rows = data.rows.astype(np.float32)
+        print(f"{len(rows)} rows in {data.rows.shape[1]} dimensions; {preset}")
+        model = fit(preset, data, args.seed, callbacks(args.out), verbosity())
+        metrics, report = measure(model, data)
+        draw(args, model, data, report)
+        print(report)
+        (args.out / "certificate.txt").write_text(f"{report}\n")
+        model.set_threshold(model.energy(rows).numpy(), tabular.share_of(None))
+        tf_radogaga.save_model(model, args.out / "model")
+        if args.export:
+            export(args, args.data, preset, rows, model, metrics)
+        finish(args.out, {"model": args.model, "seed": args.seed, **metrics, "wall_seconds": time.time() - started})
 
 
 if __name__ == "__main__":

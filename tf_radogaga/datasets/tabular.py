@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,9 @@ def load_table(name: str, data_dir: str | Path | None = None, seed: int = 0, **c
         ValueError: a KDD file with the wrong sha256.
     """
     if name in ("thyroid", "arrhythmia"):
-        data = scipy.io.loadmat(Path(__file__).parent / "data" / f"{name}.mat")
+        path = Path(__file__).parent / "data" / f"{name}.mat"
+        with _damage_named(path):
+            data = scipy.io.loadmat(path)
         return Table(name, data["X"].astype(np.float64), data["y"].ravel().astype(int), ANOMALY_SHARE[name])
     if name in ("kddcup99", "kddcup-rev"):
         return _load_kdd(name, data_dir, seed)
@@ -138,14 +141,17 @@ def read_table(
         anomaly_share: share of test rows to flag; default: the labels' own share, or 0.01 without labels.
 
     Raises:
-        ValueError: an empty table, an unknown label column or label value, a stray text in a numeric column, naming it.
+        ValueError: a damaged file, an empty table, an unknown label column or label value, a stray text in a numeric
+            column, naming it.
     """
     path = Path(path)
     labels = None
     if path.suffix == ".npy":
-        rows = np.load(path, allow_pickle=False)
+        with _damage_named(path):
+            rows = np.load(path, allow_pickle=False)
     elif path.suffix == ".npz":
-        data = np.load(path, allow_pickle=False)
+        with _damage_named(path), np.load(path, allow_pickle=False) as archive:
+            data = dict(archive)
         if "X" not in data:
             raise ValueError(f"{path}: holds {list(data)} but no array 'X' of rows.")
         rows, labels = data["X"], _as_labels(data["y"].ravel()) if "y" in data else None
@@ -159,6 +165,20 @@ def read_table(
     if normal_label is not None and labels is not None and labels.all():
         raise ValueError(f"normal_label: {normal_label!r} never occurs in column {label_column!r}.")
     return Table(str(path), rows, labels, anomaly_share or share_of(labels), tuple(categorical))
+
+
+@contextlib.contextmanager
+def _damage_named(path: str | Path) -> Iterator[None]:
+    """Names the file, whatever its reader makes of damage."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path}: damaged, cut off, or of another kind than {Path(path).suffix} says ({error}); write or fetch it"
+            " anew."
+        ) from error
 
 
 def share_of(labels: np.ndarray | None) -> float:
@@ -179,28 +199,35 @@ def read_csv(
     """
     if header not in ("auto", "yes", "no"):
         raise ValueError(f"header: {header!r} is not one of ('auto', 'yes', 'no').")
-    try:
-        first = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path}: the table is empty.") from None
+    first = next(_csv_blocks(path, header=None, nrows=1, chunksize=1)).iloc[0]
     named = header == "yes" or (header == "auto" and pd.to_numeric(first, errors="coerce").isna().all())
     names = None if named else [f"column_{i}" for i in range(len(first))]
-    options = {"header": 0 if named else None, "names": names, "dtype": str}
-    with pd.read_csv(path, keep_default_na=False, na_values=[""], chunksize=block_rows or 2**62, **options) as blocks:
-        numeric, first_row = None, 0
-        for block in blocks:
-            numbers = {c: pd.to_numeric(block[c], errors="coerce") for c in block if c not in text_columns}
-            if numeric is None:
-                numeric = [c for c, values in numbers.items() if 2 * values.notna().sum() > block[c].notna().sum()]
-            for column in numeric:
-                bad = np.flatnonzero(numbers[column].isna() & block[column].notna())
-                if bad.size:
-                    raise ValueError(
-                        f"{path}, column {column!r}, row {first_row + bad[0]}: {block[column].iloc[bad[0]]!r} is"
-                        " no number, unlike most of the column; mend the cell, or name the column in categorical."
-                    )
-            yield block.assign(**{column: numbers[column] for column in numeric})
-            first_row += len(block)
+    options = {"keep_default_na": False, "na_values": [""], "chunksize": block_rows or 2**62}
+    numeric, first_row = None, 0
+    for block in _csv_blocks(path, header=0 if named else None, names=names, **options):
+        numbers = {c: pd.to_numeric(block[c], errors="coerce") for c in block if c not in text_columns}
+        if numeric is None:
+            numeric = [c for c, values in numbers.items() if 2 * values.notna().sum() > block[c].notna().sum()]
+        for column in numeric:
+            bad = np.flatnonzero(numbers[column].isna() & block[column].notna())
+            if bad.size:
+                raise ValueError(
+                    f"{path}, column {column!r}, row {first_row + bad[0]}: {block[column].iloc[bad[0]]!r} is"
+                    " no number, unlike most of the column; mend the cell, or name the column in categorical."
+                )
+        yield block.assign(**{column: numbers[column] for column in numeric})
+        first_row += len(block)
+
+
+def _csv_blocks(path: str | Path, **options: Any) -> Iterator[pd.DataFrame]:
+    """Blocks of cells as text."""
+    try:
+        with _damage_named(path), pd.read_csv(path, dtype=str, **options) as blocks:
+            yield from blocks
+    except ValueError as error:
+        if isinstance(error.__cause__, pd.errors.EmptyDataError):
+            raise ValueError(f"{path}: the table is empty.") from None
+        raise
 
 
 def split_labels(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import io
 import numbers
 import os
@@ -17,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.files import lock, room_named, weight_bytes
 from tf_radogaga.serving import card as cards
 from tf_radogaga.serving import warmup
 from tf_radogaga.serving.check import compare
@@ -27,7 +27,6 @@ from tf_radogaga.settled import exporting
 keras = tf.keras
 
 _STAGING = ".export-"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def export_saved_model(
@@ -94,7 +93,7 @@ def export_saved_model(
     if warmup_rows is not None:
         warmup.require_api()
         warm = requests(model, warmup_rows)
-    with _room_named(base_dir, model), _staging(base_dir) as staging:
+    with room_named("base_dir", base_dir, "the export", weight_bytes(model)), _staging(base_dir) as staging:
         written = staging / "model"
         _write(model, written)
         check_ops(written)
@@ -132,51 +131,16 @@ def _staging(base_dir: Path) -> Iterator[Path]:
     """A folder beside the versions, which lives as long as this export; those of dead ones are removed first."""
     base_dir.mkdir(parents=True, exist_ok=True)
     for left in base_dir.glob(f"{_STAGING}*"):
-        with contextlib.suppress(OSError), _lock(left):  # OSError: its export lives
+        with contextlib.suppress(OSError), lock(left):  # OSError: its export lives
             shutil.rmtree(left)
     with contextlib.ExitStack() as stack:
         while True:
             staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base_dir))
             stack.callback(shutil.rmtree, staging, ignore_errors=True)
             with contextlib.suppress(BlockingIOError, FileNotFoundError):  # removed by another before it was locked
-                stack.enter_context(_lock(staging))
+                stack.enter_context(lock(staging))
                 break
         yield staging
-
-
-@contextlib.contextmanager
-def _lock(staging: Path) -> Iterator[None]:
-    """Holds the lock of an export; the system frees it when the process ends, however it ends.
-
-    Raises:
-        BlockingIOError: another process holds it.
-        FileNotFoundError: another process has removed it.
-    """
-    path = staging / "lock"
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(path.stat(), os.fstat(handle.fileno())):  # removed and made again since it was opened
-            raise BlockingIOError(errno.EWOULDBLOCK, f"{path} is of another export")
-        yield
-
-
-@contextlib.contextmanager
-def _room_named(base_dir: Path, model: Autoencoder) -> Iterator[None]:
-    """Tells of a full disk in words."""
-    free = shutil.disk_usage(next(folder for folder in (base_dir, *base_dir.parents) if folder.exists())).free
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as error:
-        number = next((number for number in _FULL if os.strerror(number) in str(error)), None)
-        if number is None:
-            raise
-        weights = sum(variable.shape.num_elements() * variable.dtype.size for variable in model.variables)
-        raise OSError(
-            number,
-            f"base_dir: {base_dir} has no room for the export; {free / 1e6:.3f} MB were free, and it needs more, its"
-            f" weights alone {weights / 1e6:.3f} MB. Free some space or choose another folder; earlier versions are"
-            f" untouched ({error}).",
-        ) from error
 
 
 def _sync(path: str | Path) -> None:
