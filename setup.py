@@ -7,7 +7,8 @@ from setuptools import find_packages, setup
 SERVING = ["tensorflow-serving-api==2.14.1", "tqdm>=4.60"]
 TRAINERS = ["matplotlib>=3.7", *SERVING]
 BEAM = ["apache-beam==2.77.0; python_version >= '3.10'", "tensorflow-hub==0.15.0; python_version >= '3.10'"]
-DEVELOP = ["pytest>=7", "pytest-xdist>=3", "ruff>=0.4", "pyyaml>=6"]
+DOCS = ["matplotlib>=3.7", "pdoc>=14"]
+DEVELOP = [*DOCS, "pytest>=7", "pytest-xdist>=3", "ruff>=0.4", "pyyaml>=6", "sybil>=6"]
 
 setup(
     name="tf_radogaga",
@@ -34,6 +35,7 @@ setup(
         "serving": SERVING,
         "trainers": TRAINERS,
         "beam": TRAINERS + BEAM,
+        "docs": DOCS,
         "dev": TRAINERS + BEAM + DEVELOP,
     },
 )
