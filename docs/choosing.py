@@ -40,10 +40,11 @@ SETTINGS = (
     *({"lambda2": lambda2} for lambda2 in (10, 100_000)),
     *({"h": "identity", "lambda1": lambda1} for lambda1 in (1000, 10_000, 100_000)),
     {"gauge": None},
+    {"units": 6},
 )
 """What is changed of `BASE` on the toy data."""
 
-BASE = {"lambda1": 1000, "lambda2": 1000, "h": "log", "gauge": "learned"}
+BASE = {"lambda1": 1000, "lambda2": 1000, "h": "log", "gauge": "learned", "units": 3}
 
 
 def settled(weight: float | np.ndarray) -> np.ndarray:
@@ -93,7 +94,7 @@ def train_lines(weights: Iterable[float], steps: int = 3000) -> list[tuple[float
 
 def line_table(trained: Iterable[tuple[float, float]]) -> Iterator[str]:
     """A line for each of `WEIGHTS`."""
-    yield f"{'lambda1 s^2':>11} {'u':>7} {'trained':>8} {'b':>7} {'trained':>8}  log p at the mean"
+    yield f"{'lambda1 s^2':>11} {'u':>7} {'trained':>8} {'b':>7} {'trained':>8}  error of log p(x)"
     for weight, (u, b) in zip(WEIGHTS, trained):
         right = float(settled(weight))
         off = "collapsed" if math.isnan(right) else f"{-math.log(right):+.3f} nats"
@@ -110,13 +111,15 @@ def figure(trained: Iterable[tuple[float, float]]) -> Figure:
     left.axhline(1, color="black", linewidth=1, linestyle="--", label="h = log")
     left.set(xlabel=r"$\lambda_1 s^2$", ylabel="u = a b", title="(a) what the decoder gives back")
     middle.plot(weights, -np.log(settled(weights)))
-    middle.set(xlabel=r"$\lambda_1 s^2$", ylabel="nats", yscale="log", title="(b) error of log p(x) at the mean, a dimension")
+    middle.set(xlabel=r"$\lambda_1 s^2$", ylabel="nats", yscale="log", title="(b) error of log p(x), a dimension")
     for axes in (left, middle):
         axes.set_xscale("log")
         axes.axvspan(1, 2, color="tab:red", alpha=0.15, label="collapse")
     left.legend()
     u = np.linspace(0.005, 1.2, 600)
-    for number, (lambda1, h) in enumerate(((1.5, "identity"), (3, "identity"), (10, "identity"), (0.5, "log"), (2, "log"))):
+    for number, (lambda1, h) in enumerate(
+        ((1.5, "identity"), (3, "identity"), (10, "identity"), (0.5, "log"), (2, "log"))
+    ):
         values = loss(u, lambda1, h)
         style = "-" if h == "identity" else "--"
         right.plot(u, values, style, color=f"C{number}", label=rf"h = {h}, $\lambda_1$ = {lambda1}")
@@ -129,20 +132,24 @@ def toy_table(settings: Iterable[dict], epochs: int = 80, rows: int = 4000) -> I
     """A line for each choice: what the progress bar, the certificate and the true density say of it."""
     data = toy.generate_toy(rows, seed=1).scaled()
     x = data.rows.astype(np.float32)
-    names = ("h", "lambda1", "lambda2", "gauge", "isometry", "n", "r", "slope", "variance", "error [nats]")
+    variances = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)[:3] ** 2
+    yield "shares of the variance: " + ", ".join(f"{share:.3f}" for share in variances / variances.sum())
+    names = ("h", "lambda1", "lambda2", "gauge", "units", "isometry", "n", "r", "slope", "variance", "error [nats]")
     yield " ".join(f"{name:>10}" for name in names)
     for setting in settings:
         choice = {**BASE, **setting}
         tf.keras.utils.set_random_seed(0)
-        networks = tr.DenseNetwork(16, (32,), 3), tr.DenseNetwork(3, (32,), 16)
-        model = tr.RaDOGAGA(*networks, tr.MixturePrior(3, 3), **choice)
+        units = choice.pop("units")
+        networks = tr.DenseNetwork(16, (32,), units), tr.DenseNetwork(units, (32,), 16)
+        model = tr.RaDOGAGA(*networks, tr.MixturePrior(units, 3), **choice)
         model.compile(tf.keras.optimizers.Adam(3e-3))
         try:
             isometry = model.fit(x, batch_size=128, epochs=epochs, verbose=0).history["isometry"][-1]
             found = [f"{isometry:.2f}", *_measured(model, x, data.log_density)]
         except FloatingPointError:
             found = ["NaN"]
-        shown = (choice["h"], f"{choice['lambda1']:g}", f"{choice['lambda2']:g}", choice["gauge"] or "none", *found)
+        lambdas = f"{choice['lambda1']:g}", f"{choice['lambda2']:g}"
+        shown = (choice["h"], *lambdas, choice["gauge"] or "none", str(units), *found)
         yield " ".join(f"{value:>10}" for value in shown)
 
 

@@ -1,16 +1,20 @@
 """The pages of docs/: their code runs and prints what they say, and the API reference has every public name."""
 
 import doctest
+import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import optimize
 
 import tf_radogaga
 
 pytest.importorskip("pdoc", reason="pdoc is not installed: pip install '.[docs]'")
 pytest.importorskip("sybil", reason="sybil is not installed: pip install '.[docs]'")
 
+import choosing
 import reference
 from sybil import Document
 from sybil.evaluators.doctest import NUMBER
@@ -44,3 +48,40 @@ def test_the_reference_shows_every_public_name_with_its_docstring(tmp_path):
         assert docstring and docstring.strip(), name
         assert '<div class="docstring">' in sections[name], name
     assert "<pre>" in sections["RaDOGAGA"] and "<strong>lambda1:</strong>" in sections["RaDOGAGA"]
+
+
+@pytest.mark.parametrize("weight", [2.1, 3.0, 20.0])
+def test_the_closed_form_is_the_minimum_of_the_loss_near_one(weight):
+    """The loss of appendix D in a and b, minimized without the closed form."""
+    lambda2, s = 7.0, 1.5
+    lambda1 = weight / s**2
+
+    def loss(slopes):
+        a, b = slopes
+        return math.log(a) + lambda1 * s**2 * (1 - a * b) ** 2 + lambda2 * b**2
+
+    a, b = optimize.minimize(loss, [1 / choosing.slope(lambda2), choosing.slope(lambda2)], tol=1e-12).x
+    assert a * b == pytest.approx(float(choosing.settled(weight)), abs=1e-4)
+    assert b == pytest.approx(choosing.slope(lambda2), rel=1e-4)
+
+
+def test_nothing_to_settle_at_below_two_and_a_barrier_of_log():
+    u = np.linspace(0.001, 1, 5000)[:-1]
+    assert np.isnan(choosing.settled(1.9)) and (np.diff(choosing.loss(u, 1.9, "identity")) > 0).all()
+    assert choosing.settled(2.0) == 0.5 and choosing.settled(1e9) == pytest.approx(1)
+    for lambda1 in (0.3, 5.0):
+        assert u[np.argmax(choosing.loss(u, lambda1, "log"))] == pytest.approx(choosing.barrier(lambda1), abs=1e-3)
+
+
+def test_the_tables_of_choosing_are_those_of_trained_models():
+    trained = choosing.train_lines(choosing.WEIGHTS, steps=400)
+    for weight, (u, b) in zip(choosing.WEIGHTS, trained):
+        collapsed = weight < 2
+        assert u == pytest.approx(0 if collapsed else float(choosing.settled(weight)), abs=0.05)
+        assert collapsed or b == pytest.approx(choosing.slope(choosing.LAMBDA2), rel=0.1)
+    lines = list(choosing.line_table(trained))
+    assert "collapsed" in lines[1] and lines[2].split()[1] == f"{choosing.settled(choosing.WEIGHTS[1]):.3f}"
+    panels = choosing.figure(trained).axes
+    np.testing.assert_allclose(panels[0].lines[1].get_ydata(), [u for u, _ in trained])
+    (line,) = list(choosing.toy_table([{"lambda1": 1000}], epochs=1, rows=300))[2:]
+    assert line.split()[:4] == ["log", "1000", "1000", "learned"] and len(line.split()) == 11
