@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def build(out: Path) -> None:
         warnings.simplefilter("error")
         # the constructor that NamedTuple makes does not see the names that its module imports
         warnings.filterwarnings("ignore", r"Error parsing type annotation ForwardRef.* for .*\.__init__\.")
+        if sys.version_info < (3, 10):  # cannot evaluate X | None, which the page then shows as it is written
+            warnings.filterwarnings("ignore", "Error parsing type annotation .*unsupported operand")
         pdoc.pdoc(*MODULES, output_directory=out)
 
 
