@@ -8,7 +8,8 @@ SERVING = ["tensorflow-serving-api==2.14.1", "tqdm>=4.60"]
 TRAINERS = ["matplotlib>=3.7", *SERVING]
 BEAM = ["apache-beam==2.77.0; python_version >= '3.10'", "tensorflow-hub==0.15.0; python_version >= '3.10'"]
 PEERS = ["pyod==3.6.7"]  # detectors without torch, for the tables; as in tests/benchmarks/peers.txt
-DEVELOP = ["pytest>=7", "pytest-xdist>=3", "ruff>=0.4", "pyyaml>=6", "hypothesis>=6.100"]
+DOCS = ["matplotlib>=3.7", "pdoc>=14"]
+DEVELOP = [*DOCS, "pytest>=7", "pytest-xdist>=3", "ruff>=0.4", "pyyaml>=6", "sybil>=6", "hypothesis>=6.100"]
 
 setup(
     name="tf_radogaga",
@@ -36,6 +37,7 @@ setup(
         "trainers": TRAINERS,
         "beam": TRAINERS + BEAM,
         "peers": TRAINERS + PEERS,
+        "docs": DOCS,
         "dev": TRAINERS + BEAM + PEERS + DEVELOP,
     },
 )
