@@ -134,6 +134,7 @@ def toy_table(settings: Iterable[dict], epochs: int = 80, rows: int = 4000) -> I
     x = data.rows.astype(np.float32)
     variances = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)[:3] ** 2
     yield "shares of the variance: " + ", ".join(f"{share:.3f}" for share in variances / variances.sum())
+    yield "standard deviations: " + ", ".join(f"{deviation:.3f}" for deviation in np.sqrt(variances / rows))
     names = ("h", "lambda1", "lambda2", "gauge", "units", "isometry", "n", "r", "slope", "variance", "error [nats]")
     yield " ".join(f"{name:>10}" for name in names)
     for setting in settings:

@@ -90,5 +90,5 @@ def test_the_tables_of_choosing_are_those_of_trained_models():
         collapsed = weight < 2
         assert u == pytest.approx(0 if collapsed else float(choosing.settled(weight)), abs=0.01)
         assert collapsed or b == pytest.approx(choosing.slope(choosing.LAMBDA2), rel=0.02)
-    lost, kept = list(choosing.toy_table([{"lambda1": 30}, {"lambda1": 300}]))[2:]
+    lost, kept = list(choosing.toy_table([{"lambda1": 30}, {"lambda1": 300}]))[3:]
     assert lost.split()[6] == "2" and kept.split()[6] == "3" and float(kept.split()[-1]) < 0.1
