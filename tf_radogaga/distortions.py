@@ -133,7 +133,7 @@ class ScaledSquaredError(Distortion):
         raise NotImplementedError
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return self.scale(x) * sum_of_squares(tf.subtract(x, y))
+        return self.scale(x) * sum_of_squares(tf.subtract(y, x))
 
     def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         squares = tf.math.squared_difference(x, y)
@@ -279,7 +279,7 @@ class EuclideanNorm(Distortion):
     has_metric = False
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        square = sum_of_squares(tf.subtract(x, y))
+        square = sum_of_squares(tf.subtract(y, x))
         apart = square > 0
         return tf.where(apart, tf.sqrt(tf.where(apart, square, 1)), 0)
 

@@ -12,7 +12,7 @@ _TINY = 1e-12  # squared length, so that rows of zeros have norms above 0
 def with_features(z: tf.Tensor, x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
     """[z, ||x - x_hat|| / ||x||, cos(x, x_hat)] of z (B, N) and rows (B, M), float64 (B, N + 2), for training: rows are
     summed in float32, a third of the time of float64 with the gradients."""
-    squares = (sum_of_squares(t) for t in (x, x_hat, x - x_hat))
+    squares = (sum_of_squares(t) for t in (x, x_hat, x_hat - x))
     return _with_features_of(z, *(tf.cast(square, tf.float64)[:, None] + _TINY for square in squares))
 
 
