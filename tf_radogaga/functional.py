@@ -46,8 +46,8 @@ _expanded_in_the_graph = _PforInput.expanddim_inputs_for_broadcast
 
 
 def _expanded(pfor_input):
-    """As TensorFlow aligns the inputs of element-wise ops, without its ten ops for each input where ranks are known: a
-    sixth of the time to trace the step of many models."""
+    """As TensorFlow aligns the inputs of element-wise ops, without its ten ops for each input where ranks are known,
+    which take a good part of the time to trace the step of many models."""
     inputs = pfor_input.inputs
     if any(given.t.shape.rank is None for given in inputs):
         return _expanded_in_the_graph(pfor_input)
