@@ -173,7 +173,7 @@ def test_models_that_do_not_belong_together_are_refused(rows):
 def test_a_loss_that_reads_what_is_not_trainable_is_refused(rows):
     model = build("log", 0)
     terms = model.loss_terms
-    model.loss_terms = lambda x, training: {"rate": terms(x, training)["rate"] + model.threshold}
+    model.loss_terms = lambda x, training: {**terms(x, training), "more": 0 * x[:, 0] + model.threshold}
     with pytest.raises(NotImplementedError, match=r"threshold.*: the loss reads it and it is not trainable"):
         fit_together([model], [rows])
     assert float(model.threshold) == np.inf  # readable again

@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_radogaga.registration import function_name, registered_function
+from tf_radogaga.squares import sum_of_squares
 
 keras = tf.keras
 
@@ -132,7 +133,7 @@ class ScaledSquaredError(Distortion):
         raise NotImplementedError
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return self.scale(x) * _event_sum(tf.math.squared_difference(x, y))
+        return self.scale(x) * sum_of_squares(tf.subtract(y, x))
 
     def contributions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         squares = tf.math.squared_difference(x, y)
@@ -278,7 +279,7 @@ class EuclideanNorm(Distortion):
     has_metric = False
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        square = _event_sum(tf.math.squared_difference(x, y))
+        square = sum_of_squares(tf.subtract(y, x))
         apart = square > 0
         return tf.where(apart, tf.sqrt(tf.where(apart, square, 1)), 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_radogaga import batches, checkpoints, functional
@@ -81,7 +82,7 @@ def fit_together(
     training = order.map(lambda index: tf.ensure_shape(tf.gather(resident, index + offsets), shape))
     for model in models:
         model._invalidate()
-    together = _Together(models, models[0].preprocess.restored(stored[0][:batch_size]))
+    together = _Together(models, models[0].preprocess.restored(stored[0][:1]))
     together.fit(
         training.map(models[0].preprocess.restored),
         epochs=epochs,
@@ -179,7 +180,7 @@ class _Rates(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class _Together(keras.Model):
-    """S models as one Keras model, whose parameters are a matrix (S, parameters); x is a batch to name the terms by."""
+    """S models as one Keras model, whose parameters are a matrix (S, parameters); x are rows to name the terms by."""
 
     def __init__(self, models: list[Autoencoder], x: tf.Tensor):
         super().__init__()
@@ -193,12 +194,10 @@ class _Together(keras.Model):
             tf.stack([tf.stack([g.state for g in functional.generators(model)]) for model in models]), trainable=False
         )
         self.non_finite = tf.Variable(tf.zeros((count, 2), tf.int64), trainable=False)
-        own = tf.concat([tf.reshape(variable, [-1]) for variable in template.trainable_variables], axis=0)
-        apart = [value[0] for *_, value in self.weights_apart]
-        terms, monitors, _ = self._one((x, self.states[0], apart, own))
+        terms = template.loss_terms(x, training=False)
         self.names = list(terms)
         # before the step is traced: variables made within would have it traced twice
-        self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.names, *monitors)}
+        self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.names, *template.monitors(terms))}
         self.compile(
             self._optimizer(),
             steps_per_execution=int(template._steps_per_execution),
@@ -243,8 +242,8 @@ class _Together(keras.Model):
         """Gives each model its parameters, the state of its optimizer and of its generators."""
         for whole, parts in self._whole_and_parts():
             for row, own in zip(whole.numpy(), parts):
-                for part, values in zip(own, tf.split(row, self.sizes)):
-                    part.assign(tf.reshape(values, part.shape))
+                for part, values in zip(own, np.split(row, np.cumsum(self.sizes)[:-1])):
+                    part.assign(values.reshape(part.shape))
         for model, states in zip(self.models, self.states.numpy()):
             model.optimizer.iterations.assign(self.optimizer.iterations)
             for generator, state in zip(functional.generators(model), states):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops.parallel_for.pfor import RegisterPFor, _create_op, wrap
+from tensorflow.python.ops.parallel_for.pfor import RegisterPFor, _create_op, _PforInput, wrap
 
 _DRAW = 256
 """Steps of a Philox counter that `tf.random.Generator` takes for one seed."""
@@ -23,10 +23,8 @@ def _once_per_model(pfor_input):
     inputs = [pfor_input.input(i) for i in range(pfor_input.num_inputs)]
     (models,) = {int(given.t.shape[0]) for given in inputs if given.is_stacked}
     op, dtypes = pfor_input.op, [output.dtype for output in pfor_input.outputs]
-    results = []
-    for number in range(models):
-        own = [given.t[number] if given.is_stacked else given.t for given in inputs]
-        results.append(_create_op(op.type, own, dtypes, op.node_def.attr).outputs)
+    given = [tf.unstack(given.t, models) if given.is_stacked else [given.t] * models for given in inputs]
+    results = [_create_op(op.type, list(own), dtypes, op.node_def.attr).outputs for own in zip(*given)]
     return [wrap(tf.stack(outputs), True) for outputs in zip(*results)]
 
 
@@ -42,6 +40,27 @@ for _op in (
 @RegisterPFor("Bitcast")
 def _bitcast(pfor_input):
     return wrap(tf.bitcast(pfor_input.stacked_input(0), pfor_input.op.outputs[0].dtype), True)
+
+
+_expanded_in_the_graph = _PforInput.expanddim_inputs_for_broadcast
+
+
+def _expanded(pfor_input):
+    """As TensorFlow aligns the inputs of element-wise ops, without its ten ops for each input where ranks are known,
+    which take a good part of the time to trace the step of many models."""
+    inputs = pfor_input.inputs
+    if any(given.t.shape.rank is None for given in inputs):
+        return _expanded_in_the_graph(pfor_input)
+    ranks = [given.t.shape.rank + (not given.is_stacked) for given in inputs]
+    for place, (given, rank) in enumerate(zip(inputs, ranks)):
+        tensor = given.t
+        for _ in range(max(ranks) - rank if given.is_stacked else 0):
+            tensor = tf.expand_dims(tensor, 1)
+        inputs[place] = wrap(tensor, given.is_stacked)
+    return None
+
+
+_PforInput.expanddim_inputs_for_broadcast = _expanded
 
 
 class Weight:

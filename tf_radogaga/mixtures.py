@@ -17,6 +17,7 @@ from sklearn.mixture import GaussianMixture
 from tf_radogaga import randomness, replicas
 from tf_radogaga.priors import Prior, require
 from tf_radogaga.settled import settled
+from tf_radogaga.squares import sum_of_squares
 
 keras = tf.keras
 tfd = tfp.distributions
@@ -40,7 +41,7 @@ class Mixture(NamedTuple):
         diagonal = tf.reduce_sum(self.inverse_cholesky * np.eye(units), axis=-1)  # OpenVINO lacks the op of diag_part
         log_scale = tf.reduce_sum(tf.math.log(diagonal), axis=-1)
         log_norm = self.log_weights + log_scale - 0.5 * units * math.log(2 * math.pi)
-        return log_norm - 0.5 * tf.reduce_sum(tf.square(whitened), axis=-1)
+        return log_norm - 0.5 * sum_of_squares(whitened, first_axis=2)
 
     def energy(self, z: tf.Tensor) -> tf.Tensor:
         """-log sum_k pi_k N(z; mu_k, Sigma_k) in nats, (B, N) -> (B,)."""

@@ -35,6 +35,9 @@ class StructuralDissimilarity(Distortion):
         ValueError: an argument outside its range; later, images that are not (B, H, W, C) with H, W >= window.
     """
 
+    _moments = tf.float64
+    """The type in which moments are computed."""
+
     def __init__(self, window: int = 11, k1: float = 0.01, k2: float = 0.03, max_value: float = 1.0):
         for name, value, allowed, least in (
             ("window", window, window >= 1, "at least 1"),
@@ -59,8 +62,8 @@ class StructuralDissimilarity(Distortion):
         return tf.cast(spread / tf.cast(tf.reduce_prod(tf.shape(windows)[1:]), spread.dtype), x.dtype)
 
     def _window_distortions(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        """1 - SSIM of each window and channel, (B, H - window + 1, W - window + 1, C), float64."""
-        x, y = tf.cast(x, tf.float64), tf.cast(y, tf.float64)
+        """1 - SSIM of each window and channel, (B, H - window + 1, W - window + 1, C)."""
+        x, y = tf.cast(x, self._moments), tf.cast(y, self._moments)
         # as SSIM = (1 - luminance) (1 - structure), small distortions are not differences from 1
         mean_x, mean_y, square, distance = self._window_means(
             x, y, tf.square(x) + tf.square(y), tf.math.squared_difference(x, y)
@@ -74,7 +77,7 @@ class StructuralDissimilarity(Distortion):
     def inner_product(self, x: tf.Tensor, v: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         x = tf.convert_to_tensor(x)
         dtype = x.dtype
-        x, v, w = (tf.cast(t, tf.float64) for t in (x, v, w))
+        x, v, w = (tf.cast(t, self._moments) for t in (x, v, w))
         mean_x, square, mean_v, mean_w, product = self._window_means(x, tf.square(x), v, w, v * w)
         means = mean_v * mean_w
         variance = square - tf.square(mean_x)
@@ -100,10 +103,12 @@ class StructuralDissimilarity(Distortion):
                 f"images: shape {shape} is smaller than the {window} x {window} window; choose"
                 f" StructuralDissimilarity(window=...) of at most {min(s for s in shape[1:3] if s is not None)}."
             )
-        stacked = tf.concat(images, axis=-1)
-        for sides in ((window, 1), (1, window)):
-            stacked = tf.nn.avg_pool2d(stacked, sides, strides=1, padding="VALID")
-        return tf.split(stacked, len(images), axis=-1)
+        return tf.split(self._means(tf.concat(images, axis=-1)), len(images), axis=-1)
+
+    def _means(self, images: tf.Tensor) -> tf.Tensor:
+        for sides in ((self.window, 1), (1, self.window)):
+            images = tf.nn.avg_pool2d(images, sides, strides=1, padding="VALID")
+        return images
 
     def get_config(self) -> dict:
         return {"window": self.window, "k1": self.k1, "k2": self.k2, "max_value": self.max_value}

@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+import turns
 
 import tf_radogaga
 from tf_radogaga import presets
@@ -66,14 +65,10 @@ def parts(model: tf_radogaga.RaDOGAGA) -> dict[str, Callable[[tf.Tensor], tf.Ten
 
 def medians(calls: dict[str, Callable], rows: tf.Tensor, rounds: int) -> dict[str, float]:
     """Seconds of each call, made in turn."""
-    repeats, found = max(2000 // len(rows), 4), {name: [] for name in calls}
-    for _ in range(rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            for _ in range(repeats):
-                call(rows)
-            found[name].append((time.perf_counter() - started) / repeats)
-    return {name: statistics.median(times[1:]) for name, times in found.items()}  # the first traces
+    repeats = max(2000 // len(rows), 4)
+    return turns.medians(
+        {name: turns.repeated(functools.partial(call, rows), repeats) for name, call in calls.items()}, rounds
+    )
 
 
 def main() -> None:

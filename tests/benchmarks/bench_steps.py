@@ -1,6 +1,7 @@
 """Where the time of a training step goes, for each family of models.
 
     python tests/benchmarks/bench_steps.py
+    python tests/benchmarks/bench_steps.py --trace
     python tests/benchmarks/bench_steps.py --against REVISION
 
 The parts are found by taking them away: steps that stop after the loss, after its gradients, after the update, in a
@@ -9,28 +10,31 @@ depend on the rows: the dispatch of ops, and the optimizer. D alone is a distort
 a step has two of. The last columns are times of epochs in which one thing is done in another way, over those of `fit`.
 All take turns, and medians of several rounds are shown.
 
+With --trace, the ops of a step of RaDOGAGA with a mixture are told apart by TensorFlow's profiler instead, beside the
+bare matrix products that the step needs: what each kind of op takes in each part of the loss.
+
 With --against, epochs of the working tree and of another commit of it take turns, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import families
+import op_trace
 import tensorflow as tf
 from bench import ROOT, Worker
 from families import FAMILIES
+from turns import medians, repeated
 
 FEW_ROWS = 8
 PARTS = ("forward", "gradients", "update", "few rows", "distortion")
@@ -65,12 +69,6 @@ def loop(model, x: tf.Tensor, batch_size: int, steps: int, part: str) -> Callabl
     return run
 
 
-def seconds(call: Callable[[], tf.Tensor]) -> float:
-    started = time.perf_counter()
-    call().numpy()
-    return time.perf_counter() - started
-
-
 def profile(family: str, steps: int, rounds: int) -> dict[str, float]:
     """Median milliseconds of each part of a step, and of one done in each way."""
     batch_size, data = FAMILIES[family].batch_size, families.rows(family, steps)
@@ -81,13 +79,9 @@ def profile(family: str, steps: int, rounds: int) -> dict[str, float]:
         part: loop(model, x, FEW_ROWS if part == "few rows" else batch_size, steps, part).get_concrete_function()
         for part in PARTS
     }
-    sides = {part: functools.partial(seconds, call) for part, call in calls.items()}
-    sides |= families.forms(family, data)
-    measured = {side: [] for side in sides}
-    for _ in range(rounds + 1):
-        for side, call in sides.items():
-            measured[side].append(1000 * call() / steps)
-    return {side: statistics.median(times[1:]) for side, times in measured.items()}  # the first traces
+    sides = {part: repeated(lambda call=call: call().numpy(), 1) for part, call in calls.items()}
+    times = medians({**sides, **families.forms(family, data)}, rounds)
+    return {side: 1000 * time / steps for side, time in times.items()}
 
 
 def table(profiles: dict[str, dict[str, float]]) -> str:
@@ -124,10 +118,15 @@ def main() -> None:
     add = parser.add_argument
     add("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES), help="default: all")
     add("--rounds", type=int, default=7, help="of which medians are taken (default: %(default)s)")
-    add("--against", metavar="REVISION", help="compare epochs with this commit instead")
+    instead = parser.add_mutually_exclusive_group().add_argument
+    instead("--trace", action="store_true", help=f"the ops of a step of {op_trace.FAMILY} instead")
+    instead("--against", metavar="REVISION", help="compare epochs with this commit instead")
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error(f"--rounds: {args.rounds} must be at least 1")
+    if args.trace:
+        print(op_trace.table(op_trace.trace(steps=100, rounds=args.rounds)))
+        return
     steps = {family: 10 if FAMILIES[family].filters else 100 for family in args.families}
     if not args.against:
         print(table({family: profile(family, steps[family], args.rounds) for family in args.families}))
