@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tf_radogaga import functional
 from tf_radogaga.autoencoder import Autoencoder
 
 keras = tf.keras
@@ -28,18 +31,33 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
         FileExistsError: the directory holds something else than a model.
         TypeError: a part of the model is of a class that is not registered, so it could not be read again.
     """
-    directory = Path(directory)
-    others = [] if not directory.exists() else [p.name for p in directory.iterdir() if not p.match(f"{WEIGHTS}.*")]
-    if set(others) - {CONFIG}:
-        raise FileExistsError(f"{directory}: holds {others}, so it is not a model; choose another directory.")
     config = json.dumps(described(model), indent=1) + "\n"
+    with written_whole(Path(directory), "model", CONFIG, f"{WEIGHTS}.*") as new:
+        tf.train.Checkpoint(model=model).write(str(new / WEIGHTS))
+        (new / CONFIG).write_text(config)
+
+
+@contextlib.contextmanager
+def written_whole(directory: Path, what: str, *own: str) -> Iterator[Path]:
+    """A folder to write to, which becomes `directory` when all is written.
+
+    Args:
+        directory: replaced if it holds files of these names alone.
+        what: it is, for the message.
+        own: patterns of names.
+
+    Raises:
+        FileExistsError: the directory holds something else.
+    """
+    found = sorted(directory.iterdir()) if directory.exists() else []
+    if others := [path.name for path in found if not any(map(path.match, own))]:
+        raise FileExistsError(f"{directory}: holds {others}, so it is not a {what}; choose another directory.")
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
         new, old = staging / "new", staging / "old"
         new.mkdir()
-        tf.train.Checkpoint(model=model).write(str(new / WEIGHTS))
-        (new / CONFIG).write_text(config)
+        yield new
         if directory.exists():
             directory.rename(old)
         try:
@@ -75,6 +93,27 @@ def load_model(directory: str | Path) -> Autoencoder:
     except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
         raise ValueError(f"{directory / WEIGHTS}: damaged, or not of the model in {CONFIG} ({error}).") from error
     return model
+
+
+def copy_model(model: Autoencoder) -> Autoencoder:
+    """A model of the same weights, seeds and threshold, compiled with an optimizer of the same settings.
+
+    Raises:
+        TypeError: as `save_model`.
+    """
+    twin = _decode(json.loads(json.dumps(described(model))))
+    states = ([*part.variables, *(found.state for found in functional.generators(part))] for part in (model, twin))
+    for source, target in zip(*states):
+        target.assign(source)
+    twin._shuffle_seed = model._shuffle_seed
+    if model.optimizer is not None:
+        twin.compile(
+            type(model.optimizer).from_config(model.optimizer.get_config()),
+            steps_per_execution=int(model._steps_per_execution),
+            jit_compile=model._jit_compile,
+            run_eagerly=model._run_eagerly,
+        )
+    return twin
 
 
 def described(value: Any) -> Any:
