@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.checkpoints import copy_model
@@ -31,6 +32,9 @@ MOST_TYPICAL_ROWS = 1000
 """Training rows that are kept for `explain`."""
 
 _NORMALIZING_ROWS = 4096
+_ONE_THREAD = 2**16
+"""Numbers in a table below which threads wait for one another longer than they work."""
+
 _BLOCK_ROWS = 65536
 
 
@@ -124,9 +128,10 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
     def _fit_all_densities(self, x: np.ndarray) -> np.ndarray:
         """Fits, and scores some training rows honestly; their numbers."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        self._fit_densities(x, np.random.default_rng(seed))
         judged = np.arange(0, len(x), -(-len(x) // MOST_ROWS))
-        self._training_scores = self._left_out_scores(x, judged)
+        with threadpool_limits(1 if x.size < _ONE_THREAD else None):
+            self._fit_densities(x, np.random.default_rng(seed))
+            self._training_scores = self._left_out_scores(x, judged)
         return judged
 
     def _fit_model(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:

@@ -84,7 +84,7 @@ class AveragedDensities(Prior, _Constants):
         """-log P(z) in nats, (B, N) -> (B,) float64, of so many rows at once as memory takes."""
         rows = tf.shape(z)[0]
         size = tf.clip_by_value(rows, 1, self.block)
-        blocks = (rows + size - 1) // size
+        blocks = tf.maximum((rows + size - 1) // size, 1)  # map_fn takes no empty list
         padded = tf.pad(z, [[0, blocks * size - rows], [0, 0]])
         shaped = tf.reshape(padded, (blocks, size, self.latent_units))
         found = tf.map_fn(self._rate, shaped, parallel_iterations=1)
