@@ -2,6 +2,7 @@
 
 import pickle
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,14 +90,15 @@ def test_search_and_pipelines_choose_by_held_out_likelihood():
     assert search.predict([[0, 0], [60, 60]]).tolist() == [1, -1]
 
 
-def test_pickles_score_alike():
+def test_pickles_score_alike(tmp_path):
     frame = table(100)
     for detector, rows in (
         (AnomalyDetector(random_state=0).fit(rotated(60)), rotated(60)),
         (AnomalyDetector(categorical=("code",), random_state=0).fit(frame), frame),
     ):
-        twin = pickle.loads(pickle.dumps(detector))
-        np.testing.assert_array_equal(twin.score_samples(rows), detector.score_samples(rows))
+        joblib.dump(detector, tmp_path / "detector")
+        for twin in (pickle.loads(pickle.dumps(detector)), joblib.load(tmp_path / "detector")):
+            np.testing.assert_array_equal(twin.score_samples(rows), detector.score_samples(rows))
 
 
 def test_a_model_is_cloned_with_its_weights_and_not_pickled():

@@ -158,15 +158,16 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
     def _left_out_scores(self, x: np.ndarray, judged: np.ndarray) -> np.ndarray:
         """Scores of these training rows by number, each left out of the densities that were fitted to it. Of a row that
         is there twice, leaving one out changes nothing; and of many rows most were not drawn."""
-        scores, z = self._scores(x[judged]), self._latent(x)
+        z = self._latent(x)
         single = ~pd.DataFrame(z).duplicated(keep=False).to_numpy()[judged]
-        places = {row.tobytes(): place for place, row in enumerate(self._densities["kernel"].centres)}
-        own = np.array([places.get(row.tobytes(), -1) for row in z[judged]])
-        left_out = single & (own >= 0)
+        z, places = z[judged], {row.tobytes(): place for place, row in enumerate(self._densities["kernel"].centres)}
+        own = np.array([places.get(row.tobytes(), -1) for row in z])
+        left_out, logs = single & (own >= 0), np.empty(len(z))
         if left_out.any():
-            rows, own = z[judged][left_out], own[left_out]
-            scores[left_out] += self._mean_log_prob(rows, own) - self._mean_log_prob(rows)
-        return scores
+            logs[left_out] = self._mean_log_prob(z[left_out], own[left_out])
+        if not left_out.all():
+            logs[~left_out] = self._mean_log_prob(z[~left_out])
+        return self._absolute(logs, x[judged])
 
     def _fit_densities(self, x: np.ndarray, rng: np.random.Generator) -> None:
         deviation, spread = x.std(axis=0), np.ptp(x, axis=0)
@@ -212,9 +213,13 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         if self.model is not None:
             model = self.model_
             return (model.log_density(x) if model.has_log_density else -model.energy(x)).numpy().astype(np.float64)
+        return self._absolute(self._mean_log_prob(self._latent(x)), x)
+
+    def _absolute(self, logs: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Log densities of x, of `_mean_log_prob` of its latents."""
         novel = (x[:, ~self._varies] != self._constants).sum(axis=1)
         surprise = novel * math.log(self._rows + 1) + len(self._constants) * math.log1p(1 / (self._rows + 1))
-        return self._mean_log_prob(self._latent(x)) - self._log_normalizer - self._log_scale - surprise
+        return logs - self._log_normalizer - self._log_scale - surprise
 
     # Rows
 
