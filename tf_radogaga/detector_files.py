@@ -125,8 +125,8 @@ def write(state: dict[str, Any], directory: str | Path) -> None:
     encoded = _encoded(state, arrays, models)
     with written_whole(Path(directory), "detector", STATE, ARRAYS, MODEL) as new:
         np.savez(new / ARRAYS, **arrays)
-        for model in models[:1]:
-            save_model(model, new / MODEL)
+        if models:
+            save_model(models[0], new / MODEL)
         digests = {"arrays": _digest((new / ARRAYS).read_bytes()), "state": _state_digest(encoded)}
         (new / STATE).write_text(json.dumps({**FORMAT, "sha256": digests, "state": encoded}, indent=1) + "\n")
 
