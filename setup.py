@@ -30,6 +30,7 @@ setup(
         "pandas>=2",
         "scikit-learn>=1.3",
         "scipy>=1.10",
+        "threadpoolctl>=3",
         "setuptools<81",  # tensorboard 2.14 imports pkg_resources
     ],
     extras_require={

@@ -10,9 +10,10 @@ from conftest import clusters, small_model, table
 from scipy.stats import multivariate_normal
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
+from sklearn.mixture import GaussianMixture
 
 from tf_radogaga import AnomalyDetector
-from tf_radogaga.latent_densities import IndependentColumns, KernelDensity, MixtureDensity
+from tf_radogaga.latent_densities import IndependentColumns, KernelDensity, MixtureDensity, without_own
 
 
 def rotated(n=400, seed=0):
@@ -121,8 +122,61 @@ def test_threshold_is_the_quantile_of_the_rows_it_is_set_on(fitted):
         assert fitted.set_threshold(fresh, **{name: 0.05}) is fitted
         assert (fitted.predict(fresh) == -1).mean() == pytest.approx(0.05, abs=1e-3)
     assert fitted.threshold_ == np.quantile(fitted.score_samples(fresh), 0.05)
-    fitted.set_threshold(quantile=0.1)
-    assert (fitted.predict(rotated()) == -1).mean() == pytest.approx(0.1, abs=5e-3)
+    honest = AnomalyDetector(random_state=0, false_positive_rate=0.1).fit(rotated())
+    assert fitted.set_threshold(quantile=0.1).threshold_ == honest.threshold_
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_the_threshold_of_fit_keeps_its_rate_on_fresh_rows(rounded):
+    rng, mixing = np.random.default_rng(7), np.random.default_rng(8).normal(size=(6, 6))
+    rows, fresh = (rng.normal(size=(n, 6)) @ mixing for n in (300, 3000))
+    rows, fresh = (np.round(r) if rounded else r for r in (rows, fresh))
+    detector = AnomalyDetector(random_state=0, false_positive_rate=0.05).fit(rows)
+    assert (detector.predict(fresh) == -1).mean() == pytest.approx(0.05, abs=0.04)
+    as_trained = np.quantile(detector.score_samples(rows), 0.05)
+    assert (detector.score_samples(fresh) < as_trained).mean() > 0.15  # rows score themselves too well
+
+
+def test_kernels_without_a_row_are_kernels_on_the_others():
+    rng = np.random.default_rng(9)
+    rows = rng.normal(size=(40, 3))
+    whole, others = KernelDensity(rows, rng), KernelDensity(rows[1:], rng)
+    others.bandwidth = whole.bandwidth
+    np.testing.assert_allclose(whole.log_prob(rows[:1], np.array([0])), others.log_prob(rows[:1]), rtol=1e-12)
+
+
+def test_columns_without_a_row_are_those_of_the_others():
+    rows = np.random.default_rng(10).normal(size=(40, 1))
+    whole = IndependentColumns(rows)
+    values, _, bandwidths = whole.columns[0]
+    z = (rows - whole.mean) / whole.scale
+    gaps = np.square(z[1:] - z[0])
+    logs = [np.log(np.mean(np.exp(-gaps / (2 * h**2)) / (h * math.sqrt(2 * math.pi)))) for h in bandwidths]
+    logs = [whole._log_mixed(np.exp(log), z[0, 0]) for log in logs]
+    found = whole.log_prob(rows[:1], np.array([0]))[0]
+    assert found == pytest.approx(np.mean(logs) - math.log(whole.scale[0]), rel=1e-12) and len(values) == 40
+
+
+def test_a_mixture_without_a_row_is_a_step_of_em_on_the_others():
+    rows = rotated(200)
+    mixture = GaussianMixture(3, reg_covar=1e-12, random_state=0, max_iter=300, tol=1e-9).fit(rows)
+    members = mixture.predict_proba(rows)
+    for place in (0, 50, int(mixture.score_samples(rows).argmin())):
+        others, shares = np.delete(rows, place, axis=0), np.delete(members, place, axis=0)
+        density = 0
+        for share in shares.T:
+            mean = share @ others / share.sum()
+            spread = (others - mean).T @ (share[:, None] * (others - mean)) / share.sum()
+            density += share.mean() * multivariate_normal(mean, spread).pdf(rows[place])
+        (found,) = without_own(mixture, rows[place : place + 1], len(rows))
+        assert found == pytest.approx(math.log(density), rel=1e-4)
+
+
+def test_a_repeated_row_left_out_once_is_still_there():
+    rows = rotated(60)
+    detector = AnomalyDetector(random_state=0).fit(np.concatenate([rows, rows[:1]]))
+    np.testing.assert_allclose(detector._training_scores[[0, 60]], detector.score_samples(rows[[0, 0]]), rtol=1e-9)
+    assert (detector._training_scores[1:60] < detector.score_samples(rows[1:])).all()
 
 
 def test_signs_agree(fitted):
@@ -147,10 +201,19 @@ def test_text_columns_are_levels():
 def test_other_models_are_trained_and_give_their_own_scores(kind, features):
     model, rows = small_model(kind, reconstruction_features=features), clusters()
     model.compile(tf.keras.optimizers.Adam(1e-3), run_eagerly=True)
-    detector = AnomalyDetector(model, epochs=1).fit(rows)
-    own = -model.energy(rows) if features else model.log_density(rows)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    detector = AnomalyDetector(model, epochs=1, false_positive_rate=0.1).fit(rows)
+    trained = detector.model_
+    own = -trained.energy(rows) if features else trained.log_density(rows)
     np.testing.assert_allclose(detector.score_samples(rows), own, rtol=1e-6)
-    assert (detector.predict(rows) == -1).mean() == pytest.approx(0.01, abs=5e-3)
+    assert (detector.predict(rows[9::10]) == -1).mean() == pytest.approx(0.1)  # the rows that it has not seen
+    assert all((old == variable.numpy()).all() for old, variable in zip(before, model.trainable_variables))
+    assert any((old != variable.numpy()).any() for old, variable in zip(before, trained.trainable_variables))
+    if features:
+        with pytest.raises(NotImplementedError, match="energy is no density"):
+            detector.log_density(rows)
+    else:
+        np.testing.assert_array_equal(detector.log_density(rows), detector.score_samples(rows))
 
 
 def test_bad_rows_and_arguments_are_named(fitted):
@@ -163,8 +226,12 @@ def test_bad_rows_and_arguments_are_named(fitted):
         AnomalyDetector().fit(np.ones((5, 2)))
     with pytest.raises(ValueError, match=r"X has 3 features, but AnomalyDetector is expecting 2 .*training rows"):
         fitted.predict(np.ones((4, 3)))
-    with pytest.raises(ValueError, match=r"contamination: 0.5 is outside \[0, 0.5\); give a share"):
-        AnomalyDetector(contamination=0.5).fit(rows)
+    with pytest.raises(ValueError, match=r"false_positive_rate: 0.5 is outside \[0, 0.5\); give a share"):
+        AnomalyDetector(false_positive_rate=0.5).fit(rows)
+    with pytest.raises(TypeError, match="model: 'RaDOGAGA' is no model"):
+        AnomalyDetector("RaDOGAGA").fit(rows)
+    with pytest.raises(ValueError, match=r"model: not compiled.*model\.compile"):
+        AnomalyDetector(small_model()).fit(rows)
     with pytest.raises(TypeError, match=r"categorical: \('code',\) names columns; give X as a DataFrame"):
         AnomalyDetector(categorical=("code",)).fit(rows)
     with pytest.raises(NotFittedError):

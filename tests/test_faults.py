@@ -24,7 +24,7 @@ import train_tabular
 from conftest import clusters, fitted, scaled, small_model
 
 import tf_radogaga
-from tf_radogaga import checkpoints, files
+from tf_radogaga import files
 from tf_radogaga.datasets import image_folders, tabular
 
 # A training of a table, in a process of its own
@@ -203,7 +203,7 @@ def test_a_kill_while_saving_leaves_a_model_that_loads(model, tmp_path, monkeypa
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
 
     # what a kill leaves behind: nothing is done after the step, and the lock is free
-    staged = checkpoints._staged(directory)
+    staged = files._staged(directory)
     (staged / "new").mkdir(parents=True)
     (staged / "new" / "config.json").write_text("half")
     if step == "away":
@@ -221,7 +221,7 @@ def test_a_kill_while_saving_leaves_a_model_that_loads(model, tmp_path, monkeypa
 
 
 def test_two_saves_into_one_directory_are_refused(model, tmp_path):
-    with checkpoints._staging(tmp_path / "model"), pytest.raises(BlockingIOError, match="choose another directory"):
+    with files._staging(tmp_path / "model", "model"), pytest.raises(BlockingIOError, match="choose another directory"):
         tf_radogaga.save_model(model, tmp_path / "model")
     tf_radogaga.save_model(model, tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

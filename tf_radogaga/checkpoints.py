@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import files
+from tf_radogaga import files, functional
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.distortions import Distortion
 from tf_radogaga.registration import registered_object
@@ -36,61 +32,10 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
         BlockingIOError: another process is writing a model there.
         OSError: the disk is full or cannot be written to; the model that was there is still whole.
     """
-    directory = Path(directory).absolute()
-    others = [] if not directory.exists() else [p.name for p in directory.iterdir() if not p.match(f"{WEIGHTS}.*")]
-    if set(others) - {CONFIG}:
-        raise FileExistsError(f"{directory}: holds {others}, so it is not a model; choose another directory.")
     config = json.dumps(described(model), indent=1) + "\n"
-    with files.room_named("directory", directory, "the model", files.weight_bytes(model)), _staging(directory) as new:
+    with files.written_whole(Path(directory), "model", CONFIG, f"{WEIGHTS}.*", needed=files.weight_bytes(model)) as new:
         tf.train.Checkpoint(model=model).write(str(new / WEIGHTS))
         (new / CONFIG).write_text(config)
-        if directory.exists():
-            directory.rename(_replaced(directory))
-        new.rename(directory)
-
-
-def _staged(directory: Path) -> Path:
-    """The folder beside a model's in which the next one is written."""
-    return directory.with_name(f".{directory.name}.saving")
-
-
-def _replaced(directory: Path) -> Path:
-    """Where the older model is while the newer one takes its place."""
-    return _staged(directory) / "old"
-
-
-@contextlib.contextmanager
-def _staging(directory: Path) -> Iterator[Path]:
-    """A new folder, locked; in the end, and after a save that was killed, the older model is put back where it was."""
-    staging = _staged(directory)
-    try:
-        staging.mkdir(parents=True, exist_ok=True)
-        with files.lock(staging):
-            _put_back(directory)
-            shutil.rmtree(staging / "new", ignore_errors=True)
-            (staging / "new").mkdir()
-            try:
-                yield staging / "new"
-            finally:
-                _put_back(directory)
-                shutil.rmtree(staging, ignore_errors=True)
-    except BlockingIOError as error:
-        raise BlockingIOError(
-            error.errno, f"directory: another process is writing a model to {directory}; choose another directory."
-        ) from error
-    except OSError as error:
-        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise
-        raise OSError(
-            error.errno, f"directory: {directory.parent} cannot be written to ({error}); choose another directory."
-        ) from error
-
-
-def _put_back(directory: Path) -> None:
-    old = _replaced(directory)
-    if old.exists() and not directory.exists():
-        old.rename(directory)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_model(directory: str | Path) -> Autoencoder:
@@ -101,9 +46,7 @@ def load_model(directory: str | Path) -> Autoencoder:
         FileNotFoundError: no model there.
         ValueError: `config.json` or the weights are damaged or do not belong together, naming the file.
     """
-    directory = Path(directory).absolute()
-    if not directory.exists() and _replaced(directory).exists():  # a save was killed between two renames
-        directory = _replaced(directory)
+    directory = files.whole(Path(directory))
     path = directory / CONFIG
     if not path.exists():
         raise FileNotFoundError(f"{directory}: holds no {CONFIG}, so it is not a model directory.")
@@ -119,6 +62,27 @@ def load_model(directory: str | Path) -> Autoencoder:
     except Exception as error:
         raise ValueError(f"{directory / WEIGHTS}: damaged, or not of the model in {CONFIG} ({error}).") from error
     return model
+
+
+def copy_model(model: Autoencoder) -> Autoencoder:
+    """A model of the same weights, seeds and threshold, compiled with an optimizer of the same settings.
+
+    Raises:
+        TypeError: as `save_model`.
+    """
+    twin = _decode(json.loads(json.dumps(described(model))))
+    states = ([*part.variables, *(found.state for found in functional.generators(part))] for part in (model, twin))
+    for source, target in zip(*states):
+        target.assign(source)
+    twin._shuffle_seed = model._shuffle_seed
+    if model.optimizer is not None:
+        twin.compile(
+            type(model.optimizer).from_config(model.optimizer.get_config()),
+            steps_per_execution=int(model._steps_per_execution),
+            jit_compile=model._jit_compile,
+            run_eagerly=model._run_eagerly,
+        )
+    return twin
 
 
 def described(value: Any) -> Any:

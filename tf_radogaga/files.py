@@ -78,3 +78,78 @@ def full(error: BaseException) -> int | None:
 def weight_bytes(model: tf.Module) -> int:
     """Of all variables of a model."""
     return sum(variable.shape.num_elements() * variable.dtype.size for variable in model.variables)
+
+
+@contextlib.contextmanager
+def written_whole(directory: Path, what: str, *own: str, needed: int = 0) -> Iterator[Path]:
+    """A folder to write to, locked, which becomes `directory` when all is written; until then, and after a kill, what
+    was there before is what `whole` finds.
+
+    Args:
+        directory: replaced if it holds files of these names alone.
+        what: it is, for messages.
+        own: patterns of names.
+        needed: bytes, at least, for the message of a full disk.
+
+    Raises:
+        FileExistsError: the directory holds something else.
+        BlockingIOError: another process is writing there.
+        OSError: the disk is full or cannot be written to.
+    """
+    directory = directory.absolute()
+    found = sorted(directory.iterdir()) if directory.exists() else []
+    if others := [path.name for path in found if not any(map(path.match, own))]:
+        raise FileExistsError(f"{directory}: holds {others}, so it is not a {what}; choose another directory.")
+    with room_named("directory", directory, f"the {what}", needed), _staging(directory, what) as new:
+        yield new
+        if directory.exists():
+            directory.rename(_replaced(directory))
+        new.rename(directory)
+
+
+def whole(directory: Path) -> Path:
+    """The directory, or where it is after a kill between the two renames of `written_whole`."""
+    directory = directory.absolute()
+    return _replaced(directory) if not directory.exists() and _replaced(directory).exists() else directory
+
+
+def _staged(directory: Path) -> Path:
+    return directory.with_name(f".{directory.name}.saving")
+
+
+def _replaced(directory: Path) -> Path:
+    """Where the older files are while the newer ones take their place."""
+    return _staged(directory) / "old"
+
+
+@contextlib.contextmanager
+def _staging(directory: Path, what: str) -> Iterator[Path]:
+    staging = _staged(directory)
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        with lock(staging):
+            _put_back(directory)
+            shutil.rmtree(staging / "new", ignore_errors=True)
+            (staging / "new").mkdir()
+            try:
+                yield staging / "new"
+            finally:
+                _put_back(directory)
+                shutil.rmtree(staging, ignore_errors=True)
+    except BlockingIOError as error:
+        raise BlockingIOError(
+            error.errno, f"directory: another process is writing a {what} to {directory}; choose another directory."
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise OSError(
+            error.errno, f"directory: {directory.parent} cannot be written to ({error}); choose another directory."
+        ) from error
+
+
+def _put_back(directory: Path) -> None:
+    old = _replaced(directory)
+    if old.exists() and not directory.exists():
+        old.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)

@@ -2,6 +2,9 @@
 
 In an isometric latent a density is that of the data up to a constant, so these are comparable with one another. Each
 knows its mean log likelihood of rows that it was not fitted to, `held_out`, in nats. None needs a label.
+
+A row that a density was fitted to scores too well. `log_prob(rows, own)` scores such rows as if each had been left out:
+`own` (B,) tells which of the fitted rows each one is.
 """
 
 from __future__ import annotations
@@ -59,12 +62,15 @@ class KernelDensity:
         log_norm += units * math.log(bandwidth * math.sqrt(FREEDOM * math.pi))
         return logsumexp(-(FREEDOM + units) / 2 * np.log1p(squares / (FREEDOM * bandwidth**2)), axis=1) - log_norm
 
-    def log_prob(self, rows: np.ndarray) -> np.ndarray:
-        """log p in nats of rows (B, N), (B,)."""
-        size = max(_BLOCK // len(self.centres), 1)
-        blocks = (rows[i : i + size] for i in range(0, len(rows), size))
-        squares = (euclidean_distances(block, self.centres, squared=True) for block in blocks)
-        return np.concatenate([self._log_prob(square, self.bandwidth, len(self.centres)) for square in squares])
+    def log_prob(self, rows: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """log p in nats of rows (B, N), (B,); the kernels on the rows `own` left out."""
+        size, logs = max(_BLOCK // len(self.centres), 1), []
+        for i in range(0, len(rows), size):
+            squares = euclidean_distances(rows[i : i + size], self.centres, squared=True)
+            if own is not None:
+                squares[np.arange(len(squares)), own[i : i + size]] = np.inf
+            logs.append(self._log_prob(squares, self.bandwidth, len(self.centres) - (own is not None)))
+        return np.concatenate(logs)
 
     def sample(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         """Draws (rows, N)."""
@@ -87,9 +93,10 @@ class MixtureDensity:
     """
 
     def __init__(self, rows: np.ndarray, rng: np.random.Generator):
-        self.rows, self.mixtures, likelihoods = len(rows), [], []
+        self.rows, self.mixtures, self.fitted, likelihoods = len(rows), [], [], []
         for size in self.sizes(rows):
-            held_out, fitted = np.split(rng.permutation(rows), [len(rows) // 4])
+            order = rng.permutation(len(rows))
+            held_out, fitted = np.split(rows[order], [len(rows) // 4])
             for floor in FLOORS:
                 seed = int(rng.integers(2**31))
                 mixture = GaussianMixture(size, reg_covar=floor, max_iter=50, tol=1e-2, random_state=seed)
@@ -98,6 +105,7 @@ class MixtureDensity:
                     likelihoods.append(mixture.fit(fitted).score(held_out))
                 if floor == FLOORS[0]:
                     self.mixtures.append(mixture)
+                    self.fitted.append(np.isin(np.arange(len(rows)), order[len(rows) // 4 :]))
         self.held_out = max(likelihoods)
 
     @staticmethod
@@ -105,15 +113,51 @@ class MixtureDensity:
         """Numbers of components that so many rows (n, N) allow: twice as many for each as there are columns."""
         return [size for size in SIZES if len(rows) >= size * max(2 * rows.shape[1], 20)]
 
-    def log_prob(self, rows: np.ndarray, wide: np.ndarray) -> np.ndarray:
+    def log_prob(self, rows: np.ndarray, wide: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """Mean over the sizes of log p, in nats, (B,).
 
         Args:
             rows: (B, N).
             wide: (B,), log of a density with heavier tails at these rows, for what is unlike all n.
+            own: left out, to the first order, of the mixtures that were fitted to them: see `without_own`.
         """
-        logs = [np.logaddexp(math.log(self.rows) + mixture.score_samples(rows), wide) for mixture in self.mixtures]
-        return np.mean(logs, axis=0) - math.log(self.rows + 1)
+        logs = [mixture.score_samples(rows) for mixture in self.mixtures]
+        if own is not None:
+            for log, mixture, fitted in zip(logs, self.mixtures, self.fitted):
+                mine = fitted[own]
+                log[mine] = without_own(mixture, rows[mine], fitted.sum())
+        return np.mean([np.logaddexp(math.log(self.rows) + log, wide) for log in logs], axis=0) - math.log(
+            self.rows + 1
+        )
+
+
+def without_own(mixture: GaussianMixture, rows: np.ndarray, fitted: int) -> np.ndarray:
+    """log density in nats of rows (B, N) that a mixture was fitted to, (B,), each by the mixture without it.
+
+    A step of EM from which the row is missing, the memberships r_k as they are. With a_k = r_k / (n pi_k), d_k^2 the
+    squared Mahalanobis distance to component k, and delta_k = z - mu_k (Sherman and Morrison):
+
+        mu_k' = mu_k - a_k / (1 - a_k) delta_k
+        Sigma_k' = (Sigma_k - a_k / (1 - a_k) delta_k delta_k') / (1 - a_k)
+        c_k = 1 - a_k / (1 - a_k) d_k^2, by which det and distance follow from those of Sigma_k
+
+    Args:
+        rows: some of those it was fitted to.
+        fitted: n, how many those are.
+    """
+    units, members = rows.shape[1], mixture.predict_proba(rows)
+    log_det = -2 * np.log(np.diagonal(mixture.precisions_cholesky_, axis1=1, axis2=2)).sum(axis=1)
+    halves = (rows @ chol - mean @ chol for mean, chol in zip(mixture.means_, mixture.precisions_cholesky_))
+    squares = np.stack([np.square(half).sum(axis=1) for half in halves], axis=1)  # (B, K)
+    share = np.minimum(members / (fitted * mixture.weights_), 1 - 1e-6)
+    shrunk = np.maximum(1 - share / (1 - share) * squares, 1e-6)
+    logs = -0.5 * (
+        units * (math.log(2 * math.pi) - np.log1p(-share))
+        + (log_det + np.log(shrunk))
+        + squares / (shrunk * (1 - share))
+    )
+    weights = np.log(mixture.weights_ * (1 - share) * fitted / (fitted - 1))
+    return logsumexp(weights + logs, axis=1)
 
 
 class IndependentColumns:
@@ -162,15 +206,19 @@ class IndependentColumns:
         wide = 1 / (3 * math.pi * (1 + np.square(values / 3)))
         return np.log((self.rows * density + wide) / (self.rows + 1))
 
-    def log_prob(self, rows: np.ndarray) -> np.ndarray:
-        """log p in nats of rows (B, N), (B,)."""
+    def log_prob(self, rows: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """log p in nats of rows (B, N), (B,); the kernels on the rows `own` left out."""
         total = np.full(len(rows), -np.log(self.scale).sum())
         size = _BLOCK // MOST_COLUMN_VALUES
         for column, (values, shares, bandwidths) in zip(((rows - self.mean) / self.scale).T, self.columns):
             for i in range(0, len(column), size):
                 block = column[i : i + size]
                 squares = np.square(block[:, None] - values)
-                logs = [self._log_mixed(_normal(squares, h) @ shares, block) for h in bandwidths]
+                densities = {h: _normal(squares, h) @ shares for h in bandwidths}
+                if own is not None:
+                    for h, density in densities.items():
+                        densities[h] = np.maximum(self.rows * density - _normal(0.0, h), 0) / (self.rows - 1)
+                logs = [self._log_mixed(density, block) for density in densities.values()]
                 total[i : i + size] += np.mean(logs, axis=0)
         return total
 

@@ -22,6 +22,9 @@ class ScoredInGraphs:
     """What an `Autoencoder` offers to graphs. A bad row gets valid = false and NaN scores, and changes nothing for its
     neighbours."""
 
+    judged_by = "energy"
+    """What the threshold is of: the energy, or, in an `AnomalyDetector` of a density, -log_density."""
+
     def scores(self, rows: Any) -> dict[str, tf.Tensor]:
         """Scores of raw rows as tensors, (B,) each, unchecked: what a SavedModel's `serving_default` returns.
 
@@ -29,8 +32,8 @@ class ScoredInGraphs:
             rows: as `preprocess` takes them.
 
         Returns:
-            energy, in nats; anomaly, whether it exceeds the threshold; valid, whether the row could be scored; and
-            log_density, in nats, where the model defines it.
+            energy, in nats; anomaly, whether it, or what `judged_by` names, exceeds the threshold; valid, whether the
+            row could be scored; and log_density, in nats, where the model defines it.
         """
         valid = self.preprocess.valid(rows)
         return self.marked_scores(self.preprocess(self.preprocess.fill(rows, valid)), valid)
@@ -38,10 +41,11 @@ class ScoredInGraphs:
     def marked_scores(self, x: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
         """`scores` of preprocessed x, of which some are known not to be valid."""
         energy = self._energy(x)
-        outputs = {"energy": blank(valid, energy), "anomaly": valid & ~(energy <= self.threshold), "valid": valid}
+        outputs = {"energy": blank(valid, energy), "valid": valid}
         if self.has_log_density:
             outputs["log_density"] = blank(valid, self._log_density(x))
-        return outputs
+        judged = -outputs["log_density"] if self.judged_by == "log_density" else energy
+        return {**outputs, "anomaly": valid & ~(judged <= self.threshold)}
 
     def score_images(self, images: tf.Tensor, *others: Any) -> Any:
         """A step of a `tf.data` pipeline of images: `dataset.map(model.score_images)`.

@@ -33,6 +33,7 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
         "latent_units": model.latent_units,
         "informative_dimensions": model.informative_dimensions,
         "threshold": float(model.threshold.numpy()),
+        "judged_by": model.judged_by,
         "versions": {
             "python": platform.python_version(),
             "tf_radogaga": tf_radogaga.__version__,  # also of a checkout that is not installed

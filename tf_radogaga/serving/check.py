@@ -52,7 +52,7 @@ def check_export(directory: str | Path) -> str:
     replayed = warmup.replay(directory, loaded)
     difference = compare(replayed, directory)
     if described and described.get("threshold") is not None:
-        _check_threshold(replayed, described["threshold"], directory)
+        _check_threshold(replayed, described["threshold"], described.get("judged_by", "energy"), directory)
     return "\n".join(
         (
             f"{directory}",
@@ -96,11 +96,12 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.max(np.where(equal, 0, differences), initial=0))
 
 
-def _check_threshold(replayed: list[warmup.Replayed], threshold: float, directory: Path) -> None:
+def _check_threshold(replayed: list[warmup.Replayed], threshold: float, judged_by: str, directory: Path) -> None:
     for signature, found, _ in replayed:
         if "anomaly" in found:
-            near = np.abs(found["energy"] - threshold) <= TOLERANCE * max(1, abs(threshold))
-            right = found["anomaly"] == (found["valid"] & (found["energy"] > threshold))
+            judged = found["energy"] if judged_by == "energy" else -found[judged_by]
+            near = np.abs(judged - threshold) <= TOLERANCE * max(1, abs(threshold))
+            right = found["anomaly"] == (found["valid"] & (judged > threshold))
             if not (right | near).all():
                 raise ValueError(f"{directory}: {signature} does not flag by the threshold {threshold} of its card.")
 

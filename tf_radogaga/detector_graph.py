@@ -1,0 +1,193 @@
+"""The densities of an `AnomalyDetector` as a model of core TensorFlow ops in float64, for export."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import tensorflow as tf
+from scipy.special import gammaln
+
+from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.latent_densities import FREEDOM, IndependentColumns, KernelDensity, MixtureDensity
+from tf_radogaga.preprocessing import PassThrough
+from tf_radogaga.priors import Prior
+
+if TYPE_CHECKING:
+    from tf_radogaga.detector import AnomalyDetector
+
+keras = tf.keras
+
+BLOCK = 2**22
+"""Distances held at once by a served graph."""
+
+_Logs = TypeVar("_Logs", np.ndarray, tf.Tensor)
+
+
+def averaged(logs: Mapping[str, _Logs]) -> _Logs:
+    """The mean of log densities (B,) by name: columns count by a half, the others share the rest."""
+    joint = [log for name, log in logs.items() if name != "columns"]
+    mean = sum(joint) / len(joint)
+    return (mean + logs["columns"]) / 2 if "columns" in logs else mean
+
+
+class _Constants(keras.layers.Layer):
+    def constant(self, name: str, values: np.ndarray) -> tf.Variable:
+        values = np.asarray(values, np.float64)
+        return self.add_weight(name, values.shape, tf.float64, lambda *_, **__: values, trainable=False)
+
+
+class IsometricEncoder(_Constants):
+    """z = (x - mean) / s of the columns that vary, (B, M) -> (B, N)."""
+
+    def __init__(self, varies: np.ndarray, mean: np.ndarray, scale: np.ndarray):
+        super().__init__()
+        self.input_units, self.output_units = len(varies), len(mean)
+        self.places = np.flatnonzero(varies)
+        self.mean, self.scale = self.constant("mean", mean), self.constant("scale", scale)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return (tf.cast(tf.gather(x, self.places, axis=1), tf.float64) - self.mean) / self.scale
+
+
+class IsometricDecoder(_Constants):
+    """x = mean + s z, and the values of constant columns, (B, N) -> (B, M)."""
+
+    def __init__(self, encoder: IsometricEncoder, origin: np.ndarray):
+        super().__init__()
+        self.input_units, self.output_units = encoder.output_units, encoder.input_units
+        self.encoder, self.origin = encoder, self.constant("origin", origin)
+        self.placing = self.constant("placing", np.eye(self.output_units)[encoder.places])
+
+    def call(self, z: tf.Tensor) -> tf.Tensor:
+        x = tf.matmul(tf.cast(z, tf.float64) * self.encoder.scale, self.placing) + self.origin
+        return tf.cast(x, tf.float32)
+
+
+class AveragedDensities(Prior, _Constants):
+    """P(z) of a fitted detector, by the same formulas as in `latent_densities`."""
+
+    def __init__(self, densities: Mapping[str, object], log_normalizer: float):
+        super().__init__()
+        self.log_normalizer, self.parts = log_normalizer, {}
+        build = {KernelDensity: self._kernel, MixtureDensity: self._mixture, IndependentColumns: self._columns}
+        for name, density in densities.items():
+            if type(density) not in build:
+                raise TypeError(f"{name}: a {type(density).__name__} has no graph, so it cannot be exported.")
+            self.parts[name] = build[type(density)](density)
+        self.latent_units = densities["kernel"].centres.shape[1]
+        self.block = max(BLOCK // len(densities["kernel"].centres), 1)
+
+    def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """-log P(z) in nats, (B, N) -> (B,) float64, of so many rows at once as memory takes."""
+        rows = tf.shape(z)[0]
+        size = tf.clip_by_value(rows, 1, self.block)
+        blocks = tf.maximum((rows + size - 1) // size, 1)  # map_fn takes no empty list
+        padded = tf.pad(z, [[0, blocks * size - rows], [0, 0]])
+        shaped = tf.reshape(padded, (blocks, size, self.latent_units))
+        found = tf.map_fn(self._rate, shaped, parallel_iterations=1)
+        return tf.reshape(found, [-1])[:rows]
+
+    def _rate(self, z: tf.Tensor) -> tf.Tensor:
+        logs = {"kernel": self.parts["kernel"](z)}
+        if "mixture" in self.parts:
+            logs["mixture"] = self.parts["mixture"](z, logs["kernel"])
+        if "columns" in self.parts:
+            logs["columns"] = self.parts["columns"](z)
+        return self.log_normalizer - averaged(logs)
+
+    def _kernel(self, density: KernelDensity):
+        centres = self.constant("centres", density.centres)
+        lengths = self.constant("lengths", np.square(density.centres).sum(axis=1))
+        count, units = density.centres.shape
+        log_norm = math.log(count) + gammaln(FREEDOM / 2) - gammaln((FREEDOM + units) / 2)
+        log_norm += units * math.log(density.bandwidth * math.sqrt(FREEDOM * math.pi))
+        narrow = FREEDOM * float(density.bandwidth) ** 2
+
+        def log_prob(z):
+            squares = tf.reduce_sum(tf.square(z), axis=1, keepdims=True) + lengths
+            squares = tf.maximum(squares - 2 * tf.matmul(z, centres, transpose_b=True), 0)
+            return tf.reduce_logsumexp(-(FREEDOM + units) / 2 * tf.math.log1p(squares / narrow), axis=1) - log_norm
+
+        return log_prob
+
+    def _mixture(self, density: MixtureDensity):
+        parts = []
+        for number, mixture in enumerate(density.mixtures):
+            whitening = mixture.precisions_cholesky_  # (K, N, N)
+            offsets = np.einsum("kn,knm->km", mixture.means_, whitening)
+            logs = np.log(mixture.weights_) + np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
+            logs = logs - whitening.shape[1] / 2 * math.log(2 * math.pi)
+            found = {"whitening": whitening, "offsets": offsets, "logs": logs}
+            parts.append([self.constant(f"mixture_{number}_{name}", values) for name, values in found.items()])
+
+        def log_prob(z, wide):
+            total = 0
+            for whitening, offsets, logs in parts:
+                halves = tf.einsum("bn,knm->bkm", z, whitening) - offsets
+                own = tf.reduce_logsumexp(logs - tf.reduce_sum(tf.square(halves), axis=2) / 2, axis=1)
+                own += math.log(density.rows)
+                total += tf.maximum(own, wide) + tf.math.softplus(-tf.abs(own - wide))
+            return total / len(parts) - math.log(density.rows + 1)
+
+        return log_prob
+
+    def _columns(self, density: IndependentColumns):
+        parts = []
+        for number, (values, shares, bandwidths) in enumerate(density.columns):
+            found = {"values": values, "shares": shares[:, None]}
+            tensors = [self.constant(f"column_{number}_{name}", found[name]) for name in found]
+            parts.append((*tensors, bandwidths))
+        mean, scale = self.constant("column_means", density.mean), self.constant("column_scales", density.scale)
+        log_scale, rows = np.log(density.scale).sum(), density.rows
+
+        def log_prob(z):
+            total = -log_scale
+            for column, (values, shares, bandwidths) in zip(tf.unstack((z - mean) / scale, axis=1), parts):
+                squares = tf.square(column[:, None] - values)
+                wide = 1 / (3 * math.pi * (1 + tf.square(column / 3)))
+                for h in bandwidths:
+                    kernels = tf.exp(-squares / (2 * h**2)) / (h * math.sqrt(2 * math.pi))
+                    mixed = (rows * tf.matmul(kernels, shares)[:, 0] + wide) / (rows + 1)
+                    total += tf.math.log(mixed) / len(bandwidths)
+            return total
+
+        return log_prob
+
+
+class DensityModel(Autoencoder):
+    """A fitted detector in the house of models: energy = -log p(x), so that it is exported as they are."""
+
+    def __init__(self, detector: AnomalyDetector):
+        varies, constants = detector._varies, detector._constants
+        encoder = IsometricEncoder(varies, detector._mean, detector._scale)
+        origin = np.zeros(len(varies))
+        origin[varies], origin[~varies] = detector._mean, constants
+        prior = AveragedDensities(detector._densities, detector._log_normalizer)
+        preprocess = detector._encoding or PassThrough(len(varies))
+        super().__init__(encoder, IsometricDecoder(encoder, origin), prior, preprocess)
+        self.fixed, self.fixed_values = np.flatnonzero(~varies), constants.astype(np.float32)
+        self.novelty, self.log_scale = math.log(detector._rows + 1), detector._log_scale
+        self.log_scale += len(constants) * math.log1p(1 / (detector._rows + 1))
+        units = self.latent_units
+        self._keep_directions(tf.eye(units), tf.ones(units, tf.bool), tf.ones(units))
+
+    @property
+    def has_log_density(self) -> bool:
+        return True
+
+    def _encode(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.encoder(x), tf.float32)
+
+    def _energy(self, x: tf.Tensor) -> tf.Tensor:
+        novel = tf.gather(x, self.fixed, axis=1) != self.fixed_values
+        surprise = self.novelty * tf.reduce_sum(tf.cast(novel, tf.float64), axis=1)
+        return tf.cast(self.prior.rate(self.encoder(x)) + self.log_scale + surprise, tf.float32)
+
+    def _log_density(self, x: tf.Tensor) -> tf.Tensor:
+        return -self._energy(x)
+
+    def sample(self, rows: int, seed: int | None = None) -> tf.Tensor:
+        raise NotImplementedError("sample: an average of log densities has no sampler.")
