@@ -217,7 +217,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
 
     def _absolute(self, logs: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Log densities of x, of `_mean_log_prob` of its latents."""
-        novel = (x[:, ~self._varies] != self._constants).sum(axis=1)
+        fixed = np.float32(x[:, ~self._varies])  # as in the graph that is served
+        novel = (fixed != np.float32(self._constants)).sum(axis=1)
         surprise = novel * math.log(self._rows + 1) + len(self._constants) * math.log1p(1 / (self._rows + 1))
         return logs - self._log_normalizer - self._log_scale - surprise
 
