@@ -313,10 +313,11 @@ def test_under_a_fixed_prior_the_jacobian_alone_gives_a_density():
     """The latent bends towards N(0, 1), so 1 / sqrt(metric_scale) is not its unit: the integral is 1 nevertheless."""
     rows = np.random.default_rng(0).normal(0, 2, (4000, 1)).astype(np.float32)
     model = RaDOGAGA(DenseNetwork(1, (), 1), DenseNetwork(1, (), 1), tfd.MultivariateNormalDiag(tf.zeros(1)), 100, 100)
-    model.compile(tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.02, 1000)), 500)
+    rate = tf.keras.optimizers.schedules.CosineDecay(0.02, 1000)
+    model.compile(tf.keras.optimizers.Adam(rate, beta_2=0.9), 500)  # the gradient of log D has heavy tails
     model.fit(rows, batch_size=256, steps_per_epoch=1000, verbose=0)
     grid = np.linspace(-16, 16, 2001, dtype=np.float32)[:, None]
-    assert np.exp(model.log_density(grid, "jacobian")).sum() * (grid[1] - grid[0]) == pytest.approx(1, abs=0.02)
+    assert np.exp(model.log_density(grid, "jacobian")).sum() * (grid[1] - grid[0]) == pytest.approx(1, abs=0.002)
     with pytest.raises(NotImplementedError, match=r"DistributionPrior is fixed.*volume='jacobian'"):
         model.log_density(rows)
 

@@ -20,6 +20,9 @@ from tf_radogaga.presets import Preset
 HELP = "isometry of images: RaDOGAGA beside the beta-VAE (ICML 2020, section 5.1; ICML 2021, section 5.2)"
 KEY = ("dataset", "model", "distortion", "seed", "settings")
 DISTORTIONS = ("mse", "ssim")
+LINEAR = "radogaga-linear"
+"""RaDOGAGA with the linear gauge alone."""
+MODELS = ("radogaga", LINEAR, *image_presets.MODELS[1:])
 SHAPE = (64, 64, 3)
 
 COLUMNS = {
@@ -41,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dataset", default="celeba", help="celeba, or PATH of a folder or zip of images (default: %(default)s)")
     add("--data-dir", type=Path, help="celeba: its folder or zip")
-    add("--models", nargs="+", choices=image_presets.MODELS, default=list(image_presets.MODELS))
+    add("--models", nargs="+", choices=MODELS, default=list(MODELS))
     add("--distortions", nargs="+", choices=DISTORTIONS, default=list(DISTORTIONS))
     add("--seeds", type=positive(int), default=1, help="trainings of each model (default: %(default)s)")
     add("--steps", type=positive(int), help="training steps (default: the preset's)")
@@ -57,7 +60,9 @@ def jobs(args: argparse.Namespace) -> list[tuple]:
 
 
 def preset(model: str, distortion: str, steps: int | None) -> Preset:
-    found = image_presets.image_preset(SHAPE, model, distortion, "small")
+    found = image_presets.image_preset(SHAPE, "radogaga" if model == LINEAR else model, distortion, "small")
+    if model == LINEAR:
+        found = dataclasses.replace(found, gauge="learned")
     return dataclasses.replace(found, steps=steps or found.steps)
 
 
@@ -92,7 +97,8 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
         "",
         origin,
         "",
-        "Held-out images. r and slope: Pearson r of random pairs of tangent vectors in z with what the decoder makes",
+        f"Held-out images. {LINEAR}: without the flow that bends the latent after training. r and slope: Pearson",
+        "r of random pairs of tangent vectors in z with what the decoder makes",
         "of them, in the metric of the loss, and the slope in units of the theory, in which 1 is right; that of the",
         "beta-VAE is scaled so that the mean squared length is 1. In y: the same in the implicit isometric coordinates",
         "of the beta-VAE. Unit norm: over the dimensions with E[sigma^-2] above 10. Seconds: data, training and",
