@@ -19,7 +19,8 @@ def narrow(monkeypatch):
     real = image_presets.image_preset
 
     def preset(*names):
-        return dataclasses.replace(real(*names), units=(16,), latent_units=4, filters=(4, 4), batch_size=16)
+        small = {"units": (16,), "latent_units": 4, "filters": (4, 4), "batch_size": 16, "gauge": "learned"}
+        return dataclasses.replace(real(*names), **small)
 
     monkeypatch.setattr(image_presets, "image_preset", preset)
 

@@ -45,17 +45,24 @@ def sheet(n=600):
     return np.concatenate([flat, np.zeros((n, 1))], axis=1).astype(np.float32)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    """Few couplings, as tracing them takes most of the time, and a short training of the prior."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tf_radogaga.radogaga.CouplingFlow", functools.partial(CouplingFlow, couplings=2))
+        patch.setattr(straightening, "EPOCHS", 30)
+        patch.setattr(straightening, "PRIOR_STEPS", 50)
+        yield
+
+
 @pytest.fixture(scope="module")
 def pair():
     """The same networks adapted with a linear gauge and with a flow."""
     rows, models = sheet(), {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(straightening, "EPOCHS", 30)
-        patch.setattr(straightening, "PRIOR_STEPS", 50)
-        for gauge in ("learned", "flow"):
-            tf.keras.utils.set_random_seed(0)
-            models[gauge] = bent_model(gauge)
-            models[gauge].adapt_prior(rows)
+    for gauge in ("learned", "flow"):
+        tf.keras.utils.set_random_seed(0)
+        models[gauge] = bent_model(gauge)
+        models[gauge].adapt_prior(rows)
     return rows, models["learned"], models["flow"]
 
 
@@ -144,8 +151,6 @@ def straight_dense():
 
 def test_training_begins_without_the_flow_and_ends_with_it(monkeypatch):
     monkeypatch.setattr(straightening, "EPOCHS", 1)
-    monkeypatch.setattr(straightening, "PRIOR_STEPS", 50)
-    monkeypatch.setattr("tf_radogaga.radogaga.CouplingFlow", functools.partial(CouplingFlow, couplings=2))
     rows, model = sheet(200), small_model(width=3, gauge="flow")
     model.compile("adam", run_eagerly=True)
     seen = []

@@ -191,7 +191,9 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
         lambda z: geometry.gram(model._decode, model.distortion, z, directions), reduce_retracing=True
     )
     gram = model.metric_scale * tf.concat([measure(u[i : i + size]) for i in range(0, len(u), size)], axis=0)
-    gram += 1e-4 * tf.reduce_mean(gram) * tf.eye(count)  # a direction that the decoder does not hear at some row
+    gram += (
+        1e-4 * tf.reduce_mean(tf.linalg.diag_part(gram)) * tf.eye(count)
+    )  # a direction that the decoder does not hear at some row
     flow.start(u.numpy(), model._directions.numpy(), count)
     held_out = max(len(u) // 8, 1)
     batch = max(min(BATCH, len(u) - held_out), 1)
@@ -215,15 +217,15 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
 
 
 def _spread(dataset: tf.data.Dataset, most: int) -> tf.Tensor:
-    """At most so many examples, taken evenly from the whole of a dataset of batches."""
-    kept, stride, seen = [], 1, 0
+    """At most so many examples, taken evenly from the whole of a dataset of batches, in random order."""
+    kept, stride, seen = None, 1, 0
     for x in dataset:
-        kept += [(seen + i, row) for i, row in enumerate(x) if not (seen + i) % stride]
+        chosen = x[-seen % stride :: stride]
+        kept = chosen if kept is None else tf.concat([kept, chosen], axis=0)
         seen += len(x)
         while len(kept) > most:
-            stride *= 2
-            kept = [(number, row) for number, row in kept if not number % stride]
-    return tf.stack([row for _, row in kept])
+            kept, stride = kept[::2], 2 * stride
+    return tf.gather(kept, np.random.default_rng(0).permutation(len(kept)))
 
 
 def _follow(prior: Prior, z: tf.Tensor) -> None:
