@@ -9,7 +9,8 @@ TRAINERS = ["matplotlib>=3.7", *SERVING]
 BEAM = ["apache-beam==2.77.0; python_version >= '3.10'", "tensorflow-hub==0.15.0; python_version >= '3.10'"]
 PEERS = ["pyod==3.6.7"]  # detectors without torch, for the tables; as in tests/benchmarks/peers.txt
 DOCS = ["matplotlib>=3.7", "pdoc>=14"]
-DEVELOP = [*DOCS, "pytest>=7", "pytest-xdist>=3", "ruff>=0.4", "pyyaml>=6", "sybil>=6", "hypothesis>=6.100"]
+TESTS = ["pytest>=7", "pytest-xdist>=3", "pytest-cov>=5", "hypothesis>=6.100", "pyyaml>=6", "sybil>=6"]
+DEVELOP = [*DOCS, *TESTS, "ruff>=0.4"]
 
 setup(
     name="tf_radogaga",

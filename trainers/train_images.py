@@ -135,6 +135,8 @@ def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list
         "top_tenth_variance_share": float(np.sort(report.spectrum)[::-1][:tenth].sum() / report.spectrum.sum()),
         "isometry": report.to_dict(),
     }
+    if getattr(model, "straightening", None):
+        metrics["divergence_nats"] = model.straightening
     if not isinstance(model, BetaVAE):
         return metrics, [report]
     implicit = tf_radogaga.implicit_report(model, test, seed=seed, jacobian_rows=JACOBIAN_IMAGES)
