@@ -375,10 +375,12 @@ def _is_text(column: pd.Series) -> bool:
 
 
 def _level(value: Any) -> str:
-    """One level as text, the same whether it came as an int, an integral float or text."""
+    """One level as text, the same whether it came as an int, an integral float or text. NULs at its end are no part of
+    it: NumPy's text has none, and so the vocabulary of a lookup."""
     if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        value = value.decode(errors="backslashreplace")
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return text.rstrip("\0")
 
 
 def _as_level(values: tf.Tensor, column: str) -> tf.Tensor:
