@@ -49,8 +49,8 @@ def sheet(n=600):
 def quick():
     """Few couplings, as tracing them takes most of the time, and a short training of the prior."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tf_radogaga.radogaga.CouplingFlow", functools.partial(CouplingFlow, couplings=2))
-        patch.setattr(straightening, "EPOCHS", 30)
+        patch.setattr("tf_radogaga.radogaga.CouplingFlow", functools.partial(CouplingFlow, couplings=6))
+        patch.setattr(straightening, "EPOCHS", 40)
         patch.setattr(straightening, "PRIOR_STEPS", 50)
         yield
 
@@ -151,6 +151,7 @@ def straight_dense():
 
 def test_training_begins_without_the_flow_and_ends_with_it(monkeypatch):
     monkeypatch.setattr(straightening, "EPOCHS", 1)
+    monkeypatch.setattr("tf_radogaga.radogaga.CouplingFlow", functools.partial(CouplingFlow, couplings=1))
     rows, model = sheet(200), small_model(width=3, gauge="flow")
     model.compile("adam", run_eagerly=True)
     seen = []
