@@ -393,6 +393,7 @@ def test_of_what_keras_knows_only_this_package_and_the_user_are_registered():
     foreign = {name for name, module in modules.items() if module.partition(".")[0] in libraries}
     assert {"DistributionLambda", "Custom>Adam", "tensorflow_compression>GDN"} <= foreign
     assert all(registered_object(name) is None for name in foreign)
+    assert all(registered_object(name) is known[name] for name, module in modules.items() if not module)
     own = {name for name in known if name.startswith("tf_radogaga>")}
     assert own and all(registered_object(name) is known[name] for name in own)
 

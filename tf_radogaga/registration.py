@@ -17,7 +17,7 @@ def registered_object(name: Any) -> Any:
     fetch models that their arguments name.
     """
     found = keras.utils.get_registered_object(name) if isinstance(name, str) else None
-    library = getattr(found, "__module__", "").partition(".")[0]
+    library = (getattr(found, "__module__", None) or "").partition(".")[0]  # that of some functions is None
     return None if library in ("keras", "tf_keras") or library.startswith("tensorflow") else found
 
 
