@@ -108,6 +108,16 @@ def test_repeated_rows_count_once():
     assert often.held_out_["kernel"] == pytest.approx(once.held_out_["kernel"], abs=1)
 
 
+def test_rows_that_repeat_are_scored_once_and_alike(fitted, monkeypatch):
+    rows = rotated(6, seed=1)
+    alone = fitted.score_samples(rows)
+    scored, log_prob = [], KernelDensity.log_prob
+    monkeypatch.setattr(KernelDensity, "log_prob", lambda self, z, own=None: (scored.append(z), log_prob(self, z))[1])
+    order = [0, 3, 0, 5, 1, 1, 2, 4, 0]
+    np.testing.assert_allclose(fitted.score_samples(rows[order]), alone[order], rtol=1e-12)
+    assert len(scored[0]) == 6
+
+
 def test_a_constant_column_tells_by_the_rule_of_succession(fitted):
     rows = rotated()
     detector = AnomalyDetector(random_state=0).fit(np.insert(rows, 1, 7.0, axis=1))

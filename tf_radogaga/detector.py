@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,19 @@ from threadpoolctl import threadpool_limits
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.checkpoints import copy_model
 from tf_radogaga.detector_files import KeptInFiles
-from tf_radogaga.detector_graph import averaged
 from tf_radogaga.detector_rows import table_of, take
 from tf_radogaga.explanations import shapley_values
-from tf_radogaga.latent_densities import IndependentColumns, KernelDensity, MixtureDensity
+from tf_radogaga.latent_densities import (
+    MOST_ROWS,
+    IsometricLatent,
+    averaged,
+    fit_densities,
+    log_normalizer,
+    log_probs,
+    normalizing_rows,
+    worth_averaging,
+)
 from tf_radogaga.preprocessing import TableEncoding
-
-MOST_ROWS = 10_000
-"""Distinct rows that the densities are fitted to; of more, as many are drawn."""
 
 HELD_OUT = 10
 """A trained `model` does not see one row of so many, which set its threshold."""
@@ -31,7 +35,6 @@ HELD_OUT = 10
 MOST_TYPICAL_ROWS = 1000
 """Training rows that are kept for `explain`."""
 
-_NORMALIZING_ROWS = 4096
 _ONE_THREAD = 2**16
 """Numbers in a table below which threads wait for one another longer than they work."""
 
@@ -170,57 +173,27 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         return self._absolute(logs, x[judged])
 
     def _fit_densities(self, x: np.ndarray, rng: np.random.Generator) -> None:
-        deviation, spread = x.std(axis=0), np.ptp(x, axis=0)
-        self._varies = spread > 0
-        self._constants, self._rows = x[0, ~self._varies], len(x)
-        if not self._varies.any():
-            raise ValueError(f"X: all {len(x)} rows are equal; give rows that differ.")
-        deviation, spread = deviation[self._varies], spread[self._varies]
-        scale = np.sqrt(deviation * spread)
-        self._mean = x[:, self._varies].mean(axis=0)
-        self._scale = scale * np.sqrt(np.mean(np.square(deviation / scale)))  # the mean variance of z is 1
-        z = np.unique(pd.DataFrame(self._latent(x)).drop_duplicates().to_numpy(), axis=0)  # pandas hashes, NumPy sorts
-        if len(z) > MOST_ROWS:
-            z = z[rng.choice(len(z), MOST_ROWS, replace=False)]
-        found = {"kernel": KernelDensity(z, rng)}
-        if MixtureDensity.sizes(z):
-            found["mixture"] = MixtureDensity(z, rng)
-        found["columns"] = IndependentColumns(z)
-        self.held_out_ = {name: float(density.held_out - self._log_scale) for name, density in found.items()}
-        if max(self.held_out_, key=self.held_out_.get) != "columns":
-            del found["columns"]
-        self._densities, self.used_ = found, tuple(found)
-        drawn = found["kernel"].sample(_NORMALIZING_ROWS, rng)
-        weights = self._mean_log_prob(drawn) - found["kernel"].log_prob(drawn)
-        self._log_normalizer = float(np.logaddexp.reduce(weights) - math.log(_NORMALIZING_ROWS))
-
-    @property
-    def _log_scale(self) -> float:
-        return float(np.log(self._scale).sum())
-
-    def _latent(self, x: np.ndarray) -> np.ndarray:
-        return (x[:, self._varies] - self._mean) / self._scale
+        self._latent = IsometricLatent(x)
+        found = fit_densities(self._latent(x), rng)
+        self.held_out_ = {name: float(density.held_out - self._latent.log_scale) for name, density in found.items()}
+        self.used_ = tuple(worth_averaging(found))
+        self._densities = {name: found[name] for name in self.used_}
+        drawn = log_probs(self._densities, normalizing_rows(self._densities, rng))
+        self._log_normalizer = log_normalizer(averaged(drawn), drawn["kernel"])
 
     def _mean_log_prob(self, z: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-        logs = {"kernel": self._densities["kernel"].log_prob(z, own)}
-        if "mixture" in self._densities:
-            logs["mixture"] = self._densities["mixture"].log_prob(z, wide=logs["kernel"], own=own)
-        if "columns" in self._densities:
-            logs["columns"] = self._densities["columns"].log_prob(z, own)
-        return averaged(logs)
+        return averaged(log_probs(self._densities, z, own))
 
     def _scores(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
         if self.model is not None:
             model = self.model_
             return (model.log_density(x) if model.has_log_density else -model.energy(x)).numpy().astype(np.float64)
-        return self._absolute(self._mean_log_prob(self._latent(x)), x)
+        z, places = _distinct(self._latent(x))
+        return self._absolute(self._mean_log_prob(z)[places], x)
 
     def _absolute(self, logs: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Log densities of x, of `_mean_log_prob` of its latents."""
-        fixed = np.float32(x[:, ~self._varies])  # as in the graph that is served
-        novel = (fixed != np.float32(self._constants)).sum(axis=1)
-        surprise = novel * math.log(self._rows + 1) + len(self._constants) * math.log1p(1 / (self._rows + 1))
-        return logs - self._log_normalizer - self._log_scale - surprise
+        return logs - self._log_normalizer - self._latent.log_scale - self._latent.surprise(x)
 
     # Rows
 
@@ -367,3 +340,11 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         if self._encoding is not None:
             rows = rows[list(self._typical.columns)].reset_index(drop=True)
         return shapley_values(lambda mixed: self._scores(self._encoded(mixed)), rows, self.typical_rows(table))
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows without those that repeat, and the place of each of them in these: scores cost far more than this search."""
+    places: dict[bytes, int] = {}
+    found = np.array([places.setdefault(row.tobytes(), len(places)) for row in rows], int)
+    first = np.unique(found, return_index=True)[1]
+    return rows[first], found

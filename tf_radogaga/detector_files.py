@@ -27,7 +27,7 @@ from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.serving.export import export_saved_model
 
 STATE, ARRAYS, MODEL = "detector.json", "arrays.npz", "model"
-FORMAT = {"format": "tf_radogaga.AnomalyDetector", "version": 1}
+FORMAT = {"format": "tf_radogaga.AnomalyDetector", "version": 2}
 
 _SEQUENCES = {"list": list, "tuple": tuple, "set": set}
 _CLASSES = {name: value for name, value in vars(latent_densities).items() if isinstance(value, type)}

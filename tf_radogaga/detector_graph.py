@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 from scipy.special import gammaln
 
 from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.latent_densities import FREEDOM, IndependentColumns, KernelDensity, MixtureDensity
+from tf_radogaga.latent_densities import FREEDOM, IndependentColumns, KernelDensity, MixtureDensity, averaged
 from tf_radogaga.preprocessing import PassThrough
 from tf_radogaga.priors import Prior
 
@@ -22,15 +22,6 @@ keras = tf.keras
 
 BLOCK = 2**22
 """Distances held at once by a served graph."""
-
-_Logs = TypeVar("_Logs", np.ndarray, tf.Tensor)
-
-
-def averaged(logs: Mapping[str, _Logs]) -> _Logs:
-    """The mean of log densities (B,) by name: columns count by a half, the others share the rest."""
-    joint = [log for name, log in logs.items() if name != "columns"]
-    mean = sum(joint) / len(joint)
-    return (mean + logs["columns"]) / 2 if "columns" in logs else mean
 
 
 class _Constants(keras.layers.Layer):
@@ -161,16 +152,16 @@ class DensityModel(Autoencoder):
     """A fitted detector in the house of models: energy = -log p(x), so that it is exported as they are."""
 
     def __init__(self, detector: AnomalyDetector):
-        varies, constants = detector._varies, detector._constants
-        encoder = IsometricEncoder(varies, detector._mean, detector._scale)
-        origin = np.zeros(len(varies))
-        origin[varies], origin[~varies] = detector._mean, constants
+        latent = detector._latent
+        encoder = IsometricEncoder(latent.varies, latent.mean, latent.scale)
+        origin = np.zeros(len(latent.varies))
+        origin[latent.varies], origin[~latent.varies] = latent.mean, latent.constants
         prior = AveragedDensities(detector._densities, detector._log_normalizer)
-        preprocess = detector._encoding or PassThrough(len(varies))
+        preprocess = detector._encoding or PassThrough(len(latent.varies))
         super().__init__(encoder, IsometricDecoder(encoder, origin), prior, preprocess)
-        self.fixed, self.fixed_values = np.flatnonzero(~varies), constants.astype(np.float32)
-        self.novelty, self.log_scale = math.log(detector._rows + 1), detector._log_scale
-        self.log_scale += len(constants) * math.log1p(1 / (detector._rows + 1))
+        self.fixed, self.fixed_values = np.flatnonzero(~latent.varies), latent.constants.astype(np.float32)
+        self.novelty, self.log_scale = math.log(latent.rows + 1), latent.log_scale
+        self.log_scale += len(latent.constants) * math.log1p(1 / (latent.rows + 1))
         units = self.latent_units
         self._keep_directions(tf.eye(units), tf.ones(units, tf.bool), tf.ones(units))
 

@@ -1,4 +1,5 @@
-"""Densities of an isometric latent that are made without gradients: kernels, mixtures by EM, and independent columns.
+"""The isometric latent of a constant metric, and densities of it that are made without gradients: kernels, mixtures by
+EM, and independent columns.
 
 In an isometric latent a density is that of the data up to a constant, so these are comparable with one another. Each
 knows its mean log likelihood of rows that it was not fitted to, `held_out`, in nats. None needs a label.
@@ -11,12 +12,18 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
+from typing import TypeVar, Union
 
 import numpy as np
+import pandas as pd
 from scipy.special import gammaln, logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.mixture import GaussianMixture
+
+MOST_ROWS = 10_000
+"""Distinct rows that densities are fitted to; of more, as many are drawn."""
 
 BANDWIDTHS = np.geomspace(0.01, 1.5, 17)
 """Bandwidths that are tried, in units of the latent, whose mean variance is 1."""
@@ -30,8 +37,52 @@ FLOORS = (0.1, 0.001)
 
 MOST_COLUMN_VALUES = 1000
 _JUDGED_ROWS = 2000
+_NORMALIZING_ROWS = 4096
 _BLOCK = 2**23
 """Distances held at once."""
+
+_Logs = TypeVar("_Logs")
+"""Arrays or tensors."""
+
+
+class IsometricLatent:
+    """The latent of the constant metric sum_j (dx_j / s_j)^2, of as many dimensions as there are columns that vary.
+
+        z = (x - mean) / s,   s_j^2 ~ sd_j range_j,   and the mean variance of z is 1
+        log p(x) = log P(z) - log_scale - surprise(x),   log_scale = sum_j log s_j
+
+    A column that is constant tells by its first other value, at the odds of Laplace's rule, 1 : n + 1.
+
+    Args:
+        x: (n, M) rows.
+        scale: (M,), what s is in proportion to in place of sqrt(sd_j range_j).
+
+    Raises:
+        ValueError: all rows are equal.
+    """
+
+    def __init__(self, x: np.ndarray, scale: np.ndarray | None = None):
+        deviation, spread = x.std(axis=0), np.ptp(x, axis=0)
+        self.varies = spread > 0
+        if not self.varies.any():
+            raise ValueError(f"X: all {len(x)} rows are equal; give rows that differ.")
+        self.constants, self.rows = x[0, ~self.varies], len(x)
+        scale = (np.sqrt(deviation * spread) if scale is None else scale)[self.varies]
+        self.mean = x[:, self.varies].mean(axis=0)
+        self.scale = scale * np.sqrt(np.mean(np.square(deviation[self.varies] / scale)))
+
+    @property
+    def log_scale(self) -> float:
+        return float(np.log(self.scale).sum())
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return (x[:, self.varies] - self.mean) / self.scale
+
+    def surprise(self, x: np.ndarray) -> np.ndarray:
+        """Nats of the constant columns, (B,)."""
+        novel = np.float32(x[:, ~self.varies]) != np.float32(self.constants)  # as in the graph that is served
+        unseen = math.log(self.rows + 1)
+        return novel.sum(axis=1) * unseen + len(self.constants) * math.log1p(1 / (self.rows + 1))
 
 
 class KernelDensity:
@@ -225,3 +276,53 @@ class IndependentColumns:
 
 def _normal(squares: np.ndarray | float, deviation: float) -> np.ndarray:
     return np.exp(-squares / (2 * deviation**2)) / (deviation * math.sqrt(2 * math.pi))
+
+
+Density = Union[KernelDensity, MixtureDensity, IndependentColumns]
+
+
+def fit_densities(rows: np.ndarray, rng: np.random.Generator) -> dict[str, Density]:
+    """Densities of rows (n, N) by name: "kernel", "mixture" where there are rows enough, "columns". Rows that repeat
+    count once."""
+    distinct = np.unique(pd.DataFrame(rows).drop_duplicates().to_numpy(), axis=0)  # pandas hashes, NumPy sorts
+    if len(distinct) > MOST_ROWS:
+        distinct = distinct[rng.choice(len(distinct), MOST_ROWS, replace=False)]
+    found: dict[str, Density] = {"kernel": KernelDensity(distinct, rng)}
+    if MixtureDensity.sizes(distinct):
+        found["mixture"] = MixtureDensity(distinct, rng)
+    found["columns"] = IndependentColumns(distinct)
+    return found
+
+
+def worth_averaging(densities: Mapping[str, Density]) -> list[str]:
+    """Names of the densities that count: columns where they are the likeliest of all, the others always."""
+    likeliest = max(densities, key=lambda name: densities[name].held_out)
+    return [name for name in densities if name in (likeliest, "kernel", "mixture")]
+
+
+def log_probs(densities: Mapping[str, Density], z: np.ndarray, own: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """log p of rows (B, N) by every density, nats, (B,); `own` as in theirs."""
+    logs = {"kernel": densities["kernel"].log_prob(z, own)}
+    if "mixture" in densities:
+        logs["mixture"] = densities["mixture"].log_prob(z, wide=logs["kernel"], own=own)
+    if "columns" in densities:
+        logs["columns"] = densities["columns"].log_prob(z, own)
+    return logs
+
+
+def averaged(logs: Mapping[str, _Logs]) -> _Logs:
+    """The mean of log densities (B,) by name: columns count by a half, the others share the rest."""
+    joint = [log for name, log in logs.items() if name != "columns"]
+    parts = [sum(joint) / len(joint)] if joint else []
+    parts += [log for name, log in logs.items() if name == "columns"]
+    return sum(parts) / len(parts)
+
+
+def normalizing_rows(densities: Mapping[str, Density], rng: np.random.Generator) -> np.ndarray:
+    """Draws of the kernels (B, N) that `log_normalizer` is estimated by."""
+    return densities["kernel"].sample(_NORMALIZING_ROWS, rng)
+
+
+def log_normalizer(average: np.ndarray, kernel: np.ndarray) -> float:
+    """log Z, by which an average of log densities lacks being one, from both at `normalizing_rows`, (B,)."""
+    return float(np.logaddexp.reduce(average - kernel) - math.log(len(kernel)))

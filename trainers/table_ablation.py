@@ -21,8 +21,15 @@ from sklearn.preprocessing import QuantileTransformer
 import tf_radogaga
 from tf_radogaga import AnomalyDetector, DenseNetwork, FactorizedPrior, RaDOGAGA
 from tf_radogaga.datasets import tabular
-from tf_radogaga.detector import MOST_ROWS
-from tf_radogaga.latent_densities import IndependentColumns, KernelDensity, MixtureDensity
+from tf_radogaga.latent_densities import (
+    IsometricLatent,
+    averaged,
+    fit_densities,
+    log_normalizer,
+    log_probs,
+    normalizing_rows,
+    worth_averaging,
+)
 
 keras = tf.keras
 Score = Callable[[], np.ndarray]
@@ -144,15 +151,13 @@ def family_scores(
     if variant == DETECTOR:
         return {DETECTOR: lambda: AnomalyDetector(random_state=seed).fit(train).score_samples(test)}, ()
     rng = np.random.default_rng(np.random.RandomState(seed).randint(2**31 - 1))  # as the detector draws
-    latent = Latent(train, SCALES.get(variant, "geometric"), seed)
-    z, test_z = latent(train), latent(test)
+    z, test_z, base = in_latent(train, test, SCALES.get(variant, "geometric"), seed)
     if family(variant) == "trained":
         scores, without = trained_scores(z, test_z, [seed + 1000 * n for n in range(models)], steps, rng)
     else:
         averages = Averages(z, test_z, rng)
         scores, without = {name: averages.named(name) for name in DENSITIES}, ("scale-ranks",)
         scores[variant] = averages.chosen if variant in SCALES else scores[variant]
-    base = latent.log_volume - latent.surprise(test)
     return {name: _shifted(log_p, base) for name, log_p in scores.items()}, without
 
 
@@ -160,55 +165,32 @@ def _shifted(log_p: Score, base: np.ndarray) -> Score:
     return lambda: log_p() + base
 
 
-class Latent:
-    """z of raw rows: the columns that vary, each divided by a scale; the mean variance of z is 1.
+def in_latent(train: np.ndarray, test: np.ndarray, scale: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """z of raw rows, of training (n, N) and of test (B, N), each column divided by a scale; and what log p(x) of the
+    test rows adds to log P(z), (B,).
 
     Args:
-        x: (n, M) training rows.
         scale: "deviation", "range", "geometric", their geometric mean, or "ranks", to normal quantiles.
         seed: of the ranks.
     """
-
-    def __init__(self, x: np.ndarray, scale: str, seed: int):
-        self.varies = np.ptp(x, axis=0) > 0
-        self.constants, self.rows = x[0, ~self.varies], len(x)
-        x = x[:, self.varies]
-        self.ranks = None
-        if scale == "ranks":
-            self.ranks = QuantileTransformer(
-                n_quantiles=min(1000, len(x)), output_distribution="normal", random_state=seed
-            ).fit(x)
-            x = self.ranks.transform(x)
-        deviation, spread = x.std(axis=0), np.ptp(x, axis=0)
-        own = {"deviation": deviation, "range": spread, "geometric": np.sqrt(deviation * spread)}
-        own = own.get(scale, np.ones(x.shape[1]))
-        self.mean, self.scale = x.mean(axis=0), own * np.sqrt(np.mean(np.square(deviation / own)))
-        self.log_volume = -float(np.log(self.scale).sum())
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        x = x[:, self.varies]
-        return ((x if self.ranks is None else self.ranks.transform(x)) - self.mean) / self.scale
-
-    def surprise(self, x: np.ndarray) -> np.ndarray:
-        """Nats of constant columns, (B,), at the odds of Laplace's rule."""
-        novel = (x[:, ~self.varies] != self.constants).sum(axis=1)
-        return novel * math.log(self.rows + 1) + len(self.constants) * math.log1p(1 / (self.rows + 1))
+    if scale == "ranks":
+        ranks = QuantileTransformer(
+            n_quantiles=min(1000, len(train)), output_distribution="normal", random_state=seed
+        ).fit(train)
+        train, test = ranks.transform(train), ranks.transform(test)
+    own = {"deviation": train.std(axis=0), "range": np.ptp(train, axis=0), "ranks": np.ones(train.shape[1])}
+    latent = IsometricLatent(train, own.get(scale))
+    return latent(train), latent(test), -latent.log_scale - latent.surprise(test)
 
 
 class Averages:
     """Averages of the detector's densities, fitted to rows z (n, N), at rows `test` (B, N)."""
 
     def __init__(self, z: np.ndarray, test: np.ndarray, rng: np.random.Generator):
-        z = np.unique(z, axis=0)
-        if len(z) > MOST_ROWS:
-            z = z[rng.choice(len(z), MOST_ROWS, replace=False)]
-        found = {"kernel": KernelDensity(z, rng)}
-        if MixtureDensity.sizes(z):
-            found["mixture"] = MixtureDensity(z, rng)
-        found["columns"] = IndependentColumns(z)
-        self.held_out = {name: density.held_out for name, density in found.items()}
-        drawn = found["kernel"].sample(4096, rng)
-        self._at, self._drawn = _log_probs(found, test), _log_probs(found, drawn)
+        densities = fit_densities(z, rng)
+        self.worth = worth_averaging(densities)
+        self._drawn = log_probs(densities, normalizing_rows(densities, rng))
+        self._at = log_probs(densities, test)
 
     def named(self, names: str) -> Score:
         """Of log p at the test rows, normalised; names joined by +."""
@@ -217,30 +199,14 @@ class Averages:
             chosen = names.split("+")
             if missing := [name for name in chosen if name not in self._at]:
                 raise ValueError(f"{missing[0]}: too few rows for so many columns.")
-            weights = _mean(self._drawn, chosen) - self._drawn["kernel"]
-            return _mean(self._at, chosen) - np.logaddexp.reduce(weights) + math.log(len(weights))
+            at, drawn = (averaged({name: logs[name] for name in chosen}) for logs in (self._at, self._drawn))
+            return at - log_normalizer(drawn, self._drawn["kernel"])
 
         return log_p
 
     def chosen(self) -> np.ndarray:
-        """As the detector chooses: columns where they are the likeliest, kernels and mixtures always."""
-        names = [name for name in self._at if name != "columns"]
-        names += ["columns"] * (max(self.held_out, key=self.held_out.get) == "columns")
-        return self.named("+".join(names))()
-
-
-def _log_probs(densities: dict, z: np.ndarray) -> dict[str, np.ndarray]:
-    kernel = densities["kernel"].log_prob(z)
-    found = {"kernel": kernel, "columns": densities["columns"].log_prob(z)}
-    if "mixture" in densities:
-        found["mixture"] = densities["mixture"].log_prob(z, wide=kernel)
-    return found
-
-
-def _mean(log_probs: dict[str, np.ndarray], names: list[str]) -> np.ndarray:
-    joint = [log_probs[name] for name in names if name != "columns"]
-    parts = [np.mean(joint, axis=0)] if joint else []
-    return np.mean(parts + [log_probs[name] for name in names if name == "columns"], axis=0)
+        """As the detector chooses."""
+        return self.named("+".join(self.worth))()
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga_trainers")
