@@ -3,6 +3,7 @@
     python docs/choosing.py line                             # one dimension: closed form beside trained models
     python docs/choosing.py line --figure docs/choosing.png  # and the figure
     python docs/choosing.py toy                              # one choice after another on the toy data
+    python docs/choosing.py thyroid                          # what lambda1 leaves of a table
 
 In one dimension x ~ N(0, s^2), z = a x, x_hat = b z, u = a b. With a Gaussian prior that is fitted exactly, D the
 squared error and noise of variance 1, the loss is, up to a constant,
@@ -16,6 +17,7 @@ Source: Kato et al., arXiv v1, appendix D, whose denominator sigma^2 in the solu
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -28,7 +30,8 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 import tf_radogaga as tr
-from tf_radogaga.datasets import toy
+from tf_radogaga import presets
+from tf_radogaga.datasets import tabular, toy
 
 WEIGHTS = (1.5, 2.1, 3.0, 6.0, 20.0, 100.0)
 """lambda1 s^2 of the models of a line that are trained; the first has nothing to settle at."""
@@ -45,6 +48,9 @@ SETTINGS = (
 """What is changed of `BASE` on the toy data."""
 
 BASE = {"lambda1": 1000, "lambda2": 1000, "h": "log", "gauge": "learned", "units": 3}
+
+THYROID = (("mean", 100, 10_000), ("sum", 100, 10_000), ("sum", 1000, 10_000), ("sum", 1000, 1000))
+"""The form of D, lambda1 and lambda2 of RaDOGAGA(d); the first two are what the paper's lambdas may mean."""
 
 
 def settled(weight: float | np.ndarray) -> np.ndarray:
@@ -164,13 +170,57 @@ def _measured(model: tr.RaDOGAGA, x: np.ndarray, log_density: np.ndarray) -> lis
     return [dimensions, f"{report.tangent_r:.3f}", f"{report.tangent_slope:.2f}", f"{kept:.2f}", error]
 
 
+def thyroid_table(settings: Iterable[tuple[str, float, float]], seeds: int = 5, steps: int = 4000) -> Iterator[str]:
+    """A line for each choice: directions that the closed form keeps, what trained models give back, and their F1."""
+    table = tabular.load_table("thyroid")
+    splits = [tabular.stratified_halves(table, seed) for seed in range(seeds)]
+    preprocess = table.preprocessing()
+    x = preprocess(preprocess.check(splits[0].train)).numpy()
+    variances = np.linalg.eigvalsh(np.cov(x.T))[::-1]
+    yield "variances s^2 by direction: " + ", ".join(f"{variance:.4f}" for variance in variances)
+    names = ("D", "lambda1", "lambda2", "kept", "their share", "comes back", "F1")
+    yield " ".join(f"{name:>11}" for name in names)
+    for distortion, lambda1, lambda2 in settings:
+        changes = {"distortion": distortion, "lambda1": lambda1, "lambda2": lambda2}
+        preset = dataclasses.replace(presets.preset("thyroid", "radogaga-d"), **changes)
+        kept = ~np.isnan(settled(variances * lambda1 / (len(variances) if distortion == "mean" else 1)))
+        back, f1 = _trained_on_thyroid(preset, splits, preprocess, table.anomaly_share, steps)
+        shares = variances[kept].sum() / variances.sum(), np.mean(back)
+        figures = (*(f"{share:.2f}" for share in shares), f"{np.mean(f1):.3f} ({np.std(f1, ddof=1):.3f})")
+        yield " ".join(f"{value!s:>11}" for value in (distortion, lambda1, lambda2, kept.sum(), *figures))
+
+
+def _trained_on_thyroid(
+    preset: presets.Preset,
+    splits: list[tabular.Split],
+    preprocess: tr.Preprocessing,
+    anomaly_share: float,
+    steps: int,
+) -> tuple[list[float], list[float]]:
+    """Of a model a split: the share of the variance of its training rows that comes back, and F1."""
+    models = []
+    for seed in range(len(splits)):
+        tf.keras.utils.set_random_seed(seed)
+        models.append(presets.build(preset, preprocess))
+    length = {"batch_size": preset.batch_size, "steps_per_epoch": steps}
+    tr.fit_together(models, [split.train for split in splits], **length, verbose=0)
+    back, f1 = [], []
+    for model, split in zip(models, splits):
+        x = preprocess(preprocess.check(split.train)).numpy()
+        error = np.square(x - model.decode(model.encode(split.train)).numpy()).sum()
+        back.append(1 - error / np.square(x - x.mean(axis=0)).sum())
+        energy = model.energy(split.test).numpy()
+        f1.append(tabular.protocol_metrics(split.test_labels, energy, anomaly_share)["f1"])
+    return back, f1
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("line", "toy"), help="the line of the closed form, or the toy data")
+    parser.add_argument("what", choices=("line", "toy", "thyroid"), help="the closed form, or data")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw the line too, such as docs/choosing.png")
     args = parser.parse_args()
-    if args.what == "toy":
-        for line in toy_table(SETTINGS):
+    if args.what != "line":
+        for line in toy_table(SETTINGS) if args.what == "toy" else thyroid_table(THYROID):
             print(line, flush=True)
         return
     trained = train_lines(WEIGHTS)

@@ -22,7 +22,8 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.svm import OneClassSVM
 
 SLOW_ROWS = 10000
-"""Training rows of detectors whose cost grows with the square of the rows; more are drawn down to this many."""
+"""Training rows of the `SLOW`, whose cost grows with the square of the rows or that take minutes for ten thousand more;
+more are drawn down to this many."""
 
 
 class HistogramScore:
@@ -71,7 +72,7 @@ PYOD = {
 }
 DEEP = ("pyod-autoencoder", "pyod-deep-svdd", "pyod-vae")
 BASELINES = (*SCIKIT_LEARN, *PYOD, *DEEP)
-SLOW = ("one-class-svm", "local-outlier-factor", "nearest-neighbours")
+SLOW = ("one-class-svm", "local-outlier-factor", "nearest-neighbours", *DEEP)
 
 HERE = Path(__file__).parent
 PEERS_PYTHON = HERE.parent / ".venv-peers/bin/python"
