@@ -27,6 +27,8 @@ from tf_radogaga import (
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WITH_FEATURES = ("log", "identity", "no-gauge", "gaussian", "noisy-rate", "dagmm")
 MODELS = (*WITH_FEATURES, "vae", "vae-decomposed")
+TOLERANCE = {"rtol": 1e-5, "atol": 5e-5}
+"""Of scores of the same rows in batches of other sizes, whose float32 sums processors take in an order of their own."""
 
 
 # two devices for tests of tf.distribute; everything else stays on the first

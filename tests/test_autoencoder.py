@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import MODELS, WITH_FEATURES, encoded, fitted, scaled, small_model
+from conftest import MODELS, TOLERANCE, WITH_FEATURES, encoded, fitted, scaled, small_model
 
 from tf_radogaga import TableEncoding
 
@@ -63,18 +63,18 @@ def test_same_input_same_score(kind, features, rows):
     np.testing.assert_array_equal(energy, model.energy(rows))
     for size in (1, 7, 64):
         parts = [model.energy(rows[i : i + size]) for i in range(0, len(rows), size)]
-        np.testing.assert_allclose(np.concatenate(parts), energy, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(model.energy(rows[::-1]), energy[::-1], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(model.predict(rows, verbose=0)["energy"], energy, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(np.concatenate(parts), energy, **TOLERANCE)
+    np.testing.assert_allclose(model.energy(rows[::-1]), energy[::-1], **TOLERANCE)
+    np.testing.assert_allclose(model.predict(rows, verbose=0)["energy"], energy, **TOLERANCE)
     np.testing.assert_allclose(model(rows)["energy"], energy, rtol=1e-4, atol=1e-4)
 
 
 def test_named_columns_go_through_fit_predict_and_pipelines(frame):
     model = fitted(small_model(preprocess=encoded(frame)), frame)
     energy = model.energy(frame).numpy()
-    np.testing.assert_allclose(model.predict(frame, verbose=0)["energy"], energy, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.predict(frame, verbose=0)["energy"], energy, **TOLERANCE)
     dataset = tf.data.Dataset.from_tensor_slices(dict(frame)).batch(50).map(model.energy)
-    np.testing.assert_allclose(np.concatenate(list(dataset)), energy, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(list(dataset)), energy, **TOLERANCE)
     assert model.encode(frame).shape == (300, 2)
 
 
@@ -275,11 +275,11 @@ def test_levels_score_the_same_whatever_type_they_come_as(frame):
     encoding = TableEncoding.for_table(frame, ["code", "grade"])
     model = fitted(small_model(preprocess=encoding), frame, epochs=1)
     energy = model.energy(frame).numpy()
-    np.testing.assert_allclose(model.predict(frame, verbose=0)["energy"], energy, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.predict(frame, verbose=0)["energy"], energy, **TOLERANCE)
     other = frame.assign(grade=frame["code"], code=frame["code"].astype(str))
     np.testing.assert_array_equal(model.energy(other), energy)
     dataset = tf.data.Dataset.from_tensor_slices(dict(other)).batch(50)
-    np.testing.assert_allclose(np.concatenate(list(dataset.map(model.energy))), energy, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(list(dataset.map(model.energy))), energy, **TOLERANCE)
     with pytest.raises(TypeError, match=r"cast them to tf\.string"):
         tf.data.Dataset.from_tensor_slices(dict(frame)).batch(50).map(model.energy)
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import score
 import tensorflow as tf
+from conftest import TOLERANCE
 from served_models import csv_with_bad_rows, served_table
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -112,7 +113,7 @@ def expected(model, tmp_path, ask, monkeypatch):
 @pytest.mark.parametrize("batch_size", ["1", "7", "1024"])
 def test_scores_are_those_of_the_model_in_process(batch_size, ask, servicer, expected):
     scores = ask("--batch-size", batch_size)
-    pd.testing.assert_frame_equal(scores, expected, rtol=1e-6)
+    pd.testing.assert_frame_equal(scores, expected, **TOLERANCE)
     assert (~scores["valid"]).sum() == 4 and scores["energy"].isna().sum() == 4
     assert len(servicer.requests) == -(-50 // int(batch_size))
 
@@ -141,7 +142,7 @@ def test_a_label_names_the_version(servicer, ask):
 def test_passing_failures_are_asked_again_after_doubled_delays(servicer, ask, expected, delays):
     failures = [CODES.UNAVAILABLE, CODES.RESOURCE_EXHAUSTED, CODES.DEADLINE_EXCEEDED, CODES.UNAVAILABLE]
     servicer.failures = list(failures)
-    pd.testing.assert_frame_equal(ask("--batch-size", "25"), expected, rtol=1e-6)
+    pd.testing.assert_frame_equal(ask("--batch-size", "25"), expected, **TOLERANCE)
     assert len(servicer.requests) == 2 + len(failures) and len(delays) == len(failures)
     for attempt, delay in enumerate(delays):
         assert 0.5 <= delay / (query.FIRST_DELAY * 2**attempt) <= 1
@@ -150,7 +151,7 @@ def test_passing_failures_are_asked_again_after_doubled_delays(servicer, ask, ex
 def test_a_request_that_stalls_is_given_up_at_its_deadline_and_sent_again(servicer, ask, expected, delays):
     ask()  # the model's first call takes longer
     servicer.failures = [None]
-    pd.testing.assert_frame_equal(ask("--timeout", "2"), expected, rtol=1e-6)
+    pd.testing.assert_frame_equal(ask("--timeout", "2"), expected, **TOLERANCE)
     assert len(servicer.requests) == 3 and len(delays) == 1
 
 

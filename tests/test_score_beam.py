@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import score
+from conftest import TOLERANCE
 from served_models import csv_with_bad_rows, served_table, table
 
 pytest.importorskip("apache_beam", reason="apache-beam is not installed; it needs Python 3.10 or later")
@@ -43,7 +44,7 @@ def check(folder, model, bad, monkeypatch):
         score.main()
         expected = pd.read_csv(folder / "expected.csv").query("valid").reset_index(drop=True)
         found = group.drop(columns=["file", "line"]).reset_index(drop=True)
-        pd.testing.assert_frame_equal(found, expected, rtol=1e-6)
+        pd.testing.assert_frame_equal(found, expected, **TOLERANCE)
     assert len(scores) == 76 and len(refused) == 4
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_compression as tfc
-from conftest import encoded, fitted, scaled, small_model, table
+from conftest import TOLERANCE, encoded, fitted, scaled, small_model, table
 from exports import model_and_rows, rows32
 from linear_models import dead_axis, dead_rows, isometric_kernel, linear_model, rows_along
 
@@ -141,7 +141,7 @@ def test_any_batch_size_gives_the_same_scores(kind, request):
     for size in (1, 7):
         parts = [score(begin, begin + size) for begin in range(0, 70, size)]
         for name, values in whole.items():
-            np.testing.assert_allclose(np.concatenate([part[name] for part in parts]), values[:70], rtol=2e-6)
+            np.testing.assert_allclose(np.concatenate([part[name] for part in parts]), values[:70], **TOLERANCE)
 
 
 @pytest.mark.parametrize(
