@@ -92,3 +92,7 @@ def test_the_tables_of_choosing_are_those_of_trained_models():
         assert collapsed or b == pytest.approx(choosing.slope(choosing.LAMBDA2), rel=0.02)
     lost, kept = list(choosing.toy_table([{"lambda1": 30}, {"lambda1": 300}]))[3:]
     assert lost.split()[6] == "2" and kept.split()[6] == "3" and float(kept.split()[-1]) < 0.1
+    kept = [int(line.split()[3]) for line in list(choosing.thyroid_table(choosing.THYROID, seeds=1, steps=20))[2:]]
+    assert kept == [0, 1, 4, 4]
+    none, four = list(choosing.thyroid_table([choosing.THYROID[0], choosing.THYROID[-1]], seeds=1))[2:]
+    assert float(none.split()[5]) < 0.05 and float(four.split()[5]) > 0.95

@@ -72,7 +72,7 @@ PYOD = {
 }
 DEEP = ("pyod-autoencoder", "pyod-deep-svdd", "pyod-vae")
 BASELINES = (*SCIKIT_LEARN, *PYOD, *DEEP)
-SLOW = ("one-class-svm", "local-outlier-factor", "nearest-neighbours", *DEEP)
+SLOW = ("one-class-svm", "local-outlier-factor", "nearest-neighbours", "mcd", *DEEP)
 
 HERE = Path(__file__).parent
 PEERS_PYTHON = HERE.parent / ".venv-peers/bin/python"
