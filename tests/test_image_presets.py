@@ -24,6 +24,7 @@ def test_sizes_are_the_papers():
     assert all(m.decoder.units == m.encoder.units and m.decoder.filters == filters for m in found)
 
 
+@pytest.mark.slow
 def test_the_papers_network_trains_and_is_served(tmp_path):
     tf.keras.utils.set_random_seed(0)
     faces = np.random.default_rng(0).integers(0, 256, (4, 78, 64, 3), dtype=np.uint8)

@@ -127,6 +127,7 @@ def test_what_lies_above_10_is_averaged(data_dir, narrow):
     assert metrics["unit_norm_mean_above_10"] == pytest.approx(report.unit_norm_mean[:3].mean())
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_weights_of_an_unbroken_one(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(train_images, "measure", lambda *_: ({}, []))
     monkeypatch.setattr(train_images, "draw", lambda *_: None)
