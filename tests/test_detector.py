@@ -48,7 +48,7 @@ def test_each_density_integrates_to_one():
     mixture.mixtures = mixture.mixtures[:1]  # of several sizes the geometric mean is below a density
     points = np.arange(-200, 200, 0.02)[:, None]
     wide = kernel.log_prob(points)
-    for log_prob in (wide, mixture.log_prob(points, wide), IndependentColumns(rows).log_prob(points)):
+    for log_prob in (wide, mixture.log_prob(points, wide), IndependentColumns(rows, judged=rows).log_prob(points)):
         assert np.exp(log_prob).sum() * 0.02 == pytest.approx(1, abs=0.01)
 
 
@@ -74,7 +74,7 @@ def test_held_out_likelihood_is_that_of_fresh_rows():
     rows, fresh = rng.normal(size=(2, 1500, 3))
     kernel = KernelDensity(rows, rng)
     assert kernel.held_out == pytest.approx(kernel.log_prob(fresh).mean(), abs=0.1)
-    columns = IndependentColumns(rows)
+    columns = IndependentColumns(rows, judged=rows)
     assert columns.held_out == pytest.approx(columns.log_prob(fresh).mean(), abs=0.1)
 
 
@@ -102,10 +102,27 @@ def test_units_of_columns_shift_the_density_and_nothing_else():
     np.testing.assert_allclose(second, first - np.log(unit).sum(), atol=1e-6)
 
 
-def test_repeated_rows_count_once():
+def test_repeated_rows_count_once_in_joint_densities():
     rows = rotated(100)
     once, often = (AnomalyDetector(random_state=0).fit(r) for r in (rows, np.concatenate([rows, *[rows[:2]] * 50])))
     assert often.held_out_["kernel"] == pytest.approx(once.held_out_["kernel"], abs=1)
+
+
+def test_levels_that_are_met_more_often_are_likelier():
+    levels = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])  # all met, so kernels alone tell nothing
+    detector = AnomalyDetector(random_state=0).fit(np.repeat(levels, [180, 60, 60, 20], axis=0))
+    scores = detector.score_samples(levels)
+    assert scores[0] > scores[1] + 0.3 and scores[1] > scores[3] + 0.3
+    np.testing.assert_allclose(scores[1], scores[2], atol=1e-9)
+
+
+def test_columns_are_judged_by_rows_of_their_own():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3000, 2))
+    columns = IndependentColumns(rows, judged=rows[:50])
+    left_out = columns.log_prob(rows[:50], own=np.arange(50))
+    assert columns.held_out == pytest.approx(left_out.mean(), abs=0.05)
+    assert columns.held_out != pytest.approx(IndependentColumns(rows, judged=rows).held_out, abs=0.01)
 
 
 def test_rows_that_repeat_are_scored_once_and_alike(fitted, monkeypatch):
@@ -157,7 +174,7 @@ def test_kernels_without_a_row_are_kernels_on_the_others():
 
 def test_columns_without_a_row_are_those_of_the_others():
     rows = np.random.default_rng(10).normal(size=(40, 1))
-    whole = IndependentColumns(rows)
+    whole = IndependentColumns(rows, judged=rows)
     values, _, bandwidths = whole.columns[0]
     z = (rows - whole.mean) / whole.scale
     gaps = np.square(z[1:] - z[0])

@@ -51,7 +51,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
     prior. In one isometric latent each is a density of the data, so likelihoods of held-out rows compare them: columns
     count, by a half, where they are the likeliest of the three; kernels and mixtures share the rest. Logs are averaged,
     as a row is as strange as the densities find it together; Z, estimated once, makes the average a density again. No
-    label is seen anywhere, and nothing needs tuning to a table. Rows that repeat count once in what is fitted.
+    label is seen anywhere, and nothing needs tuning to a table. Rows that repeat count once in kernels and mixtures; in
+    columns as often as they are there, as that is the odds of a level.
 
     For N = M and a constant metric, the isometry that RaDOGAGA learns is a rigid motion, so the latent is written down
     and not trained; `model` takes one that is trained instead.

@@ -223,35 +223,42 @@ class IndependentColumns:
     that of the first.
 
     Args:
-        rows: (n, N).
+        rows: (n, N), with those that repeat, as often as they do: the odds of a level are how often it is met.
+        judged: (B, N), those of them by which `held_out` compares with other densities.
     """
 
     BANDWIDTHS = np.geomspace(0.01, 1, 12)
 
-    def __init__(self, rows: np.ndarray):
+    def __init__(self, rows: np.ndarray, judged: np.ndarray):
         self.rows, self.mean, self.scale = len(rows), rows.mean(axis=0), rows.std(axis=0)
         self.scale[self.scale == 0] = 1
-        fits = [self._fit(column) for column in ((rows - self.mean) / self.scale).T]
+        columns = range(rows.shape[1])
+        fits = [self._fit(self._standardized(rows, j), self._standardized(judged, j)) for j in columns]
         self.columns = [fit[:3] for fit in fits]
         self.held_out = float(sum(fit[3] for fit in fits) - np.log(self.scale).sum())
 
-    def _fit(self, column: np.ndarray) -> tuple[np.ndarray, np.ndarray, set[float], float]:
+    def _standardized(self, rows: np.ndarray, column: int) -> np.ndarray:
+        return (rows[:, column] - self.mean[column]) / self.scale[column]
+
+    def _fit(self, column: np.ndarray, judged: np.ndarray) -> tuple[np.ndarray, np.ndarray, set[float], float]:
         values, counts = np.unique(column, return_counts=True)
         if len(values) > MOST_COLUMN_VALUES:
             levels = (np.arange(MOST_COLUMN_VALUES) + 0.5) / MOST_COLUMN_VALUES
-            values = np.quantile(column, levels)
-            counts = np.full(len(values), len(column) / len(values))
+            values, counts = np.unique(np.quantile(column, levels), return_counts=True)
+            counts = counts * (len(column) / MOST_COLUMN_VALUES)
         squares = np.square(values[:, None] - values)
-        likelihoods, distinct = [], []
+        logs, distinct = [], []
         for h in self.BANDWIDTHS:
             kernels = _normal(squares, h)
             others = np.maximum(kernels @ counts - _normal(0.0, h), 0) / (self.rows - 1)
-            likelihoods.append(counts @ self._log_mixed(others, values) / self.rows)
+            logs.append(self._log_mixed(others, values))
             np.fill_diagonal(kernels, 0)
             unlike = kernels @ counts / np.maximum(self.rows - counts, 1)
             distinct.append(counts @ self._log_mixed(unlike, values))
-        bandwidths = {self.BANDWIDTHS[np.argmax(likelihoods)], self.BANDWIDTHS[np.argmax(distinct)]}
-        return values, counts / self.rows, bandwidths, max(likelihoods)
+        likeliest = np.argmax(logs @ counts)
+        bandwidths = {self.BANDWIDTHS[likeliest], self.BANDWIDTHS[np.argmax(distinct)]}
+        places = np.searchsorted((values[1:] + values[:-1]) / 2, judged)
+        return values, counts / self.rows, bandwidths, logs[likeliest][places].mean()
 
     def _log_mixed(self, density: np.ndarray, values: np.ndarray) -> np.ndarray:
         wide = 1 / (3 * math.pi * (1 + np.square(values / 3)))
@@ -261,7 +268,8 @@ class IndependentColumns:
         """log p in nats of rows (B, N), (B,); the kernels on the rows `own` left out."""
         total = np.full(len(rows), -np.log(self.scale).sum())
         size = _BLOCK // MOST_COLUMN_VALUES
-        for column, (values, shares, bandwidths) in zip(((rows - self.mean) / self.scale).T, self.columns):
+        for j, (values, shares, bandwidths) in enumerate(self.columns):
+            column = self._standardized(rows, j)
             for i in range(0, len(column), size):
                 block = column[i : i + size]
                 squares = np.square(block[:, None] - values)
@@ -282,15 +290,17 @@ Density = Union[KernelDensity, MixtureDensity, IndependentColumns]
 
 
 def fit_densities(rows: np.ndarray, rng: np.random.Generator) -> dict[str, Density]:
-    """Densities of rows (n, N) by name: "kernel", "mixture" where there are rows enough, "columns". Rows that repeat
-    count once."""
+    """Densities of rows (n, N) by name: "kernel", "mixture" where there are rows enough, "columns".
+
+    Rows that repeat count once in the first two, whose bandwidths and components they would draw to themselves.
+    """
     distinct = np.unique(pd.DataFrame(rows).drop_duplicates().to_numpy(), axis=0)  # pandas hashes, NumPy sorts
     if len(distinct) > MOST_ROWS:
         distinct = distinct[rng.choice(len(distinct), MOST_ROWS, replace=False)]
     found: dict[str, Density] = {"kernel": KernelDensity(distinct, rng)}
     if MixtureDensity.sizes(distinct):
         found["mixture"] = MixtureDensity(distinct, rng)
-    found["columns"] = IndependentColumns(distinct)
+    found["columns"] = IndependentColumns(rows, judged=distinct)
     return found
 
 

