@@ -153,6 +153,8 @@ _UNPRINTED = {
     ("kddcup-rev", "radogaga-log"): _KDD_LOG,
     ("kddcup-rev", "dagmm"): {**_DAGMM, "batch_size": 1024},
 }
+_SMALL_THYROID = {"distortion": "sum", "covariance_floor": 1e-3}  # its latent has one dimension
+_SMALL_CHANGES = {("thyroid", model): _SMALL_THYROID for model in ("radogaga-d", "radogaga-log")}
 _OTHERS = {"dagmm": _DAGMM, "radogaga-d": _UNPRINTED["thyroid", "radogaga-d"]}
 """Of tables that are not the papers'."""
 
@@ -180,6 +182,8 @@ def preset(dataset: str, model: str, size: str = "paper") -> Preset:
     table = _SIZES[size]
     units, latent_units, components, identity, log = table.get(dataset, table["thyroid"])
     unprinted = _UNPRINTED.get((dataset, model), _OTHERS.get(model, {}))
+    if size == "small":
+        unprinted = {**unprinted, **_SMALL_CHANGES.get((dataset, model), {})}
     # DAGMM's lambdas on tables: Zong et al., 2018, and arXiv v1 appendix E
     dagmm = (1e-4, 1e-9) if dataset == "toy" else (0.1, 0.005)
     lambda1, lambda2 = {"dagmm": dagmm, "radogaga-d": identity, "radogaga-log": log}[model]
