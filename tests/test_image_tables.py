@@ -39,6 +39,7 @@ def cells(text, name):
     return [[cell.strip() for cell in row] for row in rows]
 
 
+@pytest.mark.slow
 def test_outliers_are_scored_by_every_method(records, monkeypatch, tmp_path, capsys):
     sets = {"mnist": stripes(60, 0), "fashion-mnist": np.random.default_rng(1).integers(0, 256, (60, 28, 28, 1), "u1")}
     labels = np.zeros(60, np.uint8)

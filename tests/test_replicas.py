@@ -169,6 +169,7 @@ wait $first
 """
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one_device(rows, tmp_path):
     """Inside a network of their own: TensorFlow's workers listen on all interfaces, whatever TF_CONFIG says."""
     isolated = ["unshare", "-rn"]

@@ -69,6 +69,7 @@ def test_samples_follow_the_law_of_the_data(model):
     assert shifted.pvalue < 1e-3  # the test has the power to tell
 
 
+@pytest.mark.slow
 def test_generated_rows_another_metric_and_the_papers_form_train(tmp_path):
     for name, more in {
         "form": ["--data", "generate", "--model", "radogaga-d", "--distortion", "mean", "--gauge", "none"],
@@ -80,6 +81,7 @@ def test_generated_rows_another_metric_and_the_papers_form_train(tmp_path):
         assert (metrics["abs_log_density_error_median"] is None) == (name == "dagmm")
 
 
+@pytest.mark.slow
 def test_table_has_a_row_for_a_variant(tmp_path):
     command = ["toy", "--variants", "DAGMM", "--seeds", "1", "--steps", "20"]
     tables.main([*command, "--out", str(tmp_path / "toy.md")])

@@ -48,6 +48,7 @@ def made_up(job, norm=0.97):
     return record
 
 
+@pytest.mark.slow
 def test_interrupted_table_goes_on_and_draws(tmp_path):
     """With a made-up record in place, one model is trained; then none."""
     command = ["vae-toy", "--sets", "norm", "--losses", "sum", "--lambdas", "50", "20", "--steps", "10"]
