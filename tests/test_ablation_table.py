@@ -6,7 +6,7 @@ import table_ablation as ablation
 import tables
 from scipy.integrate import trapezoid
 
-from tf_radogaga import AnomalyDetector
+from tf_radogaga import AnomalyDetector, RaDOGAGA
 
 
 def drawn(columns, n=150):
@@ -81,6 +81,44 @@ def test_trained_variants_share_their_models_and_start_at_the_identity(folder, m
     monkeypatch.setattr(ablation, "trained_models", diverge)
     (failed,) = ablation.run_together(jobs[1:2])
     assert failed["error"] == "loss term 'rate'" and failed["auroc"] is failed["log_likelihood"] is None
+
+
+def test_rows_that_repeat_once_are_rows_that_do_not_repeat():
+    rows, test = np.round(drawn(2, 90), -1), drawn(2, 20)
+    assert len(np.unique(rows, axis=0)) < 60
+    once = ablation.family_scores("rows-once", rows, test, 0, 1, 1)[0]["rows-once"]()
+    detector = AnomalyDetector(random_state=0).fit(rows).score_samples(test)
+    assert np.abs(once - detector).max() > 0.1
+    scale = ablation.IsometricLatent(rows)
+    parts = ablation.Averages(scale(np.unique(rows, axis=0)), scale(test), np.random.default_rng(0))
+    np.testing.assert_allclose(once, parts.chosen() - scale.log_scale - scale.surprise(test), atol=0.1)
+
+
+def test_early_stopping_keeps_the_likeliest_look(monkeypatch):
+    z, seen, looks = drawn(2).astype(np.float32), [], []
+
+    class Watched(RaDOGAGA):
+        def fit(self, rows, **options):
+            seen.append(rows)
+            return super().fit(rows, **options)
+
+        def log_density(self, rows, **options):
+            found = super().log_density(rows, **options)
+            looks.append((rows, found - 10.0 * (len(looks) == 2)))  # the third look is worse
+            return looks[-1][1]
+
+    monkeypatch.setattr(ablation, "RaDOGAGA", Watched)
+    model = ablation.trained_early(z, 0, 10, np.random.default_rng(0))
+    held_out = looks[0][0]
+    assert len(seen) == 3 and len(held_out) == len(z) // 4
+    assert not {row.tobytes() for row in held_out} & {row.tobytes() for row in seen[0]}
+    highest = max(looks[:3], key=lambda look: look[1].numpy().mean())
+    np.testing.assert_allclose(model.log_density(held_out), highest[1], rtol=1e-5)
+
+
+def test_without_a_gauge_there_is_no_likelihood(folder):
+    found = ablation.run(str(folder / "far.npz"), "trained-no-gauge", 0, 1, 3)
+    assert "error" not in found and found["auroc"] > 0.5 and found["log_likelihood"] is None
 
 
 def test_the_table_tells_whether_likelihood_chooses_well(records, folder, capsys):

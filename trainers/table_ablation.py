@@ -47,7 +47,9 @@ DENSITIES = (
 )
 SCALES = {"scale-deviation": "deviation", "scale-range": "range", "scale-ranks": "ranks"}
 TRAINED = ("trained-prior", "trained-residual", "trained-mixture", "trained-average", "trained-seeds")
-VARIANTS = (DETECTOR, *DENSITIES, *SCALES, *TRAINED)
+TRAINED_ALONE = ("trained-no-gauge", "trained-early")
+ONCE = "rows-once"
+VARIANTS = (DETECTOR, *DENSITIES, *SCALES, ONCE, *TRAINED, *TRAINED_ALONE)
 KEY = ("dataset", "variant", "seed", "settings")
 COLUMNS = {"log_likelihood": 2, "auroc": 4, "average_precision": 4, "f1": 4}
 MEANING = """\
@@ -56,15 +58,20 @@ MEANING = """\
   columns counting a half, whether they are the likeliest or not.
 - `scale-deviation`, `scale-range`, `scale-ranks`: its recipe, but each column is divided by its standard deviation, or
   by its range, in place of their geometric mean; or its ranks are turned to normal quantiles.
+- `rows-once`: its recipe, but rows that repeat count once in the columns too.
 - `trained-prior`: log density of a RaDOGAGA(log(d)) with N = M on the rows in the detector's scale, by its factorized
   prior; `trained-residual` adds a Gaussian of what its decoder does not give back; `trained-mixture` and
   `trained-average` are the detector's mixture and its whole recipe on that latent; `trained-seeds` is the mean log
-  density of {models} trainings. Their likelihoods trust the isometric volume.
+  density of {models} trainings; `trained-no-gauge` is `trained-prior` in the papers' form, without a gauge;
+  `trained-early` is trained on three quarters of the rows, until those of the last are no longer likelier. Their
+  likelihoods trust the isometric volume.
 
-A latent of fewer informative dimensions than the table has columns, and ranks, which repeat, give no density of rows to
-compare; their likelihood is left out."""
+A latent of fewer informative dimensions than the table has columns, one without a gauge, whose volume is another, and
+ranks, which repeat, give no density of rows to compare; their likelihood is left out."""
 NETWORK = {"units": (64,), "filters": (3, 3, 3), "lambda1": 100, "lambda2": 600, "learning_rate": 1e-3}
 BATCH = 256
+LOOKS = 10
+"""How often trained-early may look at the rows that are held out."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +94,8 @@ def jobs(args: argparse.Namespace) -> list[tuple]:
 
 
 def key(source: str, variant: str, seed: int, models: int, steps: int) -> tuple:
-    settings = (NETWORK, BATCH, models, steps) if variant in TRAINED else AnomalyDetector().get_params()
+    trained = variant in (*TRAINED, *TRAINED_ALONE)
+    settings = (NETWORK, BATCH, models, steps) if trained else AnomalyDetector().get_params()
     return Path(source).stem, variant, seed, digest(settings)
 
 
@@ -120,7 +128,7 @@ def run_together(jobs: list[tuple]) -> list[dict]:
     try:
         scores, without = family_scores(first, split.train, split.test, seed, models, steps)
     except FloatingPointError as error:
-        scores, without = dict.fromkeys(TRAINED, _raising(error)), TRAINED
+        scores, without = dict.fromkeys(VARIANTS, _raising(error)), VARIANTS
     records = []
     for job in jobs:
         likelihood: list[float] = []
@@ -154,6 +162,12 @@ def family_scores(
     z, test_z, base = in_latent(train, test, SCALES.get(variant, "geometric"), seed)
     if family(variant) == "trained":
         scores, without = trained_scores(z, test_z, [seed + 1000 * n for n in range(models)], steps, rng)
+    elif variant in TRAINED_ALONE:
+        early = variant == "trained-early"
+        model = trained_early(z, seed, steps, rng) if early else trained_models(z, [seed], steps, gauge=None)[0]
+        scores, without = {variant: _log_density(model, test_z)}, _partial({variant: [model]}) if early else {variant}
+    elif variant == ONCE:
+        scores, without = {ONCE: Averages(np.unique(z, axis=0), test_z, rng).chosen}, ()
     else:
         averages = Averages(z, test_z, rng)
         scores, without = {name: averages.named(name) for name in DENSITIES}, ("scale-ranks",)
@@ -221,29 +235,61 @@ class ResidualNetwork(DenseNetwork):
         return x + super().call(x)
 
 
-def trained_models(z: np.ndarray, seeds: list[int], steps: int) -> list[RaDOGAGA]:
-    """RaDOGAGA(log(d)) with N = M, trained at once on rows z (n, M), one a seed; those that diverge are left out.
+def untrained(width: int, seed: int, steps: int, gauge: str | None = "learned") -> RaDOGAGA:
+    """RaDOGAGA(log(d)) with N = M, compiled."""
+    keras.utils.set_random_seed(seed)
+    model = RaDOGAGA(
+        *(ResidualNetwork(width, NETWORK["units"], width) for _ in range(2)),
+        FactorizedPrior(width, NETWORK["filters"], init_scale=30.0),
+        NETWORK["lambda1"],
+        NETWORK["lambda2"],
+        gauge=gauge,
+    )
+    decay = keras.optimizers.schedules.CosineDecay(NETWORK["learning_rate"], steps)
+    model.compile(keras.optimizers.Adam(decay))
+    return model
+
+
+def trained_models(z: np.ndarray, seeds: list[int], steps: int, gauge: str | None = "learned") -> list[RaDOGAGA]:
+    """Trained at once on rows z (n, M), one a seed; those that diverge are left out.
 
     Raises:
         FloatingPointError: all diverge.
     """
-    width, models = z.shape[1], []
-    for seed in seeds:
-        keras.utils.set_random_seed(seed)
-        model = RaDOGAGA(
-            *(ResidualNetwork(width, NETWORK["units"], width) for _ in range(2)),
-            FactorizedPrior(width, NETWORK["filters"], init_scale=30.0),
-            NETWORK["lambda1"],
-            NETWORK["lambda2"],
-        )
-        decay = keras.optimizers.schedules.CosineDecay(NETWORK["learning_rate"], steps)
-        model.compile(keras.optimizers.Adam(decay))
-        models.append(model)
+    models = [untrained(z.shape[1], seed, steps, gauge) for seed in seeds]
     options = {"batch_size": min(BATCH, len(z)), "steps_per_epoch": steps, "verbose": 0}
     errors = tf_radogaga.fit_together(models, [z] * len(models), **options)
     if len(errors) == len(models):
         raise FloatingPointError(str(errors[0]))
     return [model for number, model in enumerate(models) if number not in errors]
+
+
+def trained_early(z: np.ndarray, seed: int, steps: int, rng: np.random.Generator) -> RaDOGAGA:
+    """Trained on three quarters of rows z (n, M) and stopped where the log density of the last is highest.
+
+    Raises:
+        FloatingPointError: it diverges.
+    """
+    held_out, fitted = np.split(z[rng.permutation(len(z))], [len(z) // 4])
+    model, highest = untrained(z.shape[1], seed, steps), -np.inf
+    passes = max(round(steps / LOOKS / math.ceil(len(fitted) / BATCH)), 1)
+    for _ in range(LOOKS):
+        model.fit(fitted, batch_size=BATCH, epochs=passes, verbose=0)
+        likelihood = model.log_density(held_out).numpy().mean()
+        if likelihood <= highest:
+            break
+        highest, weights = likelihood, model.get_weights()
+    model.set_weights(weights)
+    return model
+
+
+def _log_density(model: RaDOGAGA, rows: np.ndarray) -> Score:
+    return lambda: model.log_density(rows).numpy().astype(np.float64)
+
+
+def _partial(used: dict[str, list[RaDOGAGA]]) -> set[str]:
+    """Names of those among whose models one has a density of fewer than all dimensions."""
+    return {name for name, models in used.items() if any(m.informative_dimensions < m.latent_units for m in models)}
 
 
 def trained_scores(
@@ -255,8 +301,7 @@ def trained_scores(
     unit = math.sqrt(model.metric_scale)  # of the latent, in that of z
     averages = Averages(*(model.encode(rows).numpy().astype(np.float64) / unit for rows in (z, test)), rng)
 
-    def log_density():
-        return model.log_density(test).numpy().astype(np.float64)
+    log_density = _log_density(model, test)
 
     def with_residual():
         spare = z.shape[1] - model.informative_dimensions
@@ -271,8 +316,7 @@ def trained_scores(
         "trained-average": averages.chosen,
         "trained-seeds": lambda: tf_radogaga.mean_log_density(models, test).numpy().astype(np.float64),
     }
-    partial = [one.informative_dimensions < z.shape[1] for one in models]
-    return scores, {*(["trained-prior"] if partial[0] else []), *(["trained-seeds"] if any(partial) else [])}
+    return scores, _partial({"trained-prior": models[:1], "trained-seeds": models})
 
 
 def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
