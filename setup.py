@@ -9,7 +9,8 @@ TRAINERS = ["matplotlib>=3.7", *SERVING]
 BEAM = ["apache-beam==2.77.0; python_version >= '3.10'", "tensorflow-hub==0.15.0; python_version >= '3.10'"]
 PEERS = ["pyod==3.6.7"]  # detectors without torch, for the tables; as in tests/benchmarks/peers.txt
 DOCS = ["matplotlib>=3.7", "pdoc>=14"]
-TESTS = ["pytest>=7", "pytest-xdist>=3", "pytest-cov>=5", "hypothesis>=6.100", "pyyaml>=6", "sybil>=6"]
+RUNNERS = ["pytest>=7", "pytest-xdist>=3", "pytest-cov>=5"]
+TESTS = [*RUNNERS, "hypothesis>=6.100", "polars>=1", "pyarrow>=14", "pyyaml>=6", "sybil>=6"]
 DEVELOP = [*DOCS, *TESTS, "ruff>=0.4"]
 
 setup(
@@ -28,7 +29,9 @@ setup(
         "tensorflow-compression==2.14.*",
         "tensorflow-probability==0.22.*",
         "numpy<2",
+        "narwhals>=2",  # frames of any library
         "pandas>=2",
+        "pillow>=10",
         "scikit-learn>=1.3",
         "scipy>=1.10",
         "threadpoolctl>=3",
