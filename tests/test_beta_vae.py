@@ -73,7 +73,7 @@ def test_the_loss_outside_training_and_the_energy_are_the_two_point_rule():
 def test_transform_and_coding_loss_add_up_to_the_distortion_of_a_linear_decoder():
     """Lemma 1, exact where the decoder is linear: the cross terms of both points cancel."""
     model, rows = optimum(sd=SD)
-    transform, coding = model.losses(rows)
+    transform, coding = model.transform_and_coding(rows)
     np.testing.assert_allclose(transform + coding, BETA * model.loss_terms(tf.constant(rows))["distortion"], rtol=1e-4)
     # sum_j b_j^2 sigma_j^2 = 3 beta/2 up to the shrinkage, and (x beta/2 / s^2)^2 in the mean
     np.testing.assert_allclose(coding, np.sum((SD**2 - BETA / 2) * BETA / (2 * SD**2)), rtol=1e-4)
@@ -92,7 +92,7 @@ def test_training_averages_over_the_posterior():
 def test_the_decomposed_form_weighs_transform_and_coding_loss():
     model, rows = optimum(lambda1=3.0, lambda2=1 / BETA, transform=EuclideanNorm())
     conventional, _ = optimum()
-    transform, coding = conventional.losses(rows)
+    transform, coding = conventional.transform_and_coding(rows)
     terms = model.loss_terms(tf.constant(rows))
     np.testing.assert_allclose(terms["transform"], 3 * np.sqrt(transform), rtol=1e-4)
     np.testing.assert_allclose(terms["coding"], coding / BETA, rtol=1e-4)

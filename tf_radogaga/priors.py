@@ -36,6 +36,9 @@ class Prior(keras.layers.Layer):
     has_marginals = False
     """Whether `log_prob_along` has a closed form for fewer than N directions."""
 
+    def __init__(self, name: str | None = None, **kwargs: Any):
+        super().__init__(name=name, **{"dtype": tf.float32, **kwargs})  # under any policy: densities need it
+
     @property
     def learned(self) -> bool:
         """Whether P can follow the law of z; only then the latent becomes isometric, as a fixed P bends z to itself."""

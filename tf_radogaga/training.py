@@ -97,14 +97,41 @@ class TrainedOnRows(keras.Model):
         )
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
         differentiate, update = self._parts
-        return update(*differentiate(keras.utils.unpack_x_y_sample_weight(data)[0]))
+        return update(*differentiate(x, weights))
 
-    def _terms_and_gradients(self, x: tf.Tensor) -> tuple[dict, dict, list]:
+    def all_terms(
+        self, x: tf.Tensor, weights: tf.Tensor | None = None, training: bool = False
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Everything that the loss is the sum of, and the monitors.
+
+        Args:
+            x: (B, *event), preprocessed.
+            weights: (B,), of the examples; they multiply the terms of `loss_terms`.
+            training: as `loss_terms`.
+
+        Returns:
+            The terms, each (B,), with `regularization` where layers of the networks add losses of their own; and the
+            monitors, of unweighted terms.
+        """
+        terms = self.loss_terms(x, training=training)
+        monitors = self.monitors(terms)
+        if weights is not None:
+            terms = {name: tf.reshape(tf.cast(weights, term.dtype), [-1]) * term for name, term in terms.items()}
+        if losses := self.losses:
+            added = tf.add_n([tf.cast(tf.reduce_mean(loss), tf.float32) for loss in losses])
+            terms["regularization"] = tf.fill(tf.shape(x)[:1], added)
+        return terms, monitors
+
+    def _terms_and_gradients(self, x: tf.Tensor, weights: tf.Tensor | None) -> tuple[dict, dict, list]:
+        scaled = isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer)
         with tf.GradientTape() as tape:
-            terms = self.loss_terms(x, training=True)
+            terms, monitors = self.all_terms(x, weights, training=True)
             loss = tf.add_n([replicas.share_of_mean(term) for term in terms.values()])
-        return terms, self.monitors(terms), tape.gradient(loss, self.trainable_variables)
+            loss = self.optimizer.get_scaled_loss(loss) if scaled else loss
+        gradients = tape.gradient(loss, self.trainable_variables)
+        return terms, monitors, self.optimizer.get_unscaled_gradients(gradients) if scaled else gradients
 
     def _update(self, terms: dict, monitors: dict, gradients: list) -> dict[str, tf.Tensor]:
         self._watch_finite(terms)
@@ -112,8 +139,8 @@ class TrainedOnRows(keras.Model):
         return self._track(terms, monitors)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        terms = self.loss_terms(keras.utils.unpack_x_y_sample_weight(data)[0], training=False)
-        return self._track(terms, self.monitors(terms))
+        x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
+        return self._track(*self.all_terms(x, weights))
 
     def _watch_finite(self, terms: dict[str, tf.Tensor]) -> None:
         """Notes step and term of the first non-finite value, for `first_non_finite`."""
@@ -144,7 +171,10 @@ class TrainedOnRows(keras.Model):
     # replicas cannot make them one by one
 
     def make_train_function(self, force: bool = False) -> Callable:
-        self.optimizer.build(self.trainable_variables)
+        if isinstance(self.optimizer, keras.optimizers.legacy.Optimizer):
+            self.optimizer._create_all_weights(self.trainable_variables)
+        else:
+            self.optimizer.build(self.trainable_variables)
         self._make_means()
         return super().make_train_function(force)
 
@@ -154,8 +184,8 @@ class TrainedOnRows(keras.Model):
 
     def _make_means(self) -> None:
         if not self._means:
-            terms = self.loss_terms(tf.zeros((1, *self.preprocess.event_shape)))
-            for name in ("loss", *terms, *self.monitors(terms)):
+            terms, monitors = self.all_terms(tf.zeros((1, *self.preprocess.event_shape)))
+            for name in ("loss", *terms, *monitors):
                 self._mean(name)
 
     @property
