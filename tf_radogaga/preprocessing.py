@@ -79,6 +79,9 @@ class Preprocessing(keras.layers.Layer):
 
     width: int
 
+    def __init__(self, name: str | None = None, **kwargs: Any):
+        super().__init__(name=name, **{"dtype": tf.float32, **kwargs})  # raw rows lose too much in float16
+
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one x."""
