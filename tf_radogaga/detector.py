@@ -13,13 +13,14 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga import rounding
 from tf_radogaga.checkpoints import copy_model
 from tf_radogaga.detector_files import KeptInFiles
 from tf_radogaga.detector_rows import table_of, take
 from tf_radogaga.explanations import shapley_values
+from tf_radogaga.isometric_latent import IsometricLatent
 from tf_radogaga.latent_densities import (
     MOST_ROWS,
-    IsometricLatent,
     averaged,
     fit_densities,
     log_normalizer,
@@ -88,6 +89,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         array([ 1, -1])
     """
 
+    model_: Autoencoder | None = None
+
     def __init__(
         self,
         model: Autoencoder | None = None,
@@ -107,7 +110,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
     # Fitting
 
     def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
-        """Fits to rows that are normal, or mostly so.
+        """Fits to rows that are normal, or mostly so. A fit that is refused or interrupted leaves the one before.
 
         Args:
             X: (n, M) numbers, 2 rows at least; or a DataFrame, or a dataset.
@@ -123,16 +126,26 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         if self.model is not None:
             self._check_model()
         table = table_of(X)
-        x = self._encoded(table, fitting=True)
-        judged = self._fit_model(x) if self.model is not None else self._fit_all_densities(x)
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), model_=self.model)
+        twin._fit(table, twin._encoded(table, fitting=True))
+        self.__dict__ = vars(twin)  # one step, so that nothing comes between
+        return self
+
+    def _fit(self, table: Any, x: np.ndarray | pd.DataFrame) -> None:
+        judged = self._fit_model(x) if self.model_ is not None else self._fit_all_densities(table, x)
         typical = judged[self._training_scores >= np.median(self._training_scores)]
         self._typical = take(self._raw(table, x), typical[:: -(-len(typical) // MOST_TYPICAL_ROWS)])
-        return self.set_threshold(false_positive_rate=self.false_positive_rate)
+        self.set_threshold(false_positive_rate=self.false_positive_rate)
 
-    def _fit_all_densities(self, x: np.ndarray) -> np.ndarray:
+    def _fit_all_densities(self, table: Any, x: np.ndarray) -> np.ndarray:
         """Fits, and scores some training rows honestly; their numbers."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         judged = np.arange(0, len(x), -(-len(x) // MOST_ROWS))
+        x, raw = rounding.merged(x), self._encoding is None
+        # an encoding makes float32 of the size of 1
+        own = rounding.relative(table if raw else np.empty(0, np.float32))
+        self._latent = IsometricLatent(x, rounding=own, unit=0 if raw else 1)
         with threadpool_limits(1 if x.size < _ONE_THREAD else None):
             self._fit_densities(x, np.random.default_rng(seed))
             self._training_scores = self._left_out_scores(x, judged)
@@ -174,7 +187,6 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         return self._absolute(logs, x[judged])
 
     def _fit_densities(self, x: np.ndarray, rng: np.random.Generator) -> None:
-        self._latent = IsometricLatent(x)
         found = fit_densities(self._latent(x), rng)
         self.held_out_ = {name: float(density.held_out - self._latent.log_scale) for name, density in found.items()}
         self.used_ = tuple(worth_averaging(found))
@@ -186,8 +198,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         return averaged(log_probs(self._densities, z, own))
 
     def _scores(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
-        if self.model is not None:
-            model = self.model_
+        if (model := self.model_) is not None:
             return (model.log_density(x) if model.has_log_density else -model.energy(x)).numpy().astype(np.float64)
         z, places = _distinct(self._latent(x))
         return self._absolute(self._mean_log_prob(z)[places], x)
@@ -213,7 +224,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
             self.n_features_in_ = len(self._encoding.columns)
             blocks = ((table[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
             x = [self._encoding(self._encoding.check(*block)) for block in blocks]
-            return np.concatenate(x).astype(np.float64) if self.model is None else table
+            return np.concatenate(x).astype(np.float64) if self.model_ is None else table
         x = check_array(table, dtype=np.float64, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
         if fitting:
             self.n_features_in_ = x.shape[1]
@@ -225,8 +236,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         return x
 
     def _encoding_for(self, table: Any, names: list | None) -> TableEncoding | None:
-        if self.model is not None:
-            encoding = self.model.preprocess
+        if self.model_ is not None:
+            encoding = self.model_.preprocess
             return encoding if isinstance(encoding, TableEncoding) else None
         if self.categorical and names is None:
             raise TypeError(f"categorical: {self.categorical} names columns; give X as a DataFrame, not a matrix.")
@@ -239,7 +250,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
 
     def _position(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
         """Rows in the space in whose metric they are compared, (B, ...)."""
-        if self.model is None:
+        if self.model_ is None:
             return self._latent(x)
         return np.reshape(self.model_.preprocess(self.model_.preprocess.check(x)), (len(x), -1))
 
@@ -263,7 +274,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
             NotFittedError, TypeError, ValueError: as `score_samples`.
         """
         check_is_fitted(self, "threshold_")
-        if self.model is not None and not self.model_.has_log_density:
+        if self.model_ is not None and not self.model_.has_log_density:
             self.model_.log_density(self._typical)  # raises, and knows why
         return self.score_samples(X)
 
@@ -303,8 +314,9 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
             raise ValueError(f"{name}: {share} is outside [0, 1); give a share of the rows.")
         check_is_fitted(self, "n_features_in_")
         scores = self._training_scores if X is None else self._scores(self._encoded(table_of(X)))
-        self.threshold_ = float(np.quantile(scores, share))
-        self.offset_ = self.threshold_
+        threshold = float(np.quantile(scores, share))
+        below, above = scores[scores < threshold].max(initial=-np.inf), scores[scores >= threshold].min(initial=np.inf)
+        vars(self).update(threshold_=threshold, offset_=threshold, _around_threshold=(float(below), float(above)))
         return self
 
     # Explanations

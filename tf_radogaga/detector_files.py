@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from tf_radogaga import files, latent_densities
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.checkpoints import copy_model, load_model, save_model
-from tf_radogaga.detector_graph import DensityModel
+from tf_radogaga.detector_export import served_model
 from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.serving.export import export_saved_model
 
@@ -47,8 +47,7 @@ class KeptInFiles:
         """
         check_is_fitted(self, "threshold_")
         state = dict(vars(self))
-        if self.model is not None:
-            state["model"] = state.pop("model_")
+        state["model"] = state.pop("model_", None)
         write(state, directory)
 
     @classmethod
@@ -84,13 +83,12 @@ class KeptInFiles:
 
         Raises:
             NotFittedError: before `fit`.
+            ValueError: float32, which a server takes, holds too little of a column, named: served scores would differ
+                from those of the detector by more than 1e-4 nats.
             FileExistsError, TypeError, ValueError, ImportError, OSError: as `export_saved_model`.
         """
         check_is_fitted(self, "threshold_")
-        model = DensityModel(self) if self.model is None else self.model_
-        model.threshold.assign(-self.threshold_)
-        model.judged_by = "log_density" if model.has_log_density else "energy"
-        return export_saved_model(model, directory, version, card, warmup_rows)
+        return export_saved_model(served_model(self), directory, version, card, warmup_rows)
 
     def __sklearn_clone__(self) -> KeptInFiles:
         params = self.get_params(deep=False)
@@ -99,7 +97,7 @@ class KeptInFiles:
         return type(self)(model=None if model is None else copy_model(model), **params)
 
     def __getstate__(self) -> dict[str, Any]:
-        if self.model is not None:
+        if self.model is not None or self.model_ is not None:
             raise TypeError(
                 "model: a TensorFlow model is not pickled; use save and AnomalyDetector.load, and n_jobs=1 in searches."
             )

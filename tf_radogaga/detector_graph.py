@@ -159,7 +159,8 @@ class DensityModel(Autoencoder):
         prior = AveragedDensities(detector._densities, detector._log_normalizer)
         preprocess = detector._encoding or PassThrough(len(latent.varies))
         super().__init__(encoder, IsometricDecoder(encoder, origin), prior, preprocess)
-        self.fixed, self.fixed_values = np.flatnonzero(~latent.varies), latent.constants.astype(np.float32)
+        self.fixed, self.constants = np.flatnonzero(~latent.varies), latent.constants
+        self.tolerance, self.as_float32 = latent.tolerance, latent.as_float32
         self.novelty, self.log_scale = math.log(latent.rows + 1), latent.log_scale
         self.log_scale += len(latent.constants) * math.log1p(1 / (latent.rows + 1))
         units = self.latent_units
@@ -173,7 +174,9 @@ class DensityModel(Autoencoder):
         return tf.cast(self.encoder(x), tf.float32)
 
     def _energy(self, x: tf.Tensor) -> tf.Tensor:
-        novel = tf.gather(x, self.fixed, axis=1) != self.fixed_values
+        fixed = tf.cast(tf.gather(x, self.fixed, axis=1), tf.float64)
+        novel = tf.abs(fixed - self.constants) > self.tolerance
+        novel &= (fixed != self.as_float32[0]) & (fixed != self.as_float32[1])
         surprise = self.novelty * tf.reduce_sum(tf.cast(novel, tf.float64), axis=1)
         return tf.cast(self.prior.rate(self.encoder(x)) + self.log_scale + surprise, tf.float32)
 
