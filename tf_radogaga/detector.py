@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga import rounding
+from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.checkpoints import copy_model
 from tf_radogaga.detector_files import KeptInFiles
 from tf_radogaga.detector_rows import table_of, take
@@ -144,7 +144,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         judged = np.arange(0, len(x), -(-len(x) // MOST_ROWS))
         x, raw = rounding.merged(x), self._encoding is None
         # an encoding makes float32 of the size of 1
-        own = rounding.relative(table if raw else np.empty(0, np.float32))
+        own = rounding.relative(table if raw else np.empty(0, np.float32), x)
         self._latent = IsometricLatent(x, rounding=own, unit=0 if raw else 1)
         with threadpool_limits(1 if x.size < _ONE_THREAD else None):
             self._fit_densities(x, np.random.default_rng(seed))

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from tf_radogaga.detector import AnomalyDetector
 
 AGREEMENT = 1e-4
-"""Between scores of a served model and of its detector, in nats, of max(1, |score|)."""
+"""Between scores of a served model and of its detector, in nats, beside the rounding of the scores to float32."""
 
 _WHOLE = 2.0**24
 """From here on float32 does not tell a whole number from the next."""
 
 _FLOAT32 = np.finfo(np.float32)
 _COMPARED_ROWS = 2000
-_BLAMED_ROWS = 20
+_BLAMED = 20
 
 
 def served_model(detector: AnomalyDetector) -> Autoencoder:
@@ -57,58 +57,58 @@ def _threshold(detector: AnomalyDetector) -> np.float32:
 
 def _require_agreement(detector: AnomalyDetector, model: DensityModel) -> None:
     latent = detector._latent
-    vast = np.flatnonzero(~latent.varies)[np.abs(latent.constants) > _WHOLE]
-    if vast.size:
-        value = latent.constants[np.abs(latent.constants) > _WHOLE][0]
-        raise ValueError(
-            f"X: column {_name(detector, vast[0])} is constant at {value:.17g}, where float32, which a served model"
-            f" takes, has steps of {_step(value):.3g}, so a new value would not show; subtract a constant from this"
-            " column before fit, or drop it."
-        )
     z = _spread_rows(detector._densities["kernel"].centres)
-    difference = _differences(detector, model, z, np.ones(z.shape[1], bool))
-    if not (wrong := ~(difference <= AGREEMENT / 2)).any():  # by half, for the rows between these
+    x = latent.rows_at(z)
+    greatest = np.abs(x).max(axis=0)
+    if (beyond := greatest > _FLOAT32.max).any():
+        raise ValueError(
+            f"X: column {_name(detector, np.argmax(beyond))} reaches {greatest[beyond][0]:.9g}, which float32, as a"
+            " server takes it, does not hold; divide it by a constant before fit."
+        )
+    if (vast := ~latent.varies & (greatest > _WHOLE)).any():
+        raise ValueError(
+            f"X: column {_name(detector, np.argmax(vast))} is constant at {greatest[vast][0]:.17g}, where float32,"
+            f" which a server takes, has steps of {np.spacing(np.float32(greatest[vast][0])):.3g}, so that a new value"
+            " would not show; subtract a constant from it before fit, or drop it."
+        )
+    held = np.float32(x)
+    held[np.abs(held) < _FLOAT32.tiny] = 0  # as kernels may have it
+    held = held.astype(np.float64)
+    expected = detector._absolute(detector._mean_log_prob(z), x)
+    difference = _difference(-model._energy(tf.constant(held, tf.float32)).numpy().astype(np.float64), expected)
+    if not (wrong := difference > AGREEMENT / 2).any():  # half, for the rows between these
         return
-    worst = z[np.argsort(-np.where(np.isnan(difference), np.inf, difference))[:_BLAMED_ROWS]]
-    alone = [np.max(_differences(detector, model, worst, column)) for column in np.eye(z.shape[1], dtype=bool)]
-    column = int(np.argmax(np.where(np.isnan(alone), np.inf, alone)))
-    greatest = np.max(np.abs(latent.mean[column] + z[:, column] * latent.scale[column]))
-    remedy = "subtract a constant, such as its mean, from this column before fit"
-    if greatest > _FLOAT32.max or latent.scale[column] < 1e6 * _FLOAT32.tiny:
-        remedy = "bring this column to the size of 1 by a factor before fit"
+    worst = np.argsort(-difference)[:_BLAMED]
+    alone = {}
+    for column in np.argsort(-np.abs(latent(held) - z).max(axis=0))[:_BLAMED]:
+        moved = z[worst].copy()
+        moved[:, column] = latent(held[worst])[:, column]
+        alone[column] = _difference(detector._mean_log_prob(moved), detector._mean_log_prob(z[worst])).max()
+    first = max(alone, key=alone.get)
+    others = sorted(column for column in alone if alone[column] > AGREEMENT / 2 and column != first)
+    names = [_name(detector, column) for column in np.flatnonzero(latent.varies)]
+    reach, deviation = greatest[latent.varies][first], latent.scale[first]
+    remedy = "subtract a constant, such as its mean, from it"
+    if deviation < 1e6 * _FLOAT32.tiny:
+        remedy = "multiply it by a constant"
+    also = f" The same holds for {', '.join(names[column] for column in others)}." if others else ""
     raise ValueError(
-        f"X: column {_name(detector, np.flatnonzero(latent.varies)[column])} reaches {greatest:.9g}, where float32,"
-        f" which a served model takes, has steps of {_step(greatest):.3g}, and varies by about"
-        f" {latent.scale[column]:.3g}; served scores would differ by {np.max(difference):.2g} nats, in"
-        f" {wrong.mean():.0%} of the rows by too much; {remedy}."
+        f"X: column {names[first]} varies by about {deviation:.3g} and reaches {reach:.9g}, where float32, which a"
+        f" server takes, has steps of {np.spacing(np.float32(reach)):.3g}; served scores would differ from the"
+        f" detector's by up to {difference.max():.2g} nats, in {wrong.mean():.0%} of the rows by too much; {remedy}"
+        f" before fit.{also}"
     )
 
 
-def _differences(detector: AnomalyDetector, model: DensityModel, z: np.ndarray, rounded: np.ndarray) -> np.ndarray:
-    """By how much the graph's scores of latents z (B, N), whose `rounded` columns float32 holds, differ from the
-    detector's, of max(1, |score|), (B,)."""
-    latent = detector._latent
-    x = latent.rows_at(z)
-    expected = detector._absolute(detector._mean_log_prob(z), x)
-    with np.errstate(over="ignore"):
-        held = np.float32(x)
-    held[np.abs(held) < _FLOAT32.tiny] = 0  # as kernels may have it
-    exact = np.flatnonzero(latent.varies)[~rounded]
-    held = held.astype(np.float64)
-    held[:, exact] = x[:, exact]
-    found = -model._energy(tf.constant(held)).numpy().astype(np.float64)
-    return np.abs(found - expected) / np.maximum(1, np.abs(expected))
+def _difference(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Of scores, in nats, (B,), beside the rounding of float32."""
+    return np.maximum(np.abs(found - expected) - np.spacing(np.float32(np.abs(expected))), 0)
 
 
 def _spread_rows(rows: np.ndarray) -> np.ndarray:
     """At most some thousand of rows (n, N), the extremes of every column among them."""
     extremes = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0)])
     return rows[np.union1d(extremes, np.arange(0, len(rows), -(-len(rows) // _COMPARED_ROWS)))]
-
-
-def _step(value: float) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.spacing(np.float32(abs(value))))
 
 
 def _name(detector: AnomalyDetector, column: int) -> str:

@@ -15,8 +15,8 @@ class IsometricLatent:
         z = (x - mean) / s,   s_j^2 ~ sd_j range_j,   and the mean variance of z is 1
         log p(x) = log P(z) - log_scale - surprise(x),   log_scale = sum_j log s_j
 
-    A column that is constant, but for rounding, tells by its first other value, at the odds of Laplace's rule, 1 : n + 1.
-    Other is what differs from the constant by more than rounding and is not what float32 holds of it.
+    A column that is constant, but for rounding, tells by its first other value, at the odds of Laplace's rule,
+    1 : n + 1. Other is what differs from the constant by more than rounding and is not what float32 holds of it.
 
     Args:
         x: (n, M) rows, float64.

@@ -10,20 +10,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-_STEPS = {np.dtype(np.float16): 2, np.dtype(np.float32): 8}
-"""Steps of a type that count as rounding; few, as narrow types hold measurements close to their steps."""
-
 FLOAT64 = 64 * float(np.finfo(np.float64).eps)
-"""The same of float64 and of numbers that become it, relative to a value: sums of a thousand terms differ by less, and
+"""Rounding relative to a value, of float64 and of numbers that become it: sums of a thousand terms differ by less, and
 nothing is measured as finely."""
 
+_FLOAT32 = 8 * float(np.finfo(np.float32).eps)
+_NARROW = {np.dtype(np.float16): 2 * float(np.finfo(np.float16).eps), np.dtype(np.float32): _FLOAT32}
+"""The same of narrower types, whose steps are few, as measurements come close to them."""
 
-def relative(table: Any) -> np.ndarray:
-    """Rounding of each column of a table, (M,), or of a whole matrix, (), relative to its values: by their type."""
+
+def relative(table: Any, x: np.ndarray) -> np.ndarray:
+    """Rounding of each column relative to its values, (M,): that of its type, or of float32 where float32 made it.
+
+    Args:
+        table: what the rows came as.
+        x: (n, M) float64, the rows.
+    """
     dtypes = table.dtypes if isinstance(table, pd.DataFrame) else [np.asarray(table).dtype]
-    found = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]  # pandas has types of its own, as Float32
-    found = [_STEPS[dtype] * np.finfo(dtype).eps if dtype in _STEPS else FLOAT64 for dtype in found]
-    return np.array(found) if isinstance(table, pd.DataFrame) else np.array(found[0])
+    dtypes = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]  # pandas has types of its own, as Float32
+    found = np.broadcast_to([_NARROW.get(dtype, FLOAT64) for dtype in dtypes], x.shape[1]).copy()
+    for column in np.flatnonzero(is_constant(x.min(axis=0), x.max(axis=0), _FLOAT32)):
+        values = x[:, column]
+        with np.errstate(over="ignore"):
+            made = (np.float32(values) == values).all()
+        if made and not (values == np.rint(values)).all():
+            found[column] = max(found[column], _FLOAT32)
+    return found
 
 
 def is_constant(
