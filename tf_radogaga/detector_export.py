@@ -38,6 +38,8 @@ def served_model(detector: AnomalyDetector) -> Autoencoder:
     if model is None:
         model = DensityModel(detector)
         _require_agreement(detector, model)
+    if model.preprocess.column_names is None:
+        model.preprocess.column_names = _names(detector)
     model.threshold.assign(_threshold(detector))
     model.judged_by = "log_density" if model.has_log_density else "energy"
     return model
@@ -111,6 +113,11 @@ def _spread_rows(rows: np.ndarray) -> np.ndarray:
     return rows[np.union1d(extremes, np.arange(0, len(rows), -(-len(rows) // _COMPARED_ROWS)))]
 
 
-def _name(detector: AnomalyDetector, column: int) -> str:
+def _names(detector: AnomalyDetector) -> list[str] | None:
     names = getattr(detector, "feature_names_in_", None)
+    return None if names is None else list(map(str, names))
+
+
+def _name(detector: AnomalyDetector, column: int) -> str:
+    names = _names(detector) if detector._encoding is None else None
     return str(column) if names is None else repr(names[column])
