@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -126,8 +127,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         if self.model is not None:
             self._check_model()
         table = table_of(X)
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self), model_=self.model)
+        twin = copy.copy(self)
+        twin.model_ = self.model
         twin._fit(table, twin._encoded(table, fitting=True))
         self.__dict__ = vars(twin)  # one step, so that nothing comes between
         return self
@@ -158,6 +159,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
             judged = seen[HELD_OUT - 1 :: HELD_OUT]
             seen = np.setdiff1d(seen, judged)
         self.model_ = copy_model(self.model)
+        if self._encoding is not None:
+            self._encoding = self.model_.preprocess
         self.model_.fit(take(x, seen), epochs=self.epochs, batch_size=self.batch_size, verbose=0)
         self._training_scores = self._scores(take(x, judged))
         return judged

@@ -6,6 +6,7 @@ those that `latent_densities` knows, and what they hold in turn.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -95,6 +96,18 @@ class KeptInFiles:
         model = params.pop("model")
         params = {name: clone(value, safe=False) for name, value in params.items()}
         return type(self)(model=None if model is None else copy_model(model), **params)
+
+    def __copy__(self) -> KeptInFiles:
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KeptInFiles:
+        twin = memo[id(self)] = object.__new__(type(self))
+        for name, value in vars(self).items():
+            encoded = isinstance(value, TableEncoding)
+            vars(twin)[name] = unpacked(packed(value)) if encoded else copy.deepcopy(value, memo)
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
         if self.model is not None or self.model_ is not None:
