@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,16 @@ import pandas as pd
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from tf_radogaga import rounding
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.checkpoints import copy_model
 from tf_radogaga.detector_files import KeptInFiles
-from tf_radogaga.detector_rows import table_of, take
+from tf_radogaga.detector_rows import has_text, matrix_of, table_of, take
 from tf_radogaga.explanations import shapley_values
+from tf_radogaga.frames import check_names, column_names
 from tf_radogaga.isometric_latent import IsometricLatent
 from tf_radogaga.latent_densities import (
     MOST_ROWS,
@@ -61,16 +63,16 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
 
     A column that is constant in training tells by its first other value, at the odds of Laplace's rule, 1 : n + 1.
 
-    Rows are a matrix, a DataFrame, or a `tf.data.Dataset` of their batches, of dicts of named columns, or of (batch,
-    label), which is read into memory. For a DataFrame with columns of text the density is one of what `TableEncoding`
-    makes of it: numbers scaled to 0..1, levels one-hot.
+    Rows are a matrix, a frame (pandas, polars, pyarrow), or a `tf.data.Dataset` of their batches, of dicts of named
+    columns, or of (batch, label), which is read into memory. A frame has the columns of `fit`, in their order. For one
+    with columns of text the density is one of what `TableEncoding` makes of it: numbers scaled to 0..1, levels one-hot.
 
     Args:
         model: None for the above, or an unfitted, compiled model of this package such as `RaDOGAGA` or `BetaVAE`; `fit`
             trains a copy. Its scores are its `log_density` where it has one, else -energy. Columns of text are then
             for a `TableEncoding` as its `preprocess`.
         epochs, batch_size: of the training of `model`.
-        categorical: columns of a DataFrame to one-hot although they hold numbers; text columns always are.
+        categorical: columns of a frame to one-hot although they hold numbers or dates; text columns always are.
         false_positive_rate: share of normal rows that the threshold of `fit` marks as anomalies, in [0, 0.5).
         random_state: seed of what is drawn; a `model` has seeds of its own, from `tf.keras.utils.set_random_seed`
             before it was made.
@@ -114,7 +116,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         """Fits to rows that are normal, or mostly so. A fit that is refused or interrupted leaves the one before.
 
         Args:
-            X: (n, M) numbers, 2 rows at least; or a DataFrame, or a dataset.
+            X: (n, M) numbers, 2 rows at least; or a data frame, or a dataset.
             y: ignored.
 
         Raises:
@@ -213,22 +215,32 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
     # Rows
 
     def _encoded(self, table: Any, fitting: bool = False) -> np.ndarray | pd.DataFrame:
-        """What is scored of rows that are checked: a matrix (n, M) float64, columns of text or `categorical` one-hot;
-        or the named columns that `model` takes."""
-        names = list(table.columns) if isinstance(table, pd.DataFrame) else None
+        """What is scored of a user's rows, which are checked: a matrix (n, M) float64, columns of text or `categorical`
+        one-hot; or the named columns that `model` takes."""
+        framed = isinstance(table, pd.DataFrame)
         if fitting:
-            self._encoding = self._encoding_for(table, names)
+            self._encoding = self._encoding_for(table)
+            self._column_names = column_names(table) if framed else None
             vars(self).pop("feature_names_in_", None)
-            if names is not None and all(isinstance(name, str) for name in names):
-                self.feature_names_in_ = np.array(names, object)
-        elif names is not None and names != list(getattr(self, "feature_names_in_", names)):
-            raise ValueError(f"X: columns {names} where those of fit belong, {list(self.feature_names_in_)}.")
+            if framed and all(isinstance(name, str) for name in table.columns):
+                self.feature_names_in_ = np.array(table.columns, object)
+        elif framed:
+            # detectors that were saved before know names of text alone
+            check_names(table, getattr(self, "_column_names", getattr(self, "feature_names_in_", None)), "X")
+        elif self._encoding is None and hasattr(self, "feature_names_in_"):
+            warnings.warn(
+                "X does not have valid feature names, but AnomalyDetector was fitted with feature names", stacklevel=3
+            )
+        return self._values(table, fitting)
+
+    def _values(self, table: Any, fitting: bool = False) -> np.ndarray | pd.DataFrame:
+        """`_encoded` of rows whose names are known to be right."""
         if self._encoding is not None:
             self.n_features_in_ = len(self._encoding.columns)
             blocks = ((table[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
             x = [self._encoding(self._encoding.check(*block)) for block in blocks]
             return np.concatenate(x).astype(np.float64) if self.model_ is None else table
-        x = check_array(table, dtype=np.float64, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
+        x = matrix_of(table, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
         if fitting:
             self.n_features_in_ = x.shape[1]
         if x.shape[1] != self.n_features_in_:
@@ -238,18 +250,23 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
             )
         return x
 
-    def _encoding_for(self, table: Any, names: list | None) -> TableEncoding | None:
+    def _encoding_for(self, table: Any) -> TableEncoding | None:
+        framed = isinstance(table, pd.DataFrame)
         if self.model_ is not None:
             encoding = self.model_.preprocess
+            if framed and encoding.column_names is not None and not isinstance(encoding, TableEncoding):
+                check_names(table, encoding.column_names, "X")
             return encoding if isinstance(encoding, TableEncoding) else None
-        if self.categorical and names is None:
+        if self.categorical and not framed:
             raise TypeError(f"categorical: {self.categorical} names columns; give X as a DataFrame, not a matrix.")
-        textual = names is not None and not all(map(pd.api.types.is_numeric_dtype, table.dtypes))
-        return TableEncoding.for_table(table, self.categorical) if textual or self.categorical else None
+        if not self.categorical and not (framed and has_text(table)):
+            return None
+        return TableEncoding.for_table(table, self.categorical)
 
     def _raw(self, table: Any, x: np.ndarray | pd.DataFrame) -> np.ndarray | pd.DataFrame:
-        """Rows whose columns are those of X: x itself, or the table where columns have names and levels."""
-        return x if self._encoding is None else pd.DataFrame(table)
+        """Rows whose columns are those of X: x itself, or where columns have names and levels a table that files can
+        hold."""
+        return x if self._encoding is None else self._encoding.plain(table)
 
     def _position(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
         """Rows in the space in whose metric they are compared, (B, ...)."""
@@ -336,7 +353,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self, "threshold_")
         x, typical = self._encoded(table_of(X)), self._typical
-        known = self._encoded(typical)
+        known = self._values(typical)
         return take(typical, pairwise_distances_argmin(self._position(x), self._position(known)))
 
     def explain(self, X: Any) -> np.ndarray:
@@ -353,9 +370,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         check_is_fitted(self, "threshold_")
         table = table_of(X)
         rows = self._raw(table, self._encoded(table))
-        if self._encoding is not None:
-            rows = rows[list(self._typical.columns)].reset_index(drop=True)
-        return shapley_values(lambda mixed: self._scores(self._encoded(mixed)), rows, self.typical_rows(table))
+        return shapley_values(lambda mixed: self._scores(self._values(mixed)), rows, self.typical_rows(table))
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -114,8 +114,8 @@ def _spread_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def _names(detector: AnomalyDetector) -> list[str] | None:
-    names = getattr(detector, "feature_names_in_", None)
-    return None if names is None else list(map(str, names))
+    names = getattr(detector, "_column_names", getattr(detector, "feature_names_in_", None))
+    return None if names is None else list(names)
 
 
 def _name(detector: AnomalyDetector, column: int) -> str:
