@@ -10,27 +10,15 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_argmin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
 
-from tf_radogaga import rounding
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.checkpoints import copy_model
+from tf_radogaga.detector_densities import AveragesDensities
 from tf_radogaga.detector_files import KeptInFiles
 from tf_radogaga.detector_rows import has_text, matrix_of, table_of, take
 from tf_radogaga.explanations import shapley_values
 from tf_radogaga.frames import check_names, column_names
-from tf_radogaga.isometric_latent import IsometricLatent
-from tf_radogaga.latent_densities import (
-    MOST_ROWS,
-    averaged,
-    fit_densities,
-    log_normalizer,
-    log_probs,
-    normalizing_rows,
-    worth_averaging,
-)
 from tf_radogaga.preprocessing import TableEncoding
 
 HELD_OUT = 10
@@ -39,13 +27,10 @@ HELD_OUT = 10
 MOST_TYPICAL_ROWS = 1000
 """Training rows that are kept for `explain`."""
 
-_ONE_THREAD = 2**16
-"""Numbers in a table below which threads wait for one another longer than they work."""
-
 _BLOCK_ROWS = 65536
 
 
-class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
+class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimator):
     """Scores of rows by log densities in an isometric latent of as many dimensions as there are columns.
 
         z = (x - mean) / s,   s_j^2 ~ sd_j range_j               the isometric latent of the metric sum (dx_j / s_j)^2
@@ -61,7 +46,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
     For N = M and a constant metric, the isometry that RaDOGAGA learns is a rigid motion, so the latent is written down
     and not trained; `model` takes one that is trained instead.
 
-    A column that is constant in training tells by its first other value, at the odds of Laplace's rule, 1 : n + 1.
+    A column that is constant in training, but for rounding, tells by its first other value, at the odds of Laplace's
+    rule, 1 : n + 1.
 
     Rows are a matrix, a frame (pandas, polars, pyarrow), or a `tf.data.Dataset` of their batches, of dicts of named
     columns, or of (batch, label), which is read into memory. A frame has the columns of `fit`, in their order. For one
@@ -141,19 +127,6 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         self._typical = take(self._raw(table, x), typical[:: -(-len(typical) // MOST_TYPICAL_ROWS)])
         self.set_threshold(false_positive_rate=self.false_positive_rate)
 
-    def _fit_all_densities(self, table: Any, x: np.ndarray) -> np.ndarray:
-        """Fits, and scores some training rows honestly; their numbers."""
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        judged = np.arange(0, len(x), -(-len(x) // MOST_ROWS))
-        x, raw = rounding.merged(x), self._encoding is None
-        # an encoding makes float32 of the size of 1
-        own = rounding.relative(table if raw else np.empty(0, np.float32), x)
-        self._latent = IsometricLatent(x, rounding=own, unit=0 if raw else 1)
-        with threadpool_limits(1 if x.size < _ONE_THREAD else None):
-            self._fit_densities(x, np.random.default_rng(seed))
-            self._training_scores = self._left_out_scores(x, judged)
-        return judged
-
     def _fit_model(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
         """Trains, and scores rows that were held out; their numbers."""
         judged = seen = np.arange(len(x))
@@ -177,40 +150,11 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
                 f"categorical: {self.categorical} is for the densities; give the model a TableEncoding as preprocess."
             )
 
-    def _left_out_scores(self, x: np.ndarray, judged: np.ndarray) -> np.ndarray:
-        """Scores of these training rows by number, each left out of the densities that were fitted to it. Of a row that
-        is there twice, leaving one out changes nothing; and of many rows most were not drawn."""
-        z = self._latent(x)
-        single = ~pd.DataFrame(z).duplicated(keep=False).to_numpy()[judged]
-        z, places = z[judged], {row.tobytes(): place for place, row in enumerate(self._densities["kernel"].centres)}
-        own = np.array([places.get(row.tobytes(), -1) for row in z])
-        left_out, logs = single & (own >= 0), np.empty(len(z))
-        if left_out.any():
-            logs[left_out] = self._mean_log_prob(z[left_out], own[left_out])
-        if not left_out.all():
-            logs[~left_out] = self._mean_log_prob(z[~left_out])
-        return self._absolute(logs, x[judged])
-
-    def _fit_densities(self, x: np.ndarray, rng: np.random.Generator) -> None:
-        found = fit_densities(self._latent(x), rng)
-        self.held_out_ = {name: float(density.held_out - self._latent.log_scale) for name, density in found.items()}
-        self.used_ = tuple(worth_averaging(found))
-        self._densities = {name: found[name] for name in self.used_}
-        drawn = log_probs(self._densities, normalizing_rows(self._densities, rng))
-        self._log_normalizer = log_normalizer(averaged(drawn), drawn["kernel"])
-
-    def _mean_log_prob(self, z: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-        return averaged(log_probs(self._densities, z, own))
-
     def _scores(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
         if (model := self.model_) is not None:
             return (model.log_density(x) if model.has_log_density else -model.energy(x)).numpy().astype(np.float64)
         z, places = _distinct(self._latent(x))
         return self._absolute(self._mean_log_prob(z)[places], x)
-
-    def _absolute(self, logs: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Log densities of x, of `_mean_log_prob` of its latents."""
-        return logs - self._log_normalizer - self._latent.log_scale - self._latent.surprise(x)
 
     # Rows
 
