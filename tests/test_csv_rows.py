@@ -74,26 +74,45 @@ def test_scores_are_written_as_the_name_says(name, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["rows.csv", name])
 
 
+def places(tmp_path, first, inputs, below="9", **options):
+    """Of the inputs in a file that begins with these cells."""
+    path = tmp_path / "f.csv"
+    path.write_text(",".join(first) + "\n" + ",".join([below] * len(first)) + "\n")
+    (block,) = csv_rows.blocks(path, inputs, 5, **options)
+    first = first if block["lines"][0] == 1 else None
+    return block["rows"][0] if first else [int(cell) for cell in block["rows"][0]]
+
+
 @pytest.mark.parametrize("label_position", [0, 2])
-def test_columns_of_files_without_a_header_are_found(label_position):
-    places = [i for i in range(4) if i != label_position]
-    inputs = {f"column_{i}": INPUTS["dose"] for i in places}
-    assert csv_rows.layout("f", ["1.5"] * 4, inputs, "auto") == (False, places)
-    assert csv_rows.layout("f", ["1.5"] * 3, inputs, "auto") == (False, [0, 1, 2])
-    with pytest.raises(ValueError, match="--input: f has 2 columns, the model takes 3"):
-        csv_rows.layout("f", ["1.5"] * 2, inputs, "auto")
+def test_columns_of_files_without_a_header_are_found(label_position, tmp_path):
+    positions = [i for i in range(4) if i != label_position]
+    inputs = {f"column_{i}": INPUTS["dose"] for i in positions}
+    cells = ["0.5", "1.5", "2.5", "3.5"]
+    assert places(tmp_path, cells, inputs) == [cells[i] for i in positions]
+    assert places(tmp_path, cells[:3], inputs) == cells[:3]
+    with pytest.raises(ValueError, match=r"--input: \S+f.csv has 2 columns, the model takes 3"):
+        places(tmp_path, cells[:2], inputs)
 
 
-def test_names_are_found_as_the_model_spells_them():
+def test_names_are_found_as_the_model_spells_them(tmp_path):
     inputs = dict.fromkeys(["a_b", "column_1", "x_1"], INPUTS["dose"])
-    assert csv_rows.layout("f", ["1", "x", "a b", "x"], inputs, "auto") == (True, [2, 0, 3])
-    with pytest.raises(ValueError, match=r"--input: f has no columns \['x_1'\] in its first line"):
-        csv_rows.layout("f", ["1", "x", "a b"], inputs, "yes")
+    (tmp_path / "f.csv").write_text("1,x,a b,x\n0,1,2,3\n")
+    (block,) = csv_rows.blocks(tmp_path / "f.csv", inputs, 5)
+    assert block["rows"] == [["2", "0", "3"]]
+    (tmp_path / "f.csv").write_text("1,x,a b\n0,1,2\n")
+    with pytest.raises(ValueError, match=r"--input: \S+f.csv has no columns \['x_1'\] in its first line"):
+        next(csv_rows.blocks(tmp_path / "f.csv", inputs, 5, "yes"))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "is empty"), (b"\n\n", "is empty"), (b"1,2,3\n1,\xff,3\n", "near line 1: .*CSV in UTF-8")],
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b"1,2,3\n1,\xff,3\n", "line 2: .*CSV in UTF-8.*--encoding latin-1"),
+        (b'1,2,3\n1,"2,3\n4,5,6\n', "EOF inside string that starts in the row of line 2"),
+        ("1,2,3\n".encode("utf-16-le"), "line 1: a NUL byte.*--encoding utf-16-le"),
+    ],
 )
 def test_what_is_no_csv_file_is_named(content, message, tmp_path):
     (tmp_path / "rows.csv").write_bytes(content)
