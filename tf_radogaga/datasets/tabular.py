@@ -143,7 +143,7 @@ def read_table(
 ) -> Table:
     """A table from a CSV file (also .gz, .bz2, .xz, .zip), .npy (a matrix) or .npz (`X`, and `y` or not, 1 = anomaly).
 
-    How a CSV file is read is decided by its first megabyte, kept in the table's `reader`, and refused where it is not
+    How a CSV file is read is decided by its first lines, kept in the table's `reader`, and refused where it is not
     certain: the separator (comma, semicolon, tab or pipe), the marks of decimals and thousands, percentages (12% is
     0.12), the encoding by a byte order mark, else UTF-8.
 

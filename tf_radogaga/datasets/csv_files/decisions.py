@@ -101,7 +101,7 @@ def header_of(rows: Sequence[Sequence[str]]) -> Header:
             return Header(decimals or over_numbers, "the first line counts the columns from 0", decimals)
         if list(first) in map(list, below):
             return Header(False, "the first line counts from 0, and occurs again below", False)
-        return Header(True, "the first line counts the columns from 0", decimals or len(digits) > 2)
+        return Header(True, "the first line counts the columns from 0", decimals or len(digits) > 4)
     years = len(set(values)) == len(values) and all(int(value) in YEARS for value in values)
     if years and not any(cell.strip().isdecimal() and int(cell) in YEARS for cell in body):
         if decimals or over_numbers:

@@ -39,9 +39,8 @@ def read_csv(
                 if row.fault:
                     raise _broken(path, file, row)
             cells = dict(zip(file.names, zip(*(row.cells for row in block))))
-            values = {
-                c: reader.numbers(v, c) for c, v in cells.items() if c not in text_columns and c in (numeric or cells)
-            }
+            tried = [c for c in file.names if c not in text_columns] if numeric is None else numeric
+            values = {column: reader.numbers(cells[column], column) for column in tried}
             if numeric is None:
                 filled = {column: len(texts) - texts.count("") for column, texts in cells.items()}
                 numeric = [c for c, found in values.items() if 2 * found.notna().sum() > filled[c]]
@@ -52,8 +51,9 @@ def read_csv(
                 if bad:
                     raise ValueError(
                         f"{path}, column {column!r}, row {seen + bad[0]}: {cells[column][bad[0]]!r} is no number,"
-                        f" unlike most of the column (line {block[bad[0]].line}; read with {reader}); mend the cell,"
-                        " name the column in categorical, or say how the file is to be read."
+                        f" unlike most of the column (line {block[bad[0]].line}; header:"
+                        f" {'yes' if reader.header else 'no'}, decimal {reader.decimal!r}); mend the cell, name the"
+                        " column in categorical, or say --header or --decimal (header=, decimal=)."
                     )
             index = range(seen, seen + len(block))
             columns = [
@@ -82,19 +82,25 @@ def _broken(path: str | Path, file: CsvFile, row: Row) -> ValueError:
 
 def _check_text(path: str | Path, column: str, cells: Sequence[str], lines: list[int], reader: Reader) -> None:
     """Refuses a column of text that looks like numbers or dates: one-hot, it would lose what they mean."""
-    filled = [(cell, line) for cell, line in zip(cells, lines) if cell.strip().lower() not in MISSING]
-    for looks, kind, remedy in (
-        (
-            looks_like_number,
-            "a number",
-            "say how by --decimal, --thousands or --separator (decimal=, ...), mend the cells",
-        ),
-        (looks_like_date, "a date", "convert it to a number, for example to seconds, leave the column out"),
-    ):
-        found = [(cell, line) for cell, line in filled if looks(cell)]
-        if 2 * len(found) > len(filled):
-            cell, line = next((f for f in found if reader.numbers([f[0]], column).isna()[0]), found[0])
-            raise ValueError(
-                f"{path}, column {column!r}, line {line}: {cell!r} looks like {kind}, as most of the column, but not"
-                f" all are read as numbers with {reader}; {remedy}, or name the column in categorical."
-            )
+    filled = [place for place, cell in enumerate(cells) if cell.strip().lower() not in MISSING]
+    numbers, dates = (
+        [place for place in filled if looks(cells[place])] for looks in (looks_like_number, looks_like_date)
+    )
+    if 2 * len(dates) > len(filled):
+        place, what = dates[0], "is a date; convert it to a number, for example to seconds, leave the column out"
+    elif 2 * len(numbers) > len(filled):
+        unread = reader.numbers([cells[place] for place in numbers], column).isna()
+        place = numbers[int(unread.argmax())]
+        what = (
+            f"looks like a number but is none with the separator {reader.separator!r}, the decimal mark"
+            f" {reader.decimal!r} and the thousands mark {reader.thousands!r}; say how by --separator,"
+            " --decimal or --thousands (separator=, ...), write it as a plain number"
+            if unread.any()
+            else "is a number, as most of the column but its missing cells; fill these, or leave out their rows"
+        )
+    else:
+        return
+    raise ValueError(
+        f"{path}, column {column!r}, row {place}: {cells[place]!r} (line {lines[place]}) {what}, or name the column in"
+        " categorical."
+    )

@@ -22,6 +22,9 @@ OpenFile = Callable[[str], IO[bytes]]
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
 """By the end of a file's name."""
 
+SAMPLE = 1 << 18
+"""Characters at the beginning of a file by which it is decided how it is read."""
+
 _BOMS = (  # that of UTF-32 begins as that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -89,10 +92,10 @@ class Lines:
         self.encoding = self._encoding(head, given, kept)
         self._text = io.TextIOWrapper(buffered, self.encoding, newline="")
         self.sample, size = [], 0
-        while size < 1 << 20 and (line := next(self._decoded(), None)) is not None:
+        while size < SAMPLE and (line := next(self._decoded(), None)) is not None:
             self.sample.append(line)
             size += len(line)
-        self.whole = size < 1 << 20
+        self.whole = size < SAMPLE
         self._check_first("".join(self.sample[:1]))
 
     def _encoding(self, head: bytes, given: str | None, kept: str | None) -> str:
@@ -105,7 +108,10 @@ class Lines:
         for mark, name in _BOMS:
             if head.startswith(mark):
                 return name
-        if kept in (None, "utf-8", "utf-8-sig") or kept.startswith(("utf-16", "utf-32")):
+        wide = (kept or "").startswith(("utf-16", "utf-32"))
+        if wide and kept.endswith("e") and b"\0" in head:  # without a mark, as its training file
+            return kept
+        if wide or kept in (None, "utf-8"):
             return "utf-8-sig"
         try:
             codecs.getincrementaldecoder("utf-8")().decode(head)
@@ -125,9 +131,10 @@ class Lines:
             except UnicodeDecodeError as error:
                 line = self.read + 1 + error.object[: error.start].count(b"\n")
                 near = error.object[max(error.start - 10, 0) : error.start + 10]
+                likely = "utf-16-le" if b"\0" in near else "latin-1"
                 raise ValueError(
                     f"{self.path}, line {line}: {near!r} is not {self.encoding.replace('-sig', '').upper()}; it has to"
-                    " be CSV in UTF-8, or name its encoding, for example --encoding latin-1 (encoding='latin-1')."
+                    f" be CSV in UTF-8, or name its encoding, for example --encoding {likely} (encoding={likely!r})."
                 ) from error
             except DAMAGE as error:
                 raise damage(self.path, error) from error

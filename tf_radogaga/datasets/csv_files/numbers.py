@@ -14,9 +14,9 @@ MISSING = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"
 _GROUPED = r"[0-9]{1,3}(?:(?P<thousands>[,.'\u2019\u00a0\u202f])[0-9]{3})(?:(?P=thousands)[0-9]{3})*"
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 _CELL = re.compile(
-    rf"[+-]?(?P<whole>{_GROUPED}|[0-9]*)(?:(?P<decimal>[.,])[0-9]*)?{_EXPONENT}\s*(?P<percent>%?)", re.ASCII
+    rf"[+-]?(?=[.,]?[0-9])(?P<whole>{_GROUPED}|[0-9]*)(?:(?P<decimal>[.,])[0-9]*)?{_EXPONENT}\s*(?P<percent>%?)",
+    re.ASCII,
 )
-_DIGIT = re.compile("[0-9]")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 _LOOSE = r"(?:\d{1,3}(?:[.'\u2019_]\d{3})+(?:[.,]\d+)?|\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d+)?|\d+[.,]?\d*|[.,]\d+)"
@@ -42,7 +42,7 @@ def is_cell(cell: str) -> bool:
 
 def _match(cell: str) -> re.Match | None:
     found = _CELL.fullmatch(cell.strip())
-    return found if found and _DIGIT.search(found[0]) and found["thousands"] != (found["decimal"] or "") else None
+    return found if found and found["thousands"] != (found["decimal"] or "") else None
 
 
 def looks_like_number(cell: str) -> bool:

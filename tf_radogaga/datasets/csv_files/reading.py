@@ -16,7 +16,7 @@ import pandas as pd
 
 from . import numbers
 from .decisions import SEPARATORS, Header, header_of, sample_rows, separator_of
-from .lines import COMPRESSIONS, Lines, OpenFile, Row, damage, decompressed, plain_file, rows
+from .lines import COMPRESSIONS, DAMAGE, Lines, OpenFile, Row, damage, decompressed, plain_file, rows
 
 
 class Options(NamedTuple):
@@ -120,7 +120,7 @@ def opened(
     width: int | None = None,
     open_file: OpenFile = plain_file,
 ) -> Iterator[CsvFile]:
-    """A CSV file whose reader is decided: by the options, else as kept, else by its first megabyte.
+    """A CSV file whose reader is decided: by the options, else as kept, else by its first lines.
 
     Args:
         path: the file.
@@ -140,7 +140,7 @@ def opened(
         handle = stack.enter_context(open_file(path))
         try:
             handle = stack.enter_context(decompressed(path, handle))
-        except OSError as error:
+        except DAMAGE as error:
             raise damage(path, error) from error
         lines = Lines(path, handle, options.encoding, kept.encoding if kept else None)
         separator = options.separator or (kept.separator if kept else separator_of(path, lines.sample, lines.whole))
@@ -198,12 +198,13 @@ def opened(
 
 
 def _fits(path: str | Path, columns: Mapping[str, Sequence[str]], decimal: str, thousands: str | None) -> None:
-    """Refuses a file most of whose numbers are none as the model's reader writes them."""
+    """Refuses a file whose numbers have other marks than the model's reader knows, but for a few of them."""
     cells = [cell.strip(" %") for column in columns.values() for cell in column if numbers.is_cell(cell)]
-    odd = numbers.numbers(cells, decimal, thousands, False).isna().to_numpy()
-    if 2 * odd.sum() > len(cells):
+    marked = [cell for cell in cells if not cell.lstrip("+-").isdigit()]
+    odd = numbers.numbers(marked, decimal, thousands, False).isna().to_numpy()
+    if 2 * odd.sum() > len(marked) and 4 * odd.sum() > len(cells):
         raise ValueError(
-            f"{path}: numbers such as {cells[int(odd.argmax())]!r} have not the decimal mark {decimal!r} of the file"
+            f"{path}: numbers such as {marked[int(odd.argmax())]!r} have not the decimal mark {decimal!r} of the file"
             " that the model was trained on; give --decimal and --thousands."
         )
 
