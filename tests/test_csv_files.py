@@ -1,6 +1,7 @@
 """How CSV files are read: what each file must give, in training as in scoring."""
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -53,6 +54,7 @@ NUMBERS = {
     "UTF-16 without mark": ("a,b\n1,2\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, [[1, 2]]),
     "separators at all ends": ("a,b,\n1,2,\n3,4,\n", {}, [[1, 2], [3, 4]]),
     "large integers": ("a,b\n9007199254740993,2\n3,4\n", {}, [[9007199254740993, 2], [3, 4]]),
+    "digits behind zeros": ("a,b\n0.0064169569026443045,2\n", {}, [[0.0064169569026443045, 2]]),
     "beyond int64": ("a,b\n12345678901234567890,2\n-5,4\n", {}, [[12345678901234567890.0, 2], [-5, 4]]),
 }
 
@@ -95,6 +97,49 @@ def test_the_reader_is_json_told_and_what_training_kept_comes_first(tmp_path):
     np.testing.assert_array_equal(csv_rows.feed(block, inputs)["a"], [0.5, 1.5, 0.75])
 
 
+TEXTS = ["tcp", "u;dp", "a, b", "é|x", 'say "hi"', "two\nlines", " pad", "10.0.0.1"]
+NAMES = ["größe", "a b", "weight (kg)", "z%", "c,d", "e;f", "价格", 'y"q', "Ünï"]
+
+
+def draw(rng, rows):
+    """A frame of two to five columns, and how to write it."""
+    kinds = {
+        "decimals": lambda: rng.normal(size=rows),
+        "far decimals": lambda: rng.normal(size=rows) * 10.0 ** rng.integers(-20, 20),
+        "integers": lambda: rng.integers(-50, 50, rows),
+        "texts": lambda: rng.choice(TEXTS, rows),
+    }
+    names = rng.permutation(NAMES)[: rng.integers(1, 5)]
+    columns = {str(name): kinds[rng.choice([*kinds])]() for name in names}
+    frame = pd.DataFrame({**columns, "last": rng.normal(size=rows)})
+    header = bool(rng.integers(0, 4))
+    frame = frame if header else frame.set_axis([f"column_{i}" for i in range(frame.shape[1])], axis=1)
+    how = {
+        "sep": rng.choice([",", ";", "\t", "|"]),
+        "decimal": rng.choice([".", ","]),
+        "encoding": rng.choice(["utf-8", "utf-8-sig", "utf-16"]),
+        "quoting": int(rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])),
+        "lineterminator": rng.choice(["\n", "\r\n"]),
+    }
+    return frame, {**how, "header": header}
+
+
+@pytest.mark.filterwarnings("ignore:header")
+@pytest.mark.parametrize("seed", range(20))
+def test_what_pandas_writes_is_read_back(seed, tmp_path):
+    frame, how = draw(np.random.default_rng(seed), rows=12)
+    frame.to_csv(tmp_path / "own.csv.gz", index=False, **how)
+    table = read_table(tmp_path / "own.csv.gz")
+    for read in (table.rows, pd.concat(r for r, _ in StreamedTable(tmp_path / "own.csv.gz", block_rows=5)._blocks())):
+        pd.testing.assert_frame_equal(read, frame, check_exact=True)
+    assert table.reader["separator"] == how["sep"] and table.reader["header"] == how["header"]
+    types = {name: tf.string if pd.api.types.is_string_dtype(frame[name]) else tf.float64 for name in frame}
+    inputs = {f"input_{i}": tf.TensorSpec((None,), dtype) for i, dtype in enumerate(types.values())}
+    card = {"reader": table.reader, "columns": dict(zip(inputs, frame))}
+    feed = csv_rows.feed(next(csv_rows.blocks(tmp_path / "own.csv.gz", inputs, 99, card=card)), inputs)
+    assert [list(values) for values in feed.values()] == [list(frame[name]) for name in frame]
+
+
 REFUSED = {
     "a cell more": ("a,b\n1,2\n3,4,5\n", "expected 2 cells, as in line 1, but in line 3, saw 3"),
     "a cell more in every line": ("y,a\n0,1,2\n1,3,4\n", "expected 2 cells, as in line 1, but in line 2, saw 3"),
@@ -114,6 +159,7 @@ REFUSED = {
     "percentages and numbers": ("a,b\n12%,2\n13%,4\n14,4\n", r"'12%' \(line 2\) looks like a number"),
     "another separator": ("a b\n0.1 0.2\n1 2\n", r"'0\.1 0\.2' \(line 2\) looks like a number.*--separator"),
     "numbers and missing words": ("a,b\nNA,1\nnull,2\n3,4\n", r"row 2: '3' \(line 4\) is a number.*missing cells"),
+    "a missing word in the first line": ("NA,tcp\n1,udp\n2,x\n", "column 'column_0', row 0: 'NA' is no number.*line 1"),
     "a missing word": ("a,b\n1,1\nNA,2\n3,4\n", r"column 'a', row 1: 'NA' is no number.*line 3"),
     "dates": ("t,b\n2024-01-31,2\n2024-02-01,4\n", r"column 't', row 0: '2024-01-31' \(line 2\) is a date; convert it"),
     "times": ("t,b\n2024-01-31T10:00:00Z,2\n2024-02-01 11:30,4\n", "is a date; convert it to a number"),
@@ -124,7 +170,7 @@ REFUSED = {
     "UTF-16 without mark": ("größe,b\n1,2\n".encode("utf-16-le"), "--encoding utf-16-le"),
     "a NUL": ("a,b\n1,2\n1,\x003\n", "a NUL byte in line 3"),
     "an open quote": ('a,b\n1,2\n"1,3\n4,5\n', "EOF inside string that starts in the row of line 3"),
-    "two separators": ("a;b,c;d\nx;y,z;w\n", "comma and semicolon separate its cells equally well; .*--separator"),
+    "two separators": ("a;b,c\nx;y,z\n", "comma and semicolon separate its cells equally well; .*--separator"),
 }
 
 

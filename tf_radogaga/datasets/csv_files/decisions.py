@@ -30,6 +30,8 @@ def sample_rows(lines: Sequence[str], whole: bool, separator: str, spaced: bool 
 def separator_of(path: object, lines: Sequence[str], whole: bool) -> str:
     """The separator that cuts all lines into the same number of cells, else the one that so cuts most of them.
 
+    Of several it is the one whose cells hold no other, unless as the mark of a number, then the one of more numbers.
+
     Raises:
         ValueError: two do so equally well.
     """
@@ -39,8 +41,11 @@ def separator_of(path: object, lines: Sequence[str], whole: bool) -> str:
         (width, count), *_ = Counter(map(len, rows)).most_common(1) or [(0, 0)]
         if width > 1:
             cells = [cell for row in rows[1:] or rows for cell in row]
-            numbers = sum(map(is_cell, cells)) / max(len(cells), 1)
-            scores[separator] = count == len(rows), count / len(rows) > 0.5, numbers
+            others = set(SEPARATORS) - {separator}
+            numbers = [is_cell(cell) for cell in cells]
+            whole_cells = [number or others.isdisjoint(cell) for cell, number in zip(cells, numbers)]
+            shares = (sum(found) / max(len(cells), 1) for found in (whole_cells, numbers))
+            scores[separator] = count == len(rows), count / len(rows) > 0.5, *shares
     if not scores:
         return ","
     best = [separator for separator, score in scores.items() if score == max(scores.values())]
@@ -84,10 +89,12 @@ def header_of(rows: Sequence[Sequence[str]]) -> Header:
     if not texts and not digits:
         return Header(False, "the first line is empty", True)
     if not digits:
-        if again and not mostly:
-            return Header(False, "the texts of the first line occur again below it", False)
-        if mostly:
+        if any(place in mostly for place in texts):
             return Header(True, "names over numbers", True)
+        if again:
+            return Header(False, "the texts of the first line occur again below it", False)
+        if not all(present[place] or not cell.strip() for place, cell in enumerate(first)):
+            return Header(False, "the first line lacks values", False)
         return Header(True, "the first line holds no number", False)
     values = [first[place].strip() for place in digits]
     if not all(value.isdecimal() for value in values) or again:

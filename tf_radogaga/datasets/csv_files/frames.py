@@ -76,7 +76,7 @@ def _broken(path: str | Path, file: CsvFile, row: Row) -> ValueError:
         path,
         f"expected {width} cells, as in line {file.line}, but in line {row.line}, saw {seen};"
         f" separator {file.reader.separator!r}. A title above the header, a separator at the end of lines, or a cell"
-        " that holds the separator without quotes may be why",
+        " that holds the separator without quotes may be why, or another separator (--separator, separator=)",
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 MISSING = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-"])
@@ -127,15 +128,18 @@ def numbers(cells: Iterable[str], decimal: str, thousands: str | None, percent: 
 
     percent: "12%" is 0.12, and a cell without the sign is none.
     """
-    cells = [cell.strip() for cell in cells]
     if decimal != "." or thousands or percent:
         mark = re.escape(thousands) if thousands else "(?!)"
         whole = rf"(?:[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}|[0-9]+)"
         form = rf"[+-]?(?:{whole}(?:{re.escape(decimal)}[0-9]*)?|{re.escape(decimal)}[0-9]+){_EXPONENT}"
         form = re.compile(form + (r"\s*%" if percent else ""))
-        swapped = str.maketrans({**({thousands: None} if thousands else {}), decimal: ".", "%": None})
-        cells = [cell.translate(swapped) if form.fullmatch(cell) else "" for cell in cells]
+        plain = str.maketrans({**({thousands: None} if thousands else {}), decimal: ".", "%": None})
+        cells = [cell.translate(plain) if form.fullmatch(cell) else "" for cell in map(str.strip, cells)]
+    else:
+        cells = [cell.strip() for cell in cells]  # spaces that do not break too
     values = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
-    if percent:
-        return values / 100
-    return values.astype("float64") if values.dtype == "uint64" else values
+    if values.dtype.kind != "i":  # pandas leaves out digits behind the 17th, zeros before them counted
+        values = pd.Series(
+            [float(cell) if number else np.nan for cell, number in zip(cells, values.notna())], dtype=float
+        )
+    return values / 100 if percent else values
