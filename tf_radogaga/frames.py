@@ -7,8 +7,10 @@ from typing import Any
 
 import narwhals as nw
 import pandas as pd
+import tensorflow as tf
 
 
+@tf.autograph.experimental.do_not_convert  # it cannot read narwhals, and graphs call this
 def to_pandas(value: Any) -> Any:
     """A pandas DataFrame of any data frame or table in memory (polars, pyarrow and others); anything else unchanged.
 
