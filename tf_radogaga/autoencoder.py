@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import geometry, informative, network_shapes, randomness, replicas
+from tf_radogaga import copies, geometry, informative, network_shapes, randomness, replicas
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.image_preprocessing import ImageScaling
 from tf_radogaga.pipelines import ScoredInGraphs, without_nan
@@ -376,6 +376,19 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
                 f"{what}: with reconstruction_features the prior sees more than z; train with"
                 " reconstruction_features=False."
             )
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> Autoencoder:
+        """A model of its own: layers of the same configuration with initial weights, and the preprocessing as it was
+        adapted. So `keras.models.clone_model` makes an untrained model; `copy.deepcopy` copies the weights too."""
+        return cls(**{argument: copies.fresh(part, argument) for argument, part in config.items()})
+
+    def __deepcopy__(self, memo: dict) -> Autoencoder:
+        memo[id(self)] = twin = copies.copy_model(self)
+        return twin
+
+    def __copy__(self) -> Autoencoder:
+        return copies.copy_model(self)
 
     def get_config(self) -> dict:
         return {

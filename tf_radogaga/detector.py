@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.checkpoints import copy_model
+from tf_radogaga.copies import copy_model
 from tf_radogaga.detector_files import KeptInFiles
 from tf_radogaga.detector_rows import table_of, take
 from tf_radogaga.explanations import shapley_values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 import zlib
 from collections.abc import Callable, Iterable
@@ -51,6 +52,10 @@ class Prior(keras.layers.Layer):
 
     def invalidate(self) -> None:
         """Marks what `adapt` stored as out of date, because the encoder is about to change."""
+
+    def fresh(self) -> Prior:
+        """A prior of the same configuration, not trained."""
+        return type(self).from_config(self.get_config())
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """-log P(z) in nats of each example, (B, N) -> (B,)."""
@@ -224,7 +229,7 @@ class DistributionPrior(Prior):
 
     def __init__(self, build: tfd.Distribution | Callable[[], tfd.Distribution] | str, name: str | None = None):
         super().__init__(name=name)
-        given = isinstance(build, tfd.Distribution)
+        self._given = given = isinstance(build, tfd.Distribution)
         if not (given or callable(build) or isinstance(build, str)):
             raise TypeError(f"build: {build!r} is neither a tfd.Distribution nor a function that returns one.")
         self.build_distribution = (lambda: build) if given else registered_function("build", build)
@@ -242,6 +247,9 @@ class DistributionPrior(Prior):
     @property
     def distribution(self) -> tfd.Distribution:
         return self._distribution
+
+    def fresh(self) -> DistributionPrior:
+        return DistributionPrior(copy.deepcopy(self._distribution) if self._given else self.build_distribution)
 
     def get_config(self) -> dict:
         return {"build": function_name("build", self.build_distribution)}

@@ -28,7 +28,7 @@ class TrainedOnRows(keras.Model):
     prior: Prior
 
     def __init__(self, name: str | None = None):
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=tf.float32)
         self._shuffle_seed = randomness.draw_seed()
         self._non_finite = tf.Variable(
             [0, 0],
@@ -93,11 +93,20 @@ class TrainedOnRows(keras.Model):
         several = self.distribute_strategy.num_replicas_in_sync > 1  # their sums cannot be in a graph within the step's
         self._parts = parts if run_eagerly or several else tuple(map(tf.function, parts))
         super().compile(
-            optimizer=optimizer,
+            optimizer=self._loss_scaling(optimizer),
             steps_per_execution=1 if run_eagerly else steps_per_execution,
             jit_compile=jit_compile,
             run_eagerly=run_eagerly,
         )
+
+    def _loss_scaling(self, optimizer: Any) -> keras.optimizers.Optimizer:
+        """The optimizer, which scales the loss where layers compute in float16, as Keras has it."""
+        optimizer = keras.optimizers.get(optimizer)
+        layers = (part for part in self.submodules if isinstance(part, keras.layers.Layer))
+        scaled = keras.mixed_precision.LossScaleOptimizer
+        if isinstance(optimizer, scaled) or all(layer.dtype_policy.name != "mixed_float16" for layer in layers):
+            return optimizer
+        return scaled(optimizer)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
@@ -173,11 +182,15 @@ class TrainedOnRows(keras.Model):
     # Variables are made before Keras traces its loop of steps: one that makes them is traced twice as often, and
     # replicas cannot make them one by one
 
-    def make_train_function(self, force: bool = False) -> Callable:
+    def build_optimizer(self) -> None:
+        """Makes all variables of the optimizer."""
         if isinstance(self.optimizer, keras.optimizers.legacy.Optimizer):
             self.optimizer._create_all_weights(self.trainable_variables)
         else:
             self.optimizer.build(self.trainable_variables)
+
+    def make_train_function(self, force: bool = False) -> Callable:
+        self.build_optimizer()
         self._make_means()
         return super().make_train_function(force)
 
