@@ -26,7 +26,7 @@ def executions(model: keras.Model, one_step: bool, *makes: Callable[[], Callable
     if steps is None:  # not compiled, so in single steps
         yield
         return
-    compiled = int(steps)
+    compiled = int(steps.numpy())
     with model.distribute_strategy.scope():
         for make in makes:
             make()

@@ -111,7 +111,8 @@ class TrainedOnRows(keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
         differentiate, update = self._parts
-        return update(*differentiate(x, weights))
+        with tf.control_dependencies([x]):  # else a step past the end of the data would count and draw noise
+            return update(*differentiate(x, weights))
 
     def all_terms(
         self, x: tf.Tensor, weights: tf.Tensor | None = None, training: bool = False
@@ -301,7 +302,7 @@ class TrainedOnRows(keras.Model):
                     training.batches,
                     epochs=epochs,
                     verbose=verbose,
-                    callbacks=[*(callbacks or []), StopOnNonFinite(), *training.callbacks],
+                    callbacks=[*tf.nest.flatten(callbacks or []), StopOnNonFinite(), *training.callbacks],
                     validation_data=training.validation,
                     initial_epoch=initial_epoch,
                     steps_per_epoch=training.steps,
