@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import batches, checkpoints, copies, functional
+from tf_radogaga import batches, checkpoints, copies, feed, functional
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.callbacks import StartAtStep, non_finite_error
+from tf_radogaga.rows import is_stream
 
 keras = tf.keras
 
@@ -52,7 +53,8 @@ def fit_together(
         steps_per_epoch: as `fit`.
         callbacks: Keras callbacks; what they see of the loss and its terms are means over the models that have not
             diverged.
-        **kwargs: the rest of `keras.Model.fit`, but for `validation_data`, which each model's own prior would score.
+        **kwargs: the rest of `keras.Model.fit`, but for validation, which each model's own prior would score, weights
+            of examples, and `shuffle=False`.
 
     Returns:
         The errors of those models that diverged or could not be adapted, by their place in `models`: what their own
@@ -64,10 +66,9 @@ def fit_together(
     models, tables = list(models), list(tables)
     if not models or len(models) != len(tables):
         raise ValueError(f"tables: {len(tables)} for {len(models)} models; give each model its rows, [rows] * S.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size: {batch_size} must be at least 1.")
-    if kwargs.get("validation_data") is not None:
-        raise TypeError("validation_data: models that stop early are trained one by one, by fit.")
+    batch_size = feed.count("batch_size", 256 if batch_size is None else batch_size)
+    steps_per_epoch = feed.count("steps_per_epoch", steps_per_epoch)
+    _require_plain(kwargs)
     _require_alike(models)
     _require_pure(models[0])
     stored, places = _stored_once(models, tables)
@@ -98,7 +99,7 @@ def fit_together(
     for number, model in enumerate(models):
         if number not in errors:
             try:
-                model._adapt(model._scoring_batches(stored[places[number]]), cache=True)
+                model._adapt(feed.scored(model.preprocess, stored[places[number]]), cache=True)
             except (FloatingPointError, ValueError) as error:
                 errors[number] = error
     return errors
@@ -134,13 +135,30 @@ def _stored_once(models: list[Autoencoder], tables: list[Any]) -> tuple[list[tf.
     """Each different table preprocessed, and which of them is whose."""
     stored, places = {}, []
     for model, table in zip(models, tables):
-        if isinstance(table, tf.data.Dataset):
-            raise TypeError("tables: a tf.data.Dataset; models trained together take rows in memory.")
+        if is_stream(table):
+            raise TypeError(f"tables: a {type(table).__name__}; models trained together take rows in memory.")
         key = id(model.preprocess), id(table)
         if key not in stored:
-            stored[key] = model._stored_in_blocks(table)
+            stored[key], weights = feed.weighted(model.preprocess, table, argument="tables")
+            if weights is not None:
+                raise TypeError("tables: rows with weights; models with weights of examples are trained one by one.")
         places.append(list(stored).index(key))
     return list(stored.values()), places
+
+
+def _require_plain(options: dict[str, Any]) -> None:
+    """TypeError for options of `fit` that are not those of models trained together."""
+    plain = {
+        "validation_data": None,
+        "validation_split": 0,
+        "sample_weight": None,
+        "class_weight": None,
+        "shuffle": True,
+    }
+    for name, unset in plain.items():
+        value = options.get(name, unset)
+        if value is not unset and not (np.isscalar(value) and value == unset):
+            raise TypeError(f"{name}: models that need it are trained one by one, by fit.")
 
 
 def _require_alike(models: list[Autoencoder]) -> None:
