@@ -58,7 +58,7 @@ def test_the_certificate_holds_the_numbers_and_json_takes_them(curved):
         ("Gram off-diagonal, greatest", report.gram_offdiagonal_max, "0"),
         ("reconstruction, share of D", report.reconstructed_share, "1"),
         ("round trip, root mean square", report.round_trip_rms, "0"),
-        ("round trip, 95% below", report.round_trip_quantile, "0"),
+        ("round trip, 95 % below", report.round_trip_quantile, "0"),
         ("response, least dimension", report.response_mean.min(), "1"),
         ("response, greatest dimension", report.response_mean.max(), "1"),
         ("isometry gap, mean", report.gap_mean, "0"),

@@ -86,7 +86,7 @@ class IsometryReport(NamedTuple):
             ("Gram off-diagonal, greatest", self.gram_offdiagonal_max, 0, ""),
             ("reconstruction, share of D", self.reconstructed_share, 1, ""),
             ("round trip, root mean square", self.round_trip_rms, 0, "standard deviations of z"),
-            (f"round trip, {QUANTILE:.0%} below", self.round_trip_quantile, 0, ""),
+            (f"round trip, {100 * QUANTILE:g} % below", self.round_trip_quantile, 0, ""),
             ("response, least dimension", self.response_mean.min(), 1, f"at a step of {self.response_step:.4g} z"),
             ("response, greatest dimension", self.response_mean.max(), 1, ""),
             ("latent variance, greatest", self.spectrum[0], "", "z^2"),
@@ -228,7 +228,7 @@ class ImplicitReport(NamedTuple):
             f" in z: r {self.latent_tangent_r:.4f}",
             f"reconstruction, share of D: {self.reconstructed_share:.4f}",
             f"round trip, in standard deviations of z: root mean square {self.round_trip_rms:.4f},"
-            f" {QUANTILE:.0%} below {self.round_trip_quantile:.4f}",
+            f" {100 * QUANTILE:g} % below {self.round_trip_quantile:.4f}",
             f"coding loss: {self.coding_loss:.4g}, in theory {self.informative_dimensions * self.beta / 2:.4g};"
             f" transform loss: {self.transform_loss:.4g}",
         ]
