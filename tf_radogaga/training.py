@@ -111,8 +111,7 @@ class TrainedOnRows(keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         x, _, weights = keras.utils.unpack_x_y_sample_weight(data)
         differentiate, update = self._parts
-        with tf.control_dependencies([x]):  # else a step past the end of the data would count and draw noise
-            return update(*differentiate(x, weights))
+        return update(*differentiate(x, weights))
 
     def all_terms(
         self, x: tf.Tensor, weights: tf.Tensor | None = None, training: bool = False
@@ -139,7 +138,8 @@ class TrainedOnRows(keras.Model):
 
     def _terms_and_gradients(self, x: tf.Tensor, weights: tf.Tensor | None) -> tuple[dict, dict, list]:
         scaled = isinstance(self.optimizer, keras.mixed_precision.LossScaleOptimizer)
-        with tf.GradientTape() as tape:
+        # a step past the end of the data must not draw noise, nor count
+        with tf.GradientTape() as tape, tf.control_dependencies([x]):
             terms, monitors = self.all_terms(x, weights, training=True)
             loss = tf.add_n([replicas.share_of_mean(term) for term in terms.values()])
             loss = self.optimizer.get_scaled_loss(loss) if scaled else loss
@@ -148,7 +148,8 @@ class TrainedOnRows(keras.Model):
 
     def _update(self, terms: dict, monitors: dict, gradients: list) -> dict[str, tf.Tensor]:
         self._watch_finite(terms)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        with tf.control_dependencies(list(terms.values())):
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
         return self._track(terms, monitors)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
