@@ -313,6 +313,10 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         directions = tf.TensorSpec((None, self.latent_units), tf.float32)
         return tf.function(log_volume).get_concrete_function(self._x_spec, directions)
 
+    def _invalidate(self) -> None:
+        super()._invalidate()
+        self._informative.assign(0)  # so that a density asks for what an interrupted training did not find
+
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
         super()._adapt(dataset, cache, refine)
         if refine and not self.reconstruction_features:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_argmin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_is_fitted
-from threadpoolctl import threadpool_limits
+from sklearn.utils.validation import check_is_fitted
 
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.copies import copy_model
+from tf_radogaga.detector_densities import AveragesDensities
 from tf_radogaga.detector_files import KeptInFiles
-from tf_radogaga.detector_rows import table_of, take
+from tf_radogaga.detector_rows import has_text, matrix_of, table_of, take
 from tf_radogaga.explanations import shapley_values
-from tf_radogaga.latent_densities import (
-    MOST_ROWS,
-    IsometricLatent,
-    averaged,
-    fit_densities,
-    log_normalizer,
-    log_probs,
-    normalizing_rows,
-    worth_averaging,
-)
+from tf_radogaga.frames import check_names, column_names
 from tf_radogaga.preprocessing import TableEncoding
 
 HELD_OUT = 10
@@ -35,13 +27,10 @@ HELD_OUT = 10
 MOST_TYPICAL_ROWS = 1000
 """Training rows that are kept for `explain`."""
 
-_ONE_THREAD = 2**16
-"""Numbers in a table below which threads wait for one another longer than they work."""
-
 _BLOCK_ROWS = 65536
 
 
-class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
+class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimator):
     """Scores of rows by log densities in an isometric latent of as many dimensions as there are columns.
 
         z = (x - mean) / s,   s_j^2 ~ sd_j range_j               the isometric latent of the metric sum (dx_j / s_j)^2
@@ -57,18 +46,19 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
     For N = M and a constant metric, the isometry that RaDOGAGA learns is a rigid motion, so the latent is written down
     and not trained; `model` takes one that is trained instead.
 
-    A column that is constant in training tells by its first other value, at the odds of Laplace's rule, 1 : n + 1.
+    A column that is constant in training, but for rounding, tells by its first other value, at the odds of Laplace's
+    rule, 1 : n + 1.
 
-    Rows are a matrix, a DataFrame, or a `tf.data.Dataset` of their batches, of dicts of named columns, or of (batch,
-    label), which is read into memory. For a DataFrame with columns of text the density is one of what `TableEncoding`
-    makes of it: numbers scaled to 0..1, levels one-hot.
+    Rows are a matrix, a frame (pandas, polars, pyarrow), or a `tf.data.Dataset` of their batches, of dicts of named
+    columns, or of (batch, label), which is read into memory. A frame has the columns of `fit`, in their order. For one
+    with columns of text the density is one of what `TableEncoding` makes of it: numbers scaled to 0..1, levels one-hot.
 
     Args:
         model: None for the above, or an unfitted, compiled model of this package such as `RaDOGAGA` or `BetaVAE`; `fit`
             trains a copy. Its scores are its `log_density` where it has one, else -energy. Columns of text are then
             for a `TableEncoding` as its `preprocess`.
         epochs, batch_size: of the training of `model`.
-        categorical: columns of a DataFrame to one-hot although they hold numbers; text columns always are.
+        categorical: columns of a frame to one-hot although they hold numbers or dates; text columns always are.
         false_positive_rate: share of normal rows that the threshold of `fit` marks as anomalies, in [0, 0.5).
         random_state: seed of what is drawn; a `model` has seeds of its own, from `tf.keras.utils.set_random_seed`
             before it was made.
@@ -87,6 +77,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         >>> detector.predict([[0, 0], [6, 6]])
         array([ 1, -1])
     """
+
+    model_: Autoencoder | None = None
 
     def __init__(
         self,
@@ -107,10 +99,10 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
     # Fitting
 
     def fit(self, X: Any, y: Any = None) -> AnomalyDetector:
-        """Fits to rows that are normal, or mostly so.
+        """Fits to rows that are normal, or mostly so. A fit that is refused or interrupted leaves the one before.
 
         Args:
-            X: (n, M) numbers, 2 rows at least; or a DataFrame, or a dataset.
+            X: (n, M) numbers, 2 rows at least; or a data frame, or a dataset.
             y: ignored.
 
         Raises:
@@ -123,20 +115,17 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         if self.model is not None:
             self._check_model()
         table = table_of(X)
-        x = self._encoded(table, fitting=True)
-        judged = self._fit_model(x) if self.model is not None else self._fit_all_densities(x)
+        twin = copy.copy(self)
+        twin.model_ = self.model
+        twin._fit(table, twin._encoded(table, fitting=True))
+        self.__dict__ = vars(twin)  # one step, so that nothing comes between
+        return self
+
+    def _fit(self, table: Any, x: np.ndarray | pd.DataFrame) -> None:
+        judged = self._fit_model(x) if self.model_ is not None else self._fit_all_densities(table, x)
         typical = judged[self._training_scores >= np.median(self._training_scores)]
         self._typical = take(self._raw(table, x), typical[:: -(-len(typical) // MOST_TYPICAL_ROWS)])
-        return self.set_threshold(false_positive_rate=self.false_positive_rate)
-
-    def _fit_all_densities(self, x: np.ndarray) -> np.ndarray:
-        """Fits, and scores some training rows honestly; their numbers."""
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        judged = np.arange(0, len(x), -(-len(x) // MOST_ROWS))
-        with threadpool_limits(1 if x.size < _ONE_THREAD else None):
-            self._fit_densities(x, np.random.default_rng(seed))
-            self._training_scores = self._left_out_scores(x, judged)
-        return judged
+        self.set_threshold(false_positive_rate=self.false_positive_rate)
 
     def _fit_model(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
         """Trains, and scores rows that were held out; their numbers."""
@@ -145,6 +134,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
             judged = seen[HELD_OUT - 1 :: HELD_OUT]
             seen = np.setdiff1d(seen, judged)
         self.model_ = copy_model(self.model)
+        if self._encoding is not None:
+            self._encoding = self.model_.preprocess
         self.model_.fit(take(x, seen), epochs=self.epochs, batch_size=self.batch_size, verbose=0)
         self._training_scores = self._scores(take(x, judged))
         return judged
@@ -159,62 +150,41 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
                 f"categorical: {self.categorical} is for the densities; give the model a TableEncoding as preprocess."
             )
 
-    def _left_out_scores(self, x: np.ndarray, judged: np.ndarray) -> np.ndarray:
-        """Scores of these training rows by number, each left out of the densities that were fitted to it. Of a row that
-        is there twice, leaving one out changes nothing; and of many rows most were not drawn."""
-        z = self._latent(x)
-        single = ~pd.DataFrame(z).duplicated(keep=False).to_numpy()[judged]
-        z, places = z[judged], {row.tobytes(): place for place, row in enumerate(self._densities["kernel"].centres)}
-        own = np.array([places.get(row.tobytes(), -1) for row in z])
-        left_out, logs = single & (own >= 0), np.empty(len(z))
-        if left_out.any():
-            logs[left_out] = self._mean_log_prob(z[left_out], own[left_out])
-        if not left_out.all():
-            logs[~left_out] = self._mean_log_prob(z[~left_out])
-        return self._absolute(logs, x[judged])
-
-    def _fit_densities(self, x: np.ndarray, rng: np.random.Generator) -> None:
-        self._latent = IsometricLatent(x)
-        found = fit_densities(self._latent(x), rng)
-        self.held_out_ = {name: float(density.held_out - self._latent.log_scale) for name, density in found.items()}
-        self.used_ = tuple(worth_averaging(found))
-        self._densities = {name: found[name] for name in self.used_}
-        drawn = log_probs(self._densities, normalizing_rows(self._densities, rng))
-        self._log_normalizer = log_normalizer(averaged(drawn), drawn["kernel"])
-
-    def _mean_log_prob(self, z: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-        return averaged(log_probs(self._densities, z, own))
-
     def _scores(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
-        if self.model is not None:
-            model = self.model_
+        if (model := self.model_) is not None:
             return (model.log_density(x) if model.has_log_density else -model.energy(x)).numpy().astype(np.float64)
         z, places = _distinct(self._latent(x))
         return self._absolute(self._mean_log_prob(z)[places], x)
 
-    def _absolute(self, logs: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Log densities of x, of `_mean_log_prob` of its latents."""
-        return logs - self._log_normalizer - self._latent.log_scale - self._latent.surprise(x)
-
     # Rows
 
     def _encoded(self, table: Any, fitting: bool = False) -> np.ndarray | pd.DataFrame:
-        """What is scored of rows that are checked: a matrix (n, M) float64, columns of text or `categorical` one-hot;
-        or the named columns that `model` takes."""
-        names = list(table.columns) if isinstance(table, pd.DataFrame) else None
+        """What is scored of a user's rows, which are checked: a matrix (n, M) float64, columns of text or `categorical`
+        one-hot; or the named columns that `model` takes."""
+        framed = isinstance(table, pd.DataFrame)
         if fitting:
-            self._encoding = self._encoding_for(table, names)
+            self._encoding = self._encoding_for(table)
+            self._column_names = column_names(table) if framed else None
             vars(self).pop("feature_names_in_", None)
-            if names is not None and all(isinstance(name, str) for name in names):
-                self.feature_names_in_ = np.array(names, object)
-        elif names is not None and names != list(getattr(self, "feature_names_in_", names)):
-            raise ValueError(f"X: columns {names} where those of fit belong, {list(self.feature_names_in_)}.")
+            if framed and all(isinstance(name, str) for name in table.columns):
+                self.feature_names_in_ = np.array(table.columns, object)
+        elif framed:
+            # detectors that were saved before know names of text alone
+            check_names(table, getattr(self, "_column_names", getattr(self, "feature_names_in_", None)), "X")
+        elif self._encoding is None and hasattr(self, "feature_names_in_"):
+            warnings.warn(
+                "X does not have valid feature names, but AnomalyDetector was fitted with feature names", stacklevel=3
+            )
+        return self._values(table, fitting)
+
+    def _values(self, table: Any, fitting: bool = False) -> np.ndarray | pd.DataFrame:
+        """`_encoded` of rows whose names are known to be right."""
         if self._encoding is not None:
             self.n_features_in_ = len(self._encoding.columns)
             blocks = ((table[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
             x = [self._encoding(self._encoding.check(*block)) for block in blocks]
-            return np.concatenate(x).astype(np.float64) if self.model is None else table
-        x = check_array(table, dtype=np.float64, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
+            return np.concatenate(x).astype(np.float64) if self.model_ is None else table
+        x = matrix_of(table, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
         if fitting:
             self.n_features_in_ = x.shape[1]
         if x.shape[1] != self.n_features_in_:
@@ -224,22 +194,27 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
             )
         return x
 
-    def _encoding_for(self, table: Any, names: list | None) -> TableEncoding | None:
-        if self.model is not None:
-            encoding = self.model.preprocess
+    def _encoding_for(self, table: Any) -> TableEncoding | None:
+        framed = isinstance(table, pd.DataFrame)
+        if self.model_ is not None:
+            encoding = self.model_.preprocess
+            if framed and encoding.column_names is not None and not isinstance(encoding, TableEncoding):
+                check_names(table, encoding.column_names, "X")
             return encoding if isinstance(encoding, TableEncoding) else None
-        if self.categorical and names is None:
+        if self.categorical and not framed:
             raise TypeError(f"categorical: {self.categorical} names columns; give X as a DataFrame, not a matrix.")
-        textual = names is not None and not all(map(pd.api.types.is_numeric_dtype, table.dtypes))
-        return TableEncoding.for_table(table, self.categorical) if textual or self.categorical else None
+        if not self.categorical and not (framed and has_text(table)):
+            return None
+        return TableEncoding.for_table(table, self.categorical)
 
     def _raw(self, table: Any, x: np.ndarray | pd.DataFrame) -> np.ndarray | pd.DataFrame:
-        """Rows whose columns are those of X: x itself, or the table where columns have names and levels."""
-        return x if self._encoding is None else pd.DataFrame(table)
+        """Rows whose columns are those of X: x itself, or where columns have names and levels a table that files can
+        hold."""
+        return x if self._encoding is None else self._encoding.plain(table)
 
     def _position(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
         """Rows in the space in whose metric they are compared, (B, ...)."""
-        if self.model is None:
+        if self.model_ is None:
             return self._latent(x)
         return np.reshape(self.model_.preprocess(self.model_.preprocess.check(x)), (len(x), -1))
 
@@ -263,7 +238,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
             NotFittedError, TypeError, ValueError: as `score_samples`.
         """
         check_is_fitted(self, "threshold_")
-        if self.model is not None and not self.model_.has_log_density:
+        if self.model_ is not None and not self.model_.has_log_density:
             self.model_.log_density(self._typical)  # raises, and knows why
         return self.score_samples(X)
 
@@ -303,8 +278,9 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
             raise ValueError(f"{name}: {share} is outside [0, 1); give a share of the rows.")
         check_is_fitted(self, "n_features_in_")
         scores = self._training_scores if X is None else self._scores(self._encoded(table_of(X)))
-        self.threshold_ = float(np.quantile(scores, share))
-        self.offset_ = self.threshold_
+        threshold = float(np.quantile(scores, share))
+        below, above = scores[scores < threshold].max(initial=-np.inf), scores[scores >= threshold].min(initial=np.inf)
+        vars(self).update(threshold_=threshold, offset_=threshold, _around_threshold=(float(below), float(above)))
         return self
 
     # Explanations
@@ -321,7 +297,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self, "threshold_")
         x, typical = self._encoded(table_of(X)), self._typical
-        known = self._encoded(typical)
+        known = self._values(typical)
         return take(typical, pairwise_distances_argmin(self._position(x), self._position(known)))
 
     def explain(self, X: Any) -> np.ndarray:
@@ -338,9 +314,7 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         check_is_fitted(self, "threshold_")
         table = table_of(X)
         rows = self._raw(table, self._encoded(table))
-        if self._encoding is not None:
-            rows = rows[list(self._typical.columns)].reset_index(drop=True)
-        return shapley_values(lambda mixed: self._scores(self._encoded(mixed)), rows, self.typical_rows(table))
+        return shapley_values(lambda mixed: self._scores(self._values(mixed)), rows, self.typical_rows(table))
 
 
 def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ those that `latent_densities` knows, and what they hold in turn.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -23,7 +24,7 @@ from tf_radogaga import files, latent_densities
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.checkpoints import load_model, save_model
 from tf_radogaga.copies import copy_model
-from tf_radogaga.detector_graph import DensityModel
+from tf_radogaga.detector_export import served_model
 from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.serving.export import export_saved_model
 
@@ -48,8 +49,7 @@ class KeptInFiles:
         """
         check_is_fitted(self, "threshold_")
         state = dict(vars(self))
-        if self.model is not None:
-            state["model"] = state.pop("model_")
+        state["model"] = state.pop("model_", None)
         write(state, directory)
 
     @classmethod
@@ -85,13 +85,12 @@ class KeptInFiles:
 
         Raises:
             NotFittedError: before `fit`.
+            ValueError: float32, which a server takes, holds too little of a column, named: served scores would differ
+                from those of the detector by more than 1e-4 nats.
             FileExistsError, TypeError, ValueError, ImportError, OSError: as `export_saved_model`.
         """
         check_is_fitted(self, "threshold_")
-        model = DensityModel(self) if self.model is None else self.model_
-        model.threshold.assign(-self.threshold_)
-        model.judged_by = "log_density" if model.has_log_density else "energy"
-        return export_saved_model(model, directory, version, card, warmup_rows)
+        return export_saved_model(served_model(self), directory, version, card, warmup_rows)
 
     def __sklearn_clone__(self) -> KeptInFiles:
         params = self.get_params(deep=False)
@@ -99,8 +98,20 @@ class KeptInFiles:
         params = {name: clone(value, safe=False) for name, value in params.items()}
         return type(self)(model=None if model is None else copy_model(model), **params)
 
+    def __copy__(self) -> KeptInFiles:
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KeptInFiles:
+        twin = memo[id(self)] = object.__new__(type(self))
+        for name, value in vars(self).items():
+            encoded = isinstance(value, TableEncoding)
+            vars(twin)[name] = unpacked(packed(value)) if encoded else copy.deepcopy(value, memo)
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
-        if self.model is not None:
+        if self.model is not None or self.model_ is not None:
             raise TypeError(
                 "model: a TensorFlow model is not pickled; use save and AnomalyDetector.load, and n_jobs=1 in searches."
             )

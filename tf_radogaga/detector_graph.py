@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +25,9 @@ BLOCK = 2**22
 
 
 class _Constants(keras.layers.Layer):
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{"dtype": tf.float32, **kwargs})  # under any policy
+
     def constant(self, name: str, values: np.ndarray) -> tf.Variable:
         values = np.asarray(values, np.float64)
         return self.add_weight(name, values.shape, tf.float64, lambda *_, **__: values, trainable=False)
@@ -159,7 +162,8 @@ class DensityModel(Autoencoder):
         prior = AveragedDensities(detector._densities, detector._log_normalizer)
         preprocess = detector._encoding or PassThrough(len(latent.varies))
         super().__init__(encoder, IsometricDecoder(encoder, origin), prior, preprocess)
-        self.fixed, self.fixed_values = np.flatnonzero(~latent.varies), latent.constants.astype(np.float32)
+        self.fixed, self.constants = np.flatnonzero(~latent.varies), latent.constants
+        self.tolerance, self.as_float32 = latent.tolerance, latent.as_float32
         self.novelty, self.log_scale = math.log(latent.rows + 1), latent.log_scale
         self.log_scale += len(latent.constants) * math.log1p(1 / (latent.rows + 1))
         units = self.latent_units
@@ -173,7 +177,9 @@ class DensityModel(Autoencoder):
         return tf.cast(self.encoder(x), tf.float32)
 
     def _energy(self, x: tf.Tensor) -> tf.Tensor:
-        novel = tf.gather(x, self.fixed, axis=1) != self.fixed_values
+        fixed = tf.cast(tf.gather(x, self.fixed, axis=1), tf.float64)
+        novel = tf.abs(fixed - self.constants) > self.tolerance
+        novel &= (fixed != self.as_float32[0]) & (fixed != self.as_float32[1])
         surprise = self.novelty * tf.reduce_sum(tf.cast(novel, tf.float64), axis=1)
         return tf.cast(self.prior.rate(self.encoder(x)) + self.log_scale + surprise, tf.float32)
 

@@ -1,4 +1,4 @@
-"""Rows as detectors take them: tables in memory, `tf.data` pipelines of their batches, and columns to swap."""
+"""Rows as detectors take them: matrices, frames, `tf.data` pipelines of their batches, and columns to swap."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 import tensorflow as tf
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from sklearn.utils.validation import check_array
 
 from tf_radogaga.batches import rows_only
+from tf_radogaga.frames import to_pandas
+from tf_radogaga.preprocessing.cells import array_of, is_text, level, numbers
 
 
 def table_of(X: Any) -> Any:
-    """The table that a `tf.data.Dataset` holds: a matrix, or a DataFrame where its batches have named columns. Anything
-    else is returned as it is.
+    """The table that a `tf.data.Dataset` holds: a matrix, or a DataFrame where its batches have named columns. A frame
+    of any library becomes one of pandas; anything else is returned as it is.
 
     Args:
         X: a dataset is read once, into memory; of batches (B, M), of dicts of (B,), or of (batch, label, ...).
 
     Raises:
+        TypeError: a lazy frame.
         ValueError: the dataset is endless, empty, or not of batches.
     """
     if not isinstance(X, tf.data.Dataset):
-        return X
+        return to_pandas(X)
     if X.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("X: an endless dataset; leave out .repeat().")
     rows = rows_only(X)
@@ -44,7 +50,42 @@ def table_of(X: Any) -> Any:
 
 
 def _text(values: np.ndarray) -> list[str]:
-    return [value.decode() for value in values]
+    return [level(value) for value in values]
+
+
+def has_text(table: pd.DataFrame) -> bool:
+    """Whether a column holds levels; bools alone are numbers.
+
+    Raises:
+        TypeError: dates or times.
+    """
+    columns = ((str(name), column) for name, column in table.items())
+    return any(
+        is_text(column, name) for name, column in columns if not (is_numeric_dtype(column) or is_bool_dtype(column))
+    )
+
+
+def matrix_of(table: Any, **options: Any) -> np.ndarray:
+    """A table as (n, M) float64, by scikit-learn's `check_array` with these options.
+
+    Raises:
+        TypeError, ValueError: as `check_array`, with column and row of a cell that is missing or no finite number.
+    """
+    if scipy.sparse.issparse(table) or isinstance(table, np.matrix):
+        return check_array(table, **options)  # refuses it
+    if isinstance(table, pd.DataFrame) and table.size:
+        columns = (numbers(column, str(name), dtype=np.float64) for name, column in table.items())
+        table = np.stack(list(columns), axis=1)
+    table = array_of(table, "X")
+    try:
+        return check_array(table, dtype=np.float64, **options)
+    except (TypeError, ValueError) as error:
+        for place in range(table.shape[1] if table.ndim == 2 else 0):
+            try:
+                numbers(table[:, place], str(place), dtype=np.float64)
+            except (TypeError, ValueError) as located:
+                raise type(error)(f"{located} ({str(error).splitlines()[0]})") from error
+        raise
 
 
 def take(table: np.ndarray | pd.DataFrame, rows: np.ndarray) -> np.ndarray | pd.DataFrame:

@@ -1,5 +1,4 @@
-"""The isometric latent of a constant metric, and densities of it that are made without gradients: kernels, mixtures by
-EM, and independent columns.
+"""Densities of an isometric latent that are made without gradients: kernels, mixtures by EM, and independent columns.
 
 In an isometric latent a density is that of the data up to a constant, so these are comparable with one another. Each
 knows its mean log likelihood of rows that it was not fitted to, `held_out`, in nats. None needs a label.
@@ -22,6 +21,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.mixture import GaussianMixture
 
+from tf_radogaga.isometric_latent import IsometricLatent as IsometricLatent  # pickles of detectors name it here
+from tf_radogaga.rounding import is_constant
+
 MOST_ROWS = 10_000
 """Distinct rows that densities are fitted to; of more, as many are drawn."""
 
@@ -43,46 +45,6 @@ _BLOCK = 2**23
 
 _Logs = TypeVar("_Logs")
 """Arrays or tensors."""
-
-
-class IsometricLatent:
-    """The latent of the constant metric sum_j (dx_j / s_j)^2, of as many dimensions as there are columns that vary.
-
-        z = (x - mean) / s,   s_j^2 ~ sd_j range_j,   and the mean variance of z is 1
-        log p(x) = log P(z) - log_scale - surprise(x),   log_scale = sum_j log s_j
-
-    A column that is constant tells by its first other value, at the odds of Laplace's rule, 1 : n + 1.
-
-    Args:
-        x: (n, M) rows.
-        scale: (M,), what s is in proportion to in place of sqrt(sd_j range_j).
-
-    Raises:
-        ValueError: all rows are equal.
-    """
-
-    def __init__(self, x: np.ndarray, scale: np.ndarray | None = None):
-        deviation, spread = x.std(axis=0), np.ptp(x, axis=0)
-        self.varies = spread > 0
-        if not self.varies.any():
-            raise ValueError(f"X: all {len(x)} rows are equal; give rows that differ.")
-        self.constants, self.rows = x[0, ~self.varies], len(x)
-        scale = (np.sqrt(deviation * spread) if scale is None else scale)[self.varies]
-        self.mean = x[:, self.varies].mean(axis=0)
-        self.scale = scale * np.sqrt(np.mean(np.square(deviation[self.varies] / scale)))
-
-    @property
-    def log_scale(self) -> float:
-        return float(np.log(self.scale).sum())
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return (x[:, self.varies] - self.mean) / self.scale
-
-    def surprise(self, x: np.ndarray) -> np.ndarray:
-        """Nats of the constant columns, (B,)."""
-        novel = np.float32(x[:, ~self.varies]) != np.float32(self.constants)  # as in the graph that is served
-        unseen = math.log(self.rows + 1)
-        return novel.sum(axis=1) * unseen + len(self.constants) * math.log1p(1 / (self.rows + 1))
 
 
 class KernelDensity:
@@ -231,7 +193,7 @@ class IndependentColumns:
 
     def __init__(self, rows: np.ndarray, judged: np.ndarray):
         self.rows, self.mean, self.scale = len(rows), rows.mean(axis=0), rows.std(axis=0)
-        self.scale[self.scale == 0] = 1
+        self.scale[is_constant(rows.min(axis=0), rows.max(axis=0))] = 1
         columns = range(rows.shape[1])
         fits = [self._fit(self._standardized(rows, j), self._standardized(judged, j)) for j in columns]
         self.columns = [fit[:3] for fit in fits]

@@ -234,8 +234,8 @@ class MixturePrior(Prior):
                 " adapted; train again with a lower learning rate."
             )
         mixture = statistics.mixture(self.covariance_floor)
-        self._store(mixture)
         if not refine:
+            self._store(mixture)
             return
         starts = [mixture]
         if self.em_iterations and self.components > 1:
@@ -275,6 +275,7 @@ class MixturePrior(Prior):
         return Mixture(*(tf.constant(v) for v in (np.log(found.weights_), found.means_, found.covariances_, inverse)))
 
     def _store(self, mixture: Mixture) -> None:
+        self.invalidate()  # for as long as only some of it is stored
         for variable, value in zip(self.stored, mixture):
             variable.assign(value)
         self.is_adapted.assign(True)

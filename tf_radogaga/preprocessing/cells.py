@@ -40,7 +40,7 @@ def array_of(values: Any, name: str, dtype: Any = None) -> np.ndarray:
     try:
         array = np.asarray(values) if np.ma.isMaskedArray(values) else np.asarray(values, dtype)
     except ValueError as error:
-        raise ValueError(f"{name}: lists of different lengths where one number for each row is expected.") from error
+        raise ValueError(f"{name}: lists where one number for each row is expected.") from error
     if array.dtype.names:
         raise TypeError(f"{name}: a structured array of {array.dtype.names}; give pd.DataFrame(...) of it.")
     if np.ma.is_masked(values):

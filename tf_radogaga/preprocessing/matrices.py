@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_radogaga import rounding
 from tf_radogaga.frames import check_names, column_names, to_pandas
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 from tf_radogaga.preprocessing.cells import array_of, check_finite, numbers
+from tf_radogaga.rounding import is_constant
 
 
 @register
@@ -100,6 +102,7 @@ class MinMaxScaling(PassThrough):
 
     A column that is constant where the layer is adapted, or varies by less than float32's least normal number, is
     shifted to 0 and not scaled, as in scikit-learn's `MinMaxScaler`; a different value met later shows at its raw size.
+    One that varies by rounding alone is constant too, and divided by its size where that is above 1.
 
     Args:
         width, names, reader: as of `PassThrough`; `adapt` takes the names from a frame.
@@ -125,18 +128,19 @@ class MinMaxScaling(PassThrough):
         nested_list = isinstance(rows, list) and rows and not hasattr(rows[0], "shape")
         blocks = [rows] if hasattr(rows, "shape") or nested_list else rows
         low, high, seen = np.full(self.width, np.inf), np.full(self.width, -np.inf), 0
-        names = self.column_names
+        names, relative = self.column_names, np.inf
         for block in map(to_pandas, blocks):
             matrix = self._matrix(block, seen).astype(np.float64)
             if isinstance(block, pd.DataFrame):
                 names = names or column_names(block)
                 check_names(block, names)
             low, high = np.minimum(low, matrix.min(axis=0)), np.maximum(high, matrix.max(axis=0))
+            relative = np.minimum(relative, rounding.relative(block, matrix))
             seen += len(matrix)
         if not seen:
             raise ValueError("rows: the table is empty; give at least one row.")
-        spread = high - low
-        coarse = np.flatnonzero((spread > 0) & (spread < 1e3 * np.spacing(np.abs([low, high]).max(0).astype("f"))))
+        spread, size, constant = high - low, np.abs([low, high]).max(axis=0), is_constant(low, high, relative)
+        coarse = np.flatnonzero(~constant & (spread < 1e3 * np.spacing(size.astype(np.float32))))
         if coarse.size:
             warnings.warn(
                 f"columns {coarse.tolist()}: their values are so large beside their spread that float32 keeps fewer"
@@ -149,9 +153,12 @@ class MinMaxScaling(PassThrough):
                 f"columns {wide.tolist()}: their values spread over more than float32 holds; divide these columns by a"
                 " constant first."
             )
+        scale = np.where(spread >= limits.tiny, spread, 1.0)  # smaller ones are 0 to kernels
+        # float32 may tell numbers apart that rounding does, by steps that grow with them
+        scale[constant] = np.where(spread > 0, np.maximum(size, 1), 1)[constant]
         self.column_names = names
         self.minimum.assign(low)
-        self.range.assign(np.where(spread >= limits.tiny, spread, 1.0))  # smaller ones are 0 to kernels
+        self.range.assign(scale)
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         return (rows - self.minimum) / self.range

@@ -16,6 +16,7 @@ import pandas as pd
 
 import tf_radogaga
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.preprocessing import PassThrough
 
 PATH = Path("assets", "card.json")
 _PACKAGES = ("tensorflow", "keras", "tensorflow-compression", "tensorflow-probability", "numpy")
@@ -34,6 +35,7 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
         "informative_dimensions": model.informative_dimensions,
         "threshold": float(model.threshold.numpy()),
         "judged_by": model.judged_by,
+        **_inputs(model),
         "versions": {
             "python": platform.python_version(),
             "tf_radogaga": tf_radogaga.__version__,  # also of a checkout that is not installed
@@ -49,6 +51,19 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
         return json.dumps(_plain({**own, **facts}), indent=1) + "\n"
     except TypeError as error:
         raise ValueError(f"card: JSON cannot hold it ({error}); give text, numbers, and lists and dicts.") from error
+
+
+def _inputs(model: Autoencoder) -> dict[str, Any]:
+    """What a client needs to make inputs of a file, as far as it is known: `columns`, the names of the original columns
+    by that of the served input, a list of them where it is a matrix; and `reader`, how the training file was read."""
+    preprocess = model.preprocess
+    found, names = {}, preprocess.column_names
+    if names is not None:
+        inputs = list(preprocess.input_signature())
+        found["columns"] = {inputs[0]: names} if isinstance(preprocess, PassThrough) else dict(zip(inputs, names))
+    if preprocess.reader is not None:
+        found["reader"] = preprocess.reader
+    return found
 
 
 def _plain(value: Any) -> Any:
