@@ -356,14 +356,19 @@ class TrainedOnRows(keras.Model):
             RuntimeError: the prior has not been adapted.
             TypeError, ValueError: bad rows or weights, as in `fit`; an endless dataset without steps.
         """
-        if x is self._validation_batches and x is not None:  # fit hands over what it has already preprocessed
-            return super().evaluate(x, steps=steps, **kwargs)
-        self._require_adapted()
-        batch_size, steps = feed.count("batch_size", batch_size), feed.count("steps", steps)
-        x = feed.prepared(self.preprocess, x, "x", sample_weight, batch_size, steps)
-        self._assert_compile_was_called()
-        with executions(self, streams.is_uncounted(x, steps), self.make_test_function):
-            return super().evaluate(x, steps=steps, **kwargs)
+        argument, one_step = "validation_data", False
+        if x is None or x is not self._validation_batches:  # fit hands over what it has already preprocessed
+            argument = "x"
+            self._require_adapted()
+            batch_size, steps = feed.count("batch_size", batch_size), feed.count("steps", steps)
+            x = feed.prepared(self.preprocess, x, argument, sample_weight, batch_size, steps)
+            self._assert_compile_was_called()
+            one_step = streams.is_uncounted(x, steps)
+        with executions(self, one_step, self.make_test_function):
+            results = super().evaluate(x, steps=steps, **kwargs)
+        if not self._test_counter.numpy():
+            raise ValueError(f"{argument}: the dataset is empty; give one batch at least.")
+        return results
 
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None, **kwargs: Any
