@@ -202,7 +202,7 @@ def test_bad_weights_of_a_stream_are_refused(few):
 
     with pytest.raises(ValueError, match=r"sample_weight: .* where .* a number for each row"):
         plain(few).fit(stream(np.ones((70, 3))))
-    with pytest.raises(ValueError, match="sample_weight: .*string"):
+    with pytest.raises(ValueError, match=r"sample_weight: .*string"):
         plain(few).fit(stream(["a"] * 70))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"sample_weight: one number for each row"):
         plain(few).fit(stream(-np.ones(70)), verbose=0)
