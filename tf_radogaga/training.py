@@ -77,7 +77,7 @@ class TrainedOnRows(SumOfTerms):
             batch_size: for tables in memory; None is 256.
             epochs: reports on the progress bar; each one pass over x, or `steps_per_epoch` steps.
             steps_per_epoch: steps of one epoch; x is repeated as needed. An endless dataset needs it; the prior is
-                then adapted to as many batches as the training has steps.
+                then adapted to an epoch of it, or to more, until there are 65,536 rows or those of the whole training.
             validation_data: held-out normal raw rows of any of these kinds, for `val_loss` and early stopping.
             callbacks: Keras callbacks.
             validation_split: the last share of rows in memory is held out in place of `validation_data`.
