@@ -202,7 +202,9 @@ def test_bad_weights_of_a_stream_are_refused(few):
 
     with pytest.raises(ValueError, match=r"sample_weight: .* where .* a number for each row"):
         plain(few).fit(stream(np.ones((70, 3))))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="sample_weight: one number for each row"):
+    with pytest.raises(ValueError, match=r"sample_weight: .*string"):
+        plain(few).fit(stream(["a"] * 70))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"sample_weight: one number for each row"):
         plain(few).fit(stream(-np.ones(70)), verbose=0)
     with pytest.raises(ValueError, match="sample_weight: is for rows in memory"):
         plain(few).fit(Data.from_tensor_slices(few).batch(30), sample_weight=np.ones(70))
@@ -358,6 +360,14 @@ def test_passes_over_an_endless_stream_are_bounded(few):
             call(known)
 
 
+def test_the_prior_of_an_endless_stream_is_that_of_an_epoch_or_of_enough_rows(few, monkeypatch):
+    monkeypatch.setattr(feed, "LEAST_ADAPTED", 25)
+    for steps, epochs, rows in ((2, 10, 30), (5, 10, 50), (1, 2, 20)):
+        adapting = feed._from_stream(scaled(few), endless(few, []), steps, epochs, None).adapting
+        found = np.concatenate(list(adapting))
+        np.testing.assert_array_equal(found, scaled(few)(few[:rows]))
+
+
 # Sequences
 
 
@@ -400,6 +410,18 @@ def test_sequences_are_rows_wherever_rows_are(few):
         model.fit(Batches(70, bad), verbose=0)
     with pytest.raises(ValueError, match="the Sequence is empty"):
         model.fit(Batches(10, few[:0]))
+
+
+def test_an_empty_stream_is_told_though_nobody_counted_it(few):
+    model = plain(few)
+    empty = Data.from_tensor_slices(few).batch(10).filter(lambda x: False)
+    with pytest.raises(ValueError, match="validation_data: the dataset is empty"):
+        model.fit(few, validation_data=empty, verbose=0)
+    with pytest.raises(ValueError, match="x: the dataset is empty"):
+        model.evaluate(empty, verbose=0)
+    for call in (model.fit, model.predict):
+        with pytest.raises(ValueError, match="Unexpected result"):  # Keras' own
+            call(empty, verbose=0)
 
 
 # What is not supported is refused by type, unread

@@ -23,6 +23,9 @@ SCORING_BATCH = 16384
 SCORED_ELEMENTS = 2**22
 """Elements of x scored at once; the layers of a convolutional network hold many times more."""
 
+LEAST_ADAPTED = 2**16
+"""Rows of an endless stream that a prior is adapted to, at least, where the training sees as many."""
+
 
 class Training(NamedTuple):
     """What `fit` reads.
@@ -224,8 +227,8 @@ def _from_memory(
 
 
 def _from_stream(preprocess: Preprocessing, value: Any, steps: int | None, epochs: int, seed: int | None) -> Training:
-    """Training on a stream. The prior is adapted to one pass over it, or, where its end is not known and `steps` are
-    given, to no more batches than the training sees."""
+    """Training on a stream. The prior is adapted to a pass over it. Where its end is not known and `steps` are given,
+    that is an epoch, or more if there are few rows in it, but no more batches than the training sees."""
     is_sequence = isinstance(value, keras.utils.Sequence)
     rows = streams.raw_batches(preprocess, value, "x", seed)
     streams.require_end(rows, steps, "x", "give steps_per_epoch")
@@ -238,8 +241,19 @@ def _from_stream(preprocess: Preprocessing, value: Any, steps: int | None, epoch
         if is_sequence:  # each epoch begins anew, as Keras has it
             drawn = drawn.take(steps)
         if rows.cardinality() < 0:
-            adapting, between = adapting.take(steps * epochs), between.take(steps)
+            adapting, between = _enough(adapting.take(steps * epochs), steps), between.take(steps)
     at_once = rows_at_once(preprocess)  # the prior is adapted faster on larger batches
     callbacks = [EndSequencePass(value)] if is_sequence else []
     drawn = drawn.prefetch(tf.data.AUTOTUNE)
     return Training(drawn, steps, adapting.rebatch(at_once), between.rebatch(at_once), callbacks)
+
+
+def _enough(x: tf.data.Dataset, steps: int) -> tf.data.Dataset:
+    """So many batches of x, and more until they hold `LEAST_ADAPTED` rows."""
+
+    def judged(seen, batch):
+        number, rows = seen
+        return (number + 1, rows + tf.shape(batch)[0]), ((number < steps) | (rows < LEAST_ADAPTED), batch)
+
+    wanted = x.scan((0, 0), judged).take_while(lambda wanted, _: wanted)
+    return wanted.map(lambda _, batch: batch)

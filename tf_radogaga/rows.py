@@ -42,8 +42,7 @@ def in_memory(preprocess: Preprocessing, value: Any, argument: str = "x") -> tup
         value = _frame(value, argument)
     remedy = _obstacle(preprocess, value)
     if remedy:
-        kind = type(value)
-        raise TypeError(f"{argument}: {kind.__module__}.{kind.__qualname__} is not supported here; {remedy}.")
+        raise TypeError(f"{argument}: {type(value).__qualname__} is not supported here; {remedy}.")
     return value, weights
 
 

@@ -42,9 +42,10 @@ def raw_batches(preprocess: Preprocessing, value: Any, argument: str = "x", seed
     _require_batches(preprocess, spec[0], argument)
     if len(spec) < 3 or spec[2] in ((), tf.type_spec_from_value(None)):
         return batches.rows_only(dataset)
-    shape = getattr(spec[2], "shape", None)
-    if shape is None or (shape.rank not in (None, 1) and not (shape.rank == 2 and shape[1] == 1)):
-        raise ValueError(f"sample_weight: {spec[2]} in {argument}, where (rows,), a number for each row, is expected.")
+    weights = spec[2]
+    plain = isinstance(weights, tf.TensorSpec) and (weights.dtype.is_floating or weights.dtype.is_integer)
+    if not plain or not any(map(weights.shape.is_compatible_with, ((None,), (None, 1)))):
+        raise ValueError(f"sample_weight: {weights} in {argument}, where (rows,), a number for each row, is expected.")
     return dataset.map(lambda rows, _, weights: (rows, (), _checked_weights(rows, weights)), tf.data.AUTOTUNE)
 
 
