@@ -223,7 +223,8 @@ class AnomalyDetector(KeptInFiles, OutlierMixin, BaseEstimator):
         """`_encoded` of rows whose names are known to be right."""
         if self._encoding is not None:
             self.n_features_in_ = len(self._encoding.columns)
-            blocks = ((table[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
+            rows = getattr(table, "iloc", table)  # slices of a frame may go by its index
+            blocks = ((rows[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
             x = [self._encoding(self._encoding.check(*block)) for block in blocks]
             return np.concatenate(x).astype(np.float64) if self.model is None else table
         x = matrix_of(table, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
