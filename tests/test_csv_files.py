@@ -160,6 +160,7 @@ REFUSED = {
     "another separator": ("a b\n0.1 0.2\n1 2\n", r"'0\.1 0\.2' \(line 2\) looks like a number.*--separator"),
     "numbers and missing words": ("a,b\nNA,1\nnull,2\n3,4\n", r"row 2: '3' \(line 4\) is a number.*missing cells"),
     "a missing word in the first line": ("NA,tcp\n1,udp\n2,x\n", "column 'column_0', row 0: 'NA' is no number.*line 1"),
+    "a broken exponent": ("a,b\n1,1\n1e 5,2\n3,4\n", r"column 'a', row 1: '1e 5' is no number"),
     "a missing word": ("a,b\n1,1\nNA,2\n3,4\n", r"column 'a', row 1: 'NA' is no number.*line 3"),
     "dates": ("t,b\n2024-01-31,2\n2024-02-01,4\n", r"column 't', row 0: '2024-01-31' \(line 2\) is a date; convert it"),
     "times": ("t,b\n2024-01-31T10:00:00Z,2\n2024-02-01 11:30,4\n", "is a date; convert it to a number"),

@@ -150,8 +150,8 @@ def test_names_that_are_numbers_are_names(tmp_path):
     names = {"columns": {"features": ["0", "1", "2"]}}
     rows = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     pd.DataFrame(rows)[[2, 0, 1]].to_csv(tmp_path / "rows.csv", index=False)
-    reader = {"header": True}  # 2,0,1 does not count the columns, but these are the model's names
-    (block,) = csv_rows.blocks(tmp_path / "rows.csv", MATRIX, 9, card={**names, "reader": reader})
+    # 2,0,1 does not count the columns, but these are the model's names
+    (block,) = csv_rows.blocks(tmp_path / "rows.csv", MATRIX, 9, card=names)
     np.testing.assert_array_equal(csv_rows.feed(block, MATRIX)["features"], rows)
 
 

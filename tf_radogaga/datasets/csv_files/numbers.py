@@ -139,7 +139,13 @@ def numbers(cells: Iterable[str], decimal: str, thousands: str | None, percent: 
         cells = [cell.strip() for cell in cells]  # spaces that do not break too
     values = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
     if values.dtype.kind != "i":  # pandas leaves out digits behind the 17th, zeros before them counted
-        values = pd.Series(
-            [float(cell) if number else np.nan for cell, number in zip(cells, values.notna())], dtype=float
-        )
+        exact = [_float(cell) if number else np.nan for cell, number in zip(cells, values.notna())]
+        values = pd.Series(exact, dtype="float64")
     return values / 100 if percent else values
+
+
+def _float(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:  # such as "1e 5", which pandas takes
+        return np.nan
