@@ -15,6 +15,7 @@ from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.image_preprocessing import ImageScaling
 from tf_radogaga.pipelines import ScoredInGraphs, without_nan
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
+from tf_radogaga.preprocessing.cells import array_of
 from tf_radogaga.priors import Prior, as_prior
 from tf_radogaga.reconstruction_features import with_features, with_scored_features
 from tf_radogaga.settled import settled
@@ -168,7 +169,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         Raises:
             ValueError: no or non-finite energies, or a share outside (0, 1).
         """
-        energies = np.asarray(energies)
+        energies = array_of(energies, "energies")
         if not energies.size or not np.isfinite(energies).all():
             raise ValueError(f"energies: {energies.size} values, all must be finite and there must be one at least.")
         if not 0 < anomaly_share < 1:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
+from tf_radogaga.frames import to_pandas
 from tf_radogaga.isometry import (
     by_blocks,
     cumulative_share,
@@ -25,6 +26,7 @@ from tf_radogaga.isometry import (
     tangent_pairs,
     unit_norms,
 )
+from tf_radogaga.preprocessing.cells import array_of
 
 LEAST_PEARSON_R = 0.99
 """Of the tangent pairs of an isometric model; the paper's models reach 0.97, its beta-VAE 0.7."""
@@ -302,7 +304,8 @@ def implicit_report(
 def _draw(rows: Any, most: int, seed: int) -> Any:
     """At most so many of the rows, in random order."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[:most]
-    return rows.iloc[drawn] if isinstance(rows, pd.DataFrame) else np.asarray(rows)[drawn]
+    rows = to_pandas(rows)
+    return rows.iloc[drawn] if isinstance(rows, pd.DataFrame) else array_of(rows, "rows")[drawn]
 
 
 def _cosines(gram: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.checkpoints import copy_model
 from tf_radogaga.detector_densities import AveragesDensities
 from tf_radogaga.detector_files import KeptInFiles
-from tf_radogaga.detector_rows import has_text, matrix_of, table_of, take
+from tf_radogaga.detector_rows import has_text, matrix_of, require_few_levels, table_of, take
 from tf_radogaga.explanations import shapley_values
 from tf_radogaga.frames import check_names, column_names
 from tf_radogaga.preprocessing import TableEncoding
@@ -205,7 +205,9 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             raise TypeError(f"categorical: {self.categorical} names columns; give X as a DataFrame, not a matrix.")
         if not self.categorical and not (framed and has_text(table)):
             return None
-        return TableEncoding.for_table(table, self.categorical)
+        encoding = TableEncoding.for_table(table, self.categorical)
+        require_few_levels(encoding, len(table))
+        return encoding
 
     def _raw(self, table: Any, x: np.ndarray | pd.DataFrame) -> np.ndarray | pd.DataFrame:
         """Rows whose columns are those of X: x itself, or where columns have names and levels a table that files can

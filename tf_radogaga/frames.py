@@ -26,7 +26,8 @@ def to_pandas(value: Any) -> Any:
     try:
         frame = nw.from_native(value, pass_through=True)
     except nw.exceptions.DuplicateError as error:
-        raise ValueError(f"columns: two have one name ({error}); rename one of them.") from error
+        told = " ".join(str(error).split())
+        raise ValueError(f"columns: two have one name ({told}); rename one of them.") from error
     if isinstance(frame, nw.LazyFrame):
         raise TypeError(f"rows: a lazy {type(value).__name__}, not read yet; call .collect() or .compute() first.")
     if isinstance(frame, nw.DataFrame):

@@ -55,7 +55,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (is_scalar(value) and bool(pd.isna(value)))
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return value is None or value is np.ma.masked or (is_scalar(value) and bool(pd.isna(value)))
 
 
 def _as_float(value: Any) -> float:
@@ -107,10 +109,10 @@ def numbers(values: Any, column: str, first_row: int = 0, dtype: Any = np.float3
 
 def _remedy(value: Any, column: str) -> str:
     if isinstance(value, _TIMES):
-        return (
-            f"make seconds of dates and times, the same way for training and scoring, for example (frame[{column!r}] -"
-            " pd.Timestamp('2024-01-01')).dt.total_seconds()"
-        )
+        times = f"(pd.to_datetime(frame[{column!r}]) - pd.Timestamp('2024-01-01'))"
+        if isinstance(value, (datetime.timedelta, np.timedelta64)):
+            times = f"frame[{column!r}]"
+        return f"make seconds of it, the same way for training and scoring, for example {times}.dt.total_seconds()"
     if isinstance(value, (Iterable, complex)) and not isinstance(value, (str, bytes)):
         return "give each row one real number, for example in columns of their own"
     return "convert the column to numbers, or train with it as a categorical column"

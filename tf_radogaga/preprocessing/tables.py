@@ -131,7 +131,7 @@ class TableEncoding(Preprocessing):
 
     def plain(self, table: pd.DataFrame) -> pd.DataFrame:
         """The columns of a checked table as numbers and text that files can hold; x of them is the same."""
-        return pd.DataFrame({column: _plain(table[column], known is None) for column, known in self.columns.items()})
+        return pd.DataFrame({name: _plain(column, self.columns[name] is None) for name, column in table.items()})
 
     def call(self, rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
         parts = []
