@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import numbers
 import os
 import shutil
@@ -120,10 +119,22 @@ def _check_version(version: int | None) -> None:
 def _write(model: Autoencoder, directory: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
-    with exporting(), contextlib.redirect_stdout(io.StringIO()):  # Keras prints every signature
+    with exporting(), _keras_quiet():
         for name, (function, inputs) in signatures(model).items():
             archive.add_endpoint(name, function, [inputs])
         archive.write_out(str(directory))
+
+
+@contextlib.contextmanager
+def _keras_quiet() -> Iterator[None]:
+    """Keras prints no signatures in this thread; others print what they will, as `redirect_stdout` would not let them."""
+    interactive = keras.utils.is_interactive_logging_enabled()
+    keras.utils.disable_interactive_logging()
+    try:
+        yield
+    finally:
+        if interactive:
+            keras.utils.enable_interactive_logging()
 
 
 @contextlib.contextmanager
