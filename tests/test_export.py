@@ -51,7 +51,7 @@ def test_versions_count_up_and_are_never_overwritten(model, tmp_path):
 
 
 def test_exports_of_threads_leave_each_other_and_the_process_alone(model, tmp_path, monkeypatch):
-    """Of the output, every word of a third thread arrives, nothing else; the draws of the process go on as they would."""
+    """Every word of a third thread arrives, and nothing else; draws of the process go on as they would."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     real, said = sys.stdout, 0
     tf.random.set_seed(3)

@@ -127,7 +127,7 @@ def _write(model: Autoencoder, directory: Path) -> None:
 
 @contextlib.contextmanager
 def _keras_quiet() -> Iterator[None]:
-    """Keras prints no signatures in this thread; others print what they will, as `redirect_stdout` would not let them."""
+    """Keras prints no signatures in this thread; what others print arrives, unlike under `redirect_stdout`."""
     interactive = keras.utils.is_interactive_logging_enabled()
     keras.utils.disable_interactive_logging()
     try:
