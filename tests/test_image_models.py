@@ -15,7 +15,7 @@ from tf_radogaga import (
     StructuralDissimilarity,
     serving,
 )
-from tf_radogaga.image_preprocessing import ImageScaling, decode_images, fit_images, looks_whole
+from tf_radogaga.image_preprocessing import ImageScaling, fit_images
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder
 
 SHAPE = (16, 18, 3)
@@ -234,20 +234,22 @@ def test_encoded_images_are_served_and_broken_ones_marked(model, served, images)
     np.testing.assert_allclose(*score(image_bytes=tf.constant(sizes))["energy"], rtol=1e-6)
 
 
-def test_whole_files_are_told_from_others(images):
-    png, jpeg = tf.io.encode_png(images[0]).numpy(), tf.io.encode_jpeg(images[0]).numpy()
-    cut = [content[:end] for content in (png, jpeg) for end in range(0, len(content), 7)]
-    assert looks_whole(tf.constant([png, jpeg])).numpy().all()
-    assert not looks_whole(tf.constant(cut)).numpy().any()
-    np.testing.assert_array_equal(decode_images(tf.constant([png]), images[0].shape)[0], images[0])
-
-
-def test_the_client_catches_what_the_graph_cannot(model, served, images, tmp_path, capsys):
+def test_damage_between_the_ends_marks_that_image_alone(model, served, images):
     png = tf.io.encode_png(images[0]).numpy()
     damaged = png[:60] + bytes(20) + png[80:]
-    assert looks_whole(tf.constant([damaged])).numpy().all()
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        served[1].signatures["serving_bytes"](image_bytes=tf.constant([png, damaged]))
+    score = served[1].signatures["serving_bytes"]
+    found = score(image_bytes=tf.constant([damaged, png, damaged, b"", png + b"appended"]))
+    assert found["valid"].numpy().tolist() == [False, True, False, False, True]
+    np.testing.assert_allclose(found["energy"].numpy()[[1, 4]], 2 * [model.energy(images[:1])[0]], rtol=1e-5)
+    for nothing in ([damaged], [b"", b""], []):
+        found = score(image_bytes=tf.constant(nothing, tf.string))
+        assert not found["valid"].numpy().any() and np.isnan(found["energy"]).all()
+        assert found["energy"].shape == (len(nothing),)
+
+
+def test_the_client_scores_a_folder(model, served, images, tmp_path, capsys):
+    png = tf.io.encode_png(images[0]).numpy()
+    damaged = png[:60] + bytes(20) + png[80:]
     for name, content in (("a.png", png), ("b.PNG", damaged), ("c/d.jpg", tf.io.encode_jpeg(images[1]).numpy())):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(content)

@@ -51,12 +51,12 @@ def export_saved_model(
         serving_examples: examples (B,), serialized tf.train.Example of the same names, float_list for numbers and
             bytes_list for levels -> as serving_default. Not valid are those that lack a feature or have too many
             values in it; bytes that are no Example, or a list of another type, fail the whole batch
-    Models of images have two more:
+    Models of images have one or two more:
         serving_floats: images of values in 0..1 -> as serving_default; one outside of it, or NaN, is not valid
-        serving_bytes: image_bytes (B,), JPEG or PNG files of any size -> as serving_default. Not valid are empty
-            strings, those that are neither JPEG nor PNG, and files that are cut off. A file that begins and ends well
-            and is damaged between can fail the whole batch, as core ops have it; let the client decode such files
-            before it sends them, as trainers/score_images.py does.
+        serving_bytes: image_bytes (B,), JPEG or PNG files of any size -> as serving_default; for 1 or 3 channels. What
+            cannot be decoded whole is not valid, and changes nothing for the others. Pixels are those that
+            `datasets.images.load_files` reads: PNG files of 16 bits rounded to 8, transparency on white, CMYK
+            converted, the EXIF orientation followed
 
     What is cut off by a kill or a full disk is removed by the next export into the same folder. Exports of several
     machines into one folder need a file system whose locks reach all of them.
