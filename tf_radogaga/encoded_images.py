@@ -45,6 +45,7 @@ def begins_well(content: tf.Tensor) -> tf.Tensor:
     return begins[0] | begins[1]
 
 
+@tf.function(autograph=False)  # traced once for all pipelines
 def decode(content: tf.Tensor, channels: int, name: tf.Tensor | str = "image") -> tf.Tensor:
     """One encoded image () as (h, w, channels) uint8; channels is 1 (grey) or 3, and name is for the error.
 
@@ -59,6 +60,7 @@ def decode(content: tf.Tensor, channels: int, name: tf.Tensor | str = "image") -
     return tf.ensure_shape(_upright(image, content), (None, None, channels))
 
 
+@tf.function(autograph=False)
 def is_plain(content: tf.Tensor) -> tf.Tensor:
     """Whether decoders that know nothing of transparency, 16 bits, CMYK and orientation show a file () as `decode`."""
     plain = tf.cond(
@@ -69,6 +71,7 @@ def is_plain(content: tf.Tensor) -> tf.Tensor:
     return plain & ~tf.strings.regex_full_match(_near_exif(content), _ORIENTED)
 
 
+@tf.function(autograph=False)
 def remark(content: tf.Tensor) -> tf.Tensor:
     """What the owner of a whole file () should know of it, a string, mostly empty."""
     is_deep = _is_png(content) & (_depth(content) == 16)

@@ -68,9 +68,10 @@ def readable(path: Path, channels: int) -> tuple[bytes, str]:
     """What to send of a file, nothing where it does not decode; and what its owner should know."""
     try:
         content = path.read_bytes()
-        image = encoded_images.decode(content, channels)
-        remark = encoded_images.remark(content).numpy().decode()
-        if not encoded_images.is_plain(content):
+        encoded = tf.constant(content)
+        image = encoded_images.decode(encoded, channels)
+        remark = encoded_images.remark(encoded).numpy().decode()
+        if not encoded_images.is_plain(encoded):
             return tf.io.encode_png(image).numpy(), remark
     except (OSError, ValueError, tf.errors.OpError):
         return b"", ""
