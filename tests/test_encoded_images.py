@@ -1,17 +1,22 @@
 """Every kind of JPEG and PNG file: the pixels that a viewer shows, to training, to servers and to clients alike."""
 
 import io
+import os
+import shutil
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import score_images
 import tensorflow as tf
 from image_files import damaged, png, write
 from PIL import Image, ImageOps
 
+import tf_radogaga
 from tf_radogaga import encoded_images
 from tf_radogaga.datasets.images import from_files, load_files, readable
 from tf_radogaga.image_preprocessing import decode_readable_images
@@ -144,7 +149,7 @@ def test_pipelines_servers_and_clients_see_what_training_sees(loaded, files):
     assert valid.numpy().all()
     np.testing.assert_array_equal(served, loaded)
     for file, expected in zip(files, loaded):  # an older export has this decoder alone
-        sent, _ = score_images.readable(score_images.Path(file), shape[2])
+        sent, _ = score_images.readable(Path(file), shape[2])
         np.testing.assert_array_equal(tf.io.decode_jpeg(sent, shape[2]), expected)
         assert sent.endswith((score_images.JPEG_END, score_images.PNG_END))
 
@@ -182,7 +187,9 @@ def test_orientations_of_other_images_within_a_file_are_no_matter():
     large = saved(Image.fromarray(RNG.integers(0, 256, (200, 300, 3), dtype=np.uint8)), "JPEG", quality=100)
     assert len(large) > 2**16
     for first in (large, saved(Image.fromarray(RGB))):
-        np.testing.assert_array_equal(encoded_images.decode(tf.constant(first + turned), 3), tf.io.decode_jpeg(first, 3))
+        np.testing.assert_array_equal(
+            encoded_images.decode(tf.constant(first + turned), 3), tf.io.decode_jpeg(first, 3)
+        )
 
 
 def test_values_of_cameras_of_12_bits_are_told(tmp_path):
@@ -237,4 +244,60 @@ def test_bad_files_are_left_out_of_training_and_named(tmp_path):
     with pytest.warns(UserWarning, match=rf"^{len(bad)} of {len(bad) + 1} images are left out.*{bad[0]}"):
         np.testing.assert_array_equal(load_files([*bad, *whole], RGB.shape), RGB[None])
     for file in bad:
-        assert score_images.readable(score_images.Path(file), 3) == (b"", "")
+        assert score_images.readable(Path(file), 3) == (b"", "")
+
+
+SHIPPED = Path(__file__).parents[1] / "saved_models" / "mnist"
+"""An export of grey images, 28 x 28, whose graph decodes them as it was done before."""
+
+
+@pytest.fixture(params=["shipped", "new"])
+def digits(request, tmp_path):
+    if request.param == "shipped":
+        return SHIPPED
+    shape = (28, 28, 1)
+    networks = tf_radogaga.DenseNetwork(shape, (), 2), tf_radogaga.DenseNetwork(2, (), shape)
+    model = tf_radogaga.RaDOGAGA(*networks, tf_radogaga.NormalPrior(2), lambda1=1.0, lambda2=1.0)
+    return tf_radogaga.export_saved_model(model, tmp_path / "model")
+
+
+def test_the_client_scores_what_training_sees_and_never_dies(digits, files, tmp_path, capsys):
+    folder = tmp_path / "in"
+    shutil.copytree(Path(files[0]).parent, folder / "good")
+    bad = write(folder / "bad", unreadable(), unreadable().values())
+    turned = saved(Image.fromarray(RGB), "JPEG", exif=entries(6, True, False))
+    write(folder, ["good/turned.jpg", ".thumbnails/a.png", "good/b.webp"], [turned, png(RGB), b""])
+    os.symlink(folder / "nowhere", folder / "bad" / "gone.png")
+    command = ["--model", str(digits), "--input", str(folder), "--output", str(tmp_path / "scores.csv")]
+    score_images.main([*command, "--batch-size", "7"])
+    scores = pd.read_csv(tmp_path / "scores.csv").set_index("file")
+    assert list(scores.index) == sorted(scores.index) and len(scores) == len(bad) + len(KINDS) + 1
+    valid = sorted((folder / "good").glob("*.[jp]*"))
+    assert sorted(scores.index[scores["valid"]]) == [str(path) for path in valid]
+    served = tf.saved_model.load(score_images.newest_version(digits))
+    found = served.signatures["serving_default"](images=tf.constant(load_files(valid, (28, 28, 1))))
+    np.testing.assert_allclose(scores.loc[map(str, valid), "energy"], found["energy"], rtol=1e-5)
+    said = capsys.readouterr().err
+    assert "1 hidden (.thumbnails/); 1 in another format" in said and "1 that cannot be read (bad/gone.png)" in said
+
+
+def test_the_client_tells_of_values_of_12_bits(tmp_path, capsys):
+    ramp = np.linspace(0, 4095, 28 * 28).astype(np.uint16).reshape(28, 28, 1)
+    files = write(tmp_path, ["a.png"], [tf.io.encode_png(ramp).numpy()])
+    score_images.main(["--model", str(SHIPPED), "--input", files[0], "--output", str(tmp_path / "scores.csv")])
+    assert f"1 images are perhaps not what you think: {files[0]} holds 16-bit values" in capsys.readouterr().err
+
+
+def test_where_a_graph_fails_the_client_scores_the_others():
+    """Exports of before fail as a whole at what their decoders do not take."""
+    energies = {b"": np.nan, b"a": 1.0, b"bb": 2.0}
+
+    def score(image_bytes):
+        if b"bad" in image_bytes.numpy():
+            raise tf.errors.InvalidArgumentError(None, None, "as the whole batch")
+        found = [energies[content] for content in image_bytes.numpy()]
+        return {"energy": tf.constant(found), "valid": tf.constant(np.isfinite(found))}
+
+    found = score_images.scores_of([b"a", b"bad", b"bb", b""], score)
+    np.testing.assert_array_equal(found["energy"], [1, np.nan, 2, np.nan])
+    np.testing.assert_array_equal(found["valid"], [True, False, True, False])

@@ -90,6 +90,13 @@ def test_wrong_images_are_named():
     for bad, message in (
         (good[0], r"shape \(8, 8, 3\).*images\[None\]"),
         (good[..., :1], r"\(images, height, width, 3\) is expected; convert the channels.*grayscale_to_rgb"),
+        (
+            np.zeros((3, 8, 8, 4)),
+            r"3\) is expected; blend them with a background by their last channel, or leave that out",
+        ),
+        (np.zeros((3, 8, 8, 2)), r"3\) is expected\.$"),
+        (np.zeros((3, 3, 8, 8)), r"move the channels to the end, for example by np\.moveaxis\(images, 1, -1\)"),
+        (np.zeros((8, 8, 4)), r"of one channel by images\[\.\.\., None\]"),
         (good[:0], "give at least one"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -98,6 +105,27 @@ def test_wrong_images_are_named():
         scaling.check(np.ones((1, 8, 8, 3), np.int64))
     with pytest.raises(ValueError, match=r"image_shape: \(8, 8\) must be"):
         ImageScaling((8, 8))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_masked_pixels_are_refused(dtype):
+    scaling, images = ImageScaling((8, 8, 3)), np.ma.masked_array(np.ones((4, 8, 8, 3), dtype))
+    np.testing.assert_array_equal(scaling.check(images), images.data)
+    images[2, 1, 0, 1] = np.ma.masked
+    for given in (images, list(images), tuple(images)):
+        with pytest.raises(ValueError, match=r"image 12 has masked pixels \(1 such images\).*fill them"):
+            scaling.check(given, first_row=10)
+
+
+def test_images_of_four_channels_are_served_as_arrays(tmp_path):
+    """No file has them in a way that all readers share."""
+    model = radogaga((11, 11, 4), prior=MixturePrior(3, 1))
+    images = np.random.default_rng(0).integers(0, 256, (16, 11, 11, 4), dtype=np.uint8)
+    model.adapt_prior(images)
+    loaded = tf.saved_model.load(str(tf_radogaga.export_saved_model(model, tmp_path)))
+    assert "serving_bytes" not in loaded.signatures
+    found = loaded.signatures["serving_default"](images=tf.constant(images))
+    np.testing.assert_allclose(found["energy"], model.energy(images), rtol=1e-4)
 
 
 def test_networks_and_preprocessing_of_different_shapes_are_refused():
