@@ -362,6 +362,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
         Raises:
             NotImplementedError: the prior has no range coder; `FactorizedPrior` has.
+            ValueError: bad rows, or a latent too far to be coded, naming the row.
         """
         self._require_adapted()
         self._require_prior_of_z("compress")
@@ -371,7 +372,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """x_hat (B, *event), in the preprocessed space, of the latents that `compress` of this very model rounded.
 
         Raises:
-            ValueError: a string that is damaged, or no output of `compress`.
+            ValueError: a string that is damaged, no output of `compress`, or of another prior.
         """
         return self.decode(self.prior.decompress(strings))
 
