@@ -78,6 +78,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         wide_prior = self.latent_units + 2 * reconstruction_features
         if (found := getattr(self.prior, "latent_units", wide_prior)) != wide_prior:
             raise ValueError(f"prior: {found} units where the {wide_prior} latent units and features are needed.")
+        if self.prior.adapted and (found := self.prior.rate(tf.zeros((1, wide_prior))).shape) != (1,):
+            raise ValueError(f"prior: a rate of shape {found} for one latent; one number per example, (B,), is needed.")
         self.distortion = as_distortion(distortion)
         found = tf.convert_to_tensor(self.distortion(example, example)).shape
         if found != (1,):
