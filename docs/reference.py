@@ -21,7 +21,7 @@ import tf_radogaga
 
 MODULES = (
     "tf_radogaga",
-    *(f"tf_radogaga.{name}" for name in ("autoencoder", "training", "isometry", "certificate", "serving")),
+    *(f"tf_radogaga.{name}" for name in ("autoencoder", "training", "isometry", "inversion", "certificate", "serving")),
     *(f"tf_radogaga.{name}" for name in ("presets", "image_presets", "plots", "ablation_plots")),
     *(f"tf_radogaga.datasets.{name}" for name in ("tabular", "streaming", "toy", "vae_toy")),
     *(f"tf_radogaga.datasets.{name}" for name in ("images", "image_folders", "idx")),

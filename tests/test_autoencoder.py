@@ -242,7 +242,7 @@ def test_width_of_preprocessing_and_encoder_must_agree(rows):
     for wrong, message in (
         ({"encoder": (3, 2)}, "encoder: 3 units where the 4 columns of preprocess"),
         ({"decoder": (3, 4)}, "encoder: 2 units where the 3 outputs for the latent"),
-        ({"decoder": (2, 1)}, "decoder: 1 units where the 4 columns of x"),
+        ({"decoder": (2, 1)}, r"decoder: gives \(1, 1\) where preprocess gives \(1, 4\)"),
         ({"reconstruction_features": True}, "prior: 2 units where the 4 latent units and features"),
     ):
         with pytest.raises(ValueError, match=message):

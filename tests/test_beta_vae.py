@@ -73,7 +73,7 @@ def test_the_loss_outside_training_and_the_energy_are_the_two_point_rule():
 def test_transform_and_coding_loss_add_up_to_the_distortion_of_a_linear_decoder():
     """Lemma 1, exact where the decoder is linear: the cross terms of both points cancel."""
     model, rows = optimum(sd=SD)
-    transform, coding = model.losses(rows)
+    transform, coding = model.transform_and_coding(rows)
     np.testing.assert_allclose(transform + coding, BETA * model.loss_terms(tf.constant(rows))["distortion"], rtol=1e-4)
     # sum_j b_j^2 sigma_j^2 = 3 beta/2 up to the shrinkage, and (x beta/2 / s^2)^2 in the mean
     np.testing.assert_allclose(coding, np.sum((SD**2 - BETA / 2) * BETA / (2 * SD**2)), rtol=1e-4)
@@ -92,7 +92,7 @@ def test_training_averages_over_the_posterior():
 def test_the_decomposed_form_weighs_transform_and_coding_loss():
     model, rows = optimum(lambda1=3.0, lambda2=1 / BETA, transform=EuclideanNorm())
     conventional, _ = optimum()
-    transform, coding = conventional.losses(rows)
+    transform, coding = conventional.transform_and_coding(rows)
     terms = model.loss_terms(tf.constant(rows))
     np.testing.assert_allclose(terms["transform"], 3 * np.sqrt(transform), rtol=1e-4)
     np.testing.assert_allclose(terms["coding"], coding / BETA, rtol=1e-4)
@@ -267,10 +267,23 @@ def test_the_report_holds_what_the_functions_measure():
     latent, data = isometry.tangent_pairs(model, rows, 200, 3, implicit=True)
     assert report.tangent_r == pytest.approx(np.corrcoef(latent, data)[0, 1])
     assert report.gram_offdiagonal_max < 1e-4
+    lost = BETA / 2 / SD**2  # 1 - u, by which mu is short of where it came from, in each dimension
+    assert report.round_trip_rms == pytest.approx(math.sqrt(np.mean(lost**2)), rel=0.02)
+    x = rows - rows.mean(axis=0)
+    errors = np.sum((rows - model.decode(model.encode(rows)).numpy()) ** 2)
+    assert report.reconstructed_share == pytest.approx(1 - errors / np.sum(x**2), abs=1e-6)
     read = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert set(read) == {*report._fields, "verdict"} and report.verdict.startswith("implicitly isometric")
     assert report._replace(tangent_r=0.7).verdict.startswith("not implicitly isometric")
+    for wrong, named in (
+        ({"reconstructed_share": 0.9}, "reconstruction >="),
+        ({"round_trip_rms": 0.2}, "round trip <="),
+    ):
+        verdict = report._replace(**wrong).verdict
+        assert verdict.startswith("only the decoder is implicitly isometric") and f"but not {named}" in verdict
     text = str(report)
+    assert f"reconstruction, share of D: {report.reconstructed_share:.4f}" in text
+    assert f"root mean square {report.round_trip_rms:.4f}, 95 % below {report.round_trip_quantile:.4f}" in text
     assert "meaningful dimensions: 3 of 3" in text and f"{report.inverse_variance[0]:.4g}" in text
     spectrum, share = isometry.latent_spectrum(model, rows)
     np.testing.assert_allclose(spectrum, report.variance, rtol=1e-5)

@@ -56,6 +56,9 @@ def test_the_certificate_holds_the_numbers_and_json_takes_them(curved):
         ("Gram diagonal, sd", report.gram_diagonal_sd, "0"),
         ("Gram off-diagonal, mean |cosine|", report.gram_offdiagonal_mean, "0"),
         ("Gram off-diagonal, greatest", report.gram_offdiagonal_max, "0"),
+        ("reconstruction, share of D", report.reconstructed_share, "1"),
+        ("round trip, root mean square", report.round_trip_rms, "0"),
+        ("round trip, 95 % below", report.round_trip_quantile, "0"),
         ("response, least dimension", report.response_mean.min(), "1"),
         ("response, greatest dimension", report.response_mean.max(), "1"),
         ("isometry gap, mean", report.gap_mean, "0"),
@@ -66,7 +69,7 @@ def test_the_certificate_holds_the_numbers_and_json_takes_them(curved):
     assert lines["metric scale"][0] == f"{report.metric_scale:.4g}"
     assert lines["latent variance, greatest"][0] == f"{report.spectrum[0]:.4g}"
     assert lines["informative dimensions"] == ["3", "of", "3"]
-    assert text.endswith(f"verdict: {report.verdict}") and 12 <= len(text.splitlines()) <= 18
+    assert text.endswith(f"verdict: {report.verdict}") and 15 <= len(text.splitlines()) <= 21
     read = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert read["spectrum"] == report.spectrum.tolist() and read["verdict"] == report.verdict
     assert set(read) == {*report._fields, "verdict"}

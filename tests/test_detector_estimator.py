@@ -53,6 +53,9 @@ def test_pipelines_of_batches_are_their_table():
             several = given.take(1).unbatch().take(10).batch(4) if method == "explain" else given
             np.testing.assert_array_equal(getattr(detector, method)(several), getattr(expected, method)(few))
     assert detector.fit_predict(batches).shape == (150,)
+    weighted = tf.data.Dataset.from_tensor_slices((rows, np.zeros(150), np.ones(150))).batch(64)
+    with pytest.raises(ValueError, match=r"X: a dataset of \(x, y, sample_weight\)"):
+        AnomalyDetector().fit(weighted)
 
 
 def test_pipelines_of_named_columns_are_their_frame():

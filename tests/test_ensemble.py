@@ -11,6 +11,7 @@ from tf_radogaga import (
     DistributionPrior,
     FactorizedPrior,
     RaDOGAGA,
+    feed,
     fit_together,
     functional,
     load_model,
@@ -138,9 +139,9 @@ def test_a_table_given_twice_is_stored_once(rows, monkeypatch):
     models, stored = [build("vae", seed, beta=0.1) for seed in (0, 1)], []
     for model in models:
         model.preprocess = models[0].preprocess
-        monkeypatch.setattr(
-            type(model), "_stored_in_blocks", lambda self, rows: (stored.append(1), tf.constant(rows, tf.float32))[1]
-        )
+    monkeypatch.setattr(
+        feed, "weighted", lambda _, rows, argument: (stored.append(1), (tf.constant(rows, tf.float32), None))[1]
+    )
     monkeypatch.setattr(tf.keras.Model, "fit", lambda *args, **kwargs: None)
     assert fit_together(models, [rows, rows], **LENGTH) == {} and len(stored) == 1
 
@@ -164,8 +165,12 @@ def test_models_that_do_not_belong_together_are_refused(rows):
         fit_together([one], [rows], batch_size=0)
     with pytest.raises(TypeError, match=r"tables: a tf\.data\.Dataset"):
         fit_together([one], [tf.data.Dataset.from_tensors(rows)])
-    with pytest.raises(TypeError, match="validation_data: models that stop early are trained one by one"):
+    with pytest.raises(TypeError, match="validation_data: models that need it are trained one by one"):
         fit_together([one], [rows], validation_data=rows)
+    with pytest.raises(TypeError, match="shuffle: models that need it are trained one by one"):
+        fit_together([one], [rows], shuffle=False)
+    with pytest.raises(TypeError, match="tables: rows with weights"):
+        fit_together([one], [(rows, None, np.ones(300))])
     with pytest.raises(TypeError, match=r"compiled with tf\.keras\.optimizers\.Adam"):
         fit_together([build("log", 0, optimizer=tf.keras.optimizers.SGD)], [rows])
 

@@ -12,6 +12,7 @@ from tf_radogaga import (
     SumSquaredError,
     certificate,
     geometry,
+    inversion,
     isometry,
 )
 from tf_radogaga.distortions import BinaryCrossEntropy, DownwardConvexError, FunctionDistortion
@@ -32,14 +33,18 @@ def test_an_orthonormal_decoder_is_perfectly_isometric(distortion):
     np.testing.assert_allclose(isometry.isometry_gap(model, rows), np.zeros(200), atol=1e-5)
     report = certificate.isometry_report(model, rows)
     assert (report.tangent_r, report.tangent_slope) == pytest.approx((1, 1), abs=1e-6)
-    assert report.verdict.startswith("isometric: Pearson r >= 0.99 and slope 1 +- 0.05")
+    assert report.verdict == (
+        "isometric: Pearson r >= 0.99, slope 1 +- 0.05, reconstruction >= 0.99 and round trip <= 0.1"
+    )
 
 
 def test_a_decoder_c_times_too_long_shows_c_squared():
     rows, model = isometric()
-    kernel = model.decoder.dense[0].kernel
+    kernel, inverse = model.decoder.dense[0].kernel, model.encoder.dense[0].kernel
     before = certificate.isometry_report(model, rows)
     kernel.assign(3 * kernel)
+    inverse.assign(inverse / 3)
+    model.adapt_prior(rows)
     after = certificate.isometry_report(model, rows)
     for name in ("tangent_slope", "gram_diagonal_mean", "response_mean"):
         np.testing.assert_allclose(getattr(after, name), 9 * getattr(before, name), rtol=1e-4)
@@ -233,6 +238,8 @@ def test_errors_are_those_of_the_model(rows, monkeypatch):
         isometry.response,
         isometry.traversals,
         isometry.isometry_gap,
+        inversion.reconstructed_share,
+        inversion.round_trips,
         certificate.isometry_report,
     )
     model = small_model(preprocess=scaled(rows))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from exports import KINDS, model_and_rows, read_tensors, write_tensors
 
 import tf_radogaga
+from exports import KINDS, model_and_rows, read_tensors, write_tensors
 from tf_radogaga.serving.signatures import requests
 
 TENSORFLOW_ALONE = """
@@ -25,8 +25,10 @@ for version, inputs, outputs in zip(*3 * [iter(sys.argv[1:])]):
         (Path(outputs) / folder.name).mkdir(parents=True)
         for name, value in found.items():
             (Path(outputs) / folder.name / name).write_bytes(tf.make_tensor_proto(value).SerializeToString())
+sys.path.append("{trainers}")
+import csv_rows  # what the scripts that score files need
 assert not [m for m in sys.modules if m.startswith(("tf_radogaga", "tensorflow_compression", "tensorflow_probability"))]
-"""
+""".replace("{trainers}", str(Path(__file__).parents[1] / "trainers"))
 SHIPPED = Path(__file__).parents[1] / "saved_models"
 
 

@@ -1,5 +1,6 @@
 """The gRPC client against a servicer of an exported model that fails when told to."""
 
+import json
 import sys
 import threading
 from concurrent import futures
@@ -195,6 +196,25 @@ def test_columns_are_checked_before_anything_is_sent(servicer, ask, tmp_path):
     with pytest.raises(SystemExit, match=r"no columns \['blood_pressure', 'code'\]"):
         ask()
     assert not servicer.requests
+
+
+def test_the_card_tells_what_the_server_does_not(servicer, ask, expected, tmp_path):
+    rows = (tmp_path / "rows.csv").read_text()
+    (tmp_path / "rows.csv").write_text(rows.replace('"note, unused"', "blood-pressure"))
+    with pytest.raises(
+        SystemExit, match=r"\['blood-pressure', 'blood pressure'\] all fit the model's 'blood_pressure'"
+    ):
+        ask()
+    assert not servicer.requests
+    names = {"blood_pressure": "blood pressure", "kind": "kind", "code": "code", "dose": "dose"}
+    (tmp_path / "card.json").write_text(json.dumps({"columns": names}))
+    pd.testing.assert_frame_equal(ask("--card", str(tmp_path / "card.json")), expected, **TOLERANCE)
+    for content, message in ((None, "is not a file"), ("{", "is damaged"), ("[]", r"damaged \(a list")):
+        (tmp_path / "card.json").unlink(missing_ok=True)
+        if content:
+            (tmp_path / "card.json").write_text(content)
+        with pytest.raises(SystemExit, match=f"card: .*card.json.*{message}"):
+            ask("--card", str(tmp_path / "card.json"))
 
 
 @pytest.mark.parametrize("option", ["--batch-size", "--timeout", "--tries"])

@@ -1,6 +1,8 @@
 """The Beam pipeline, run in this process, against score.py on the same files."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +67,23 @@ def test_what_cannot_be_read_is_said_before_the_pipeline_runs(model, tmp_path, m
     with pytest.raises(SystemExit, match=r"rows-1\.csv has no columns \['blood_pressure', 'code'\]"):
         score_beam.main(command)
     assert [path.name for path in tmp_path.iterdir()] == ["rows-1.csv"]
+
+
+def test_files_are_read_as_the_card_tells(model, tmp_path, monkeypatch):
+    table(30).to_csv(tmp_path / "plain.csv", index=False)
+    table(30).to_csv(tmp_path / "rows-1.csv.gz", index=False, sep=";", decimal=",", encoding="utf-16")
+    version = shutil.copytree(score.newest_version(model), tmp_path / "model" / "1")
+    card = json.loads((version / "assets" / "card.json").read_text())
+    card["reader"] = {"separator": ";", "decimal": ",", "thousands": None, "header": True, "encoding": "utf-16"}
+    (version / "assets" / "card.json").write_text(json.dumps(card))
+    score_beam.main(
+        ["--model", str(version), "--input", str(tmp_path / "rows-*"), "--output", str(tmp_path / "scores")]
+    )
+    command = ["--model", model, "--input", tmp_path / "plain.csv", "--output", tmp_path / "expected.csv"]
+    monkeypatch.setattr(sys, "argv", ["score.py", *map(str, command)])
+    score.main()
+    found = by_place(tmp_path / "scores-0*.csv").drop(columns=["file", "line"])
+    pd.testing.assert_frame_equal(found, pd.read_csv(tmp_path / "expected.csv"), **TOLERANCE)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from tf_radogaga import (
     MixturePrior,
     RaDOGAGA,
     export_saved_model,
+    inversion,
     isometry,
     load_model,
     save_model,
@@ -113,6 +114,12 @@ def test_a_bent_sheet_becomes_flat(pair):
     assert spread[1] < 0.3 * spread[0]
     correlation = [np.corrcoef(*isometry.tangent_pairs(model, rows))[0, 1] for model in (linear, flow)]
     assert correlation[1] > 0.98 > correlation[0]
+
+
+def test_a_flow_is_undone_on_the_way_back(pair):
+    rows, _, flow = pair
+    assert inversion.reconstructed_share(flow, rows) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(inversion.round_trips(flow, rows), 0, atol=1e-3)
 
 
 def test_reconstructions_and_the_exact_density_stay(pair):

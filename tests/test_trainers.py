@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import records
+import runs
 import score
 import table_tabular
 import tables
@@ -17,6 +18,7 @@ import tensorflow as tf
 import train_tabular
 import train_toy
 
+import tf_radogaga
 from tf_radogaga import presets, serving
 from tf_radogaga.datasets import tabular
 
@@ -57,8 +59,6 @@ def test_train_export_and_score_a_table_of_ones_own(own_csv, frame, tmp_path, mo
     run_score(monkeypatch, *arguments, "--batch-size", 64)
     scores = pd.read_csv(tmp_path / "scores.csv")
     assert np.flatnonzero(~scores["valid"]).tolist() == [4, 7]
-    import tf_radogaga
-
     model = tf_radogaga.load_model(out / "model")
     expected = model.energy(frame).numpy()[::-1]
     np.testing.assert_allclose(scores["energy"].drop([4, 7]), np.delete(expected, [4, 7]), rtol=1e-5, atol=1e-5)
@@ -124,15 +124,47 @@ def test_unlabelled_matrix_with_early_stopping(rows, tmp_path, monkeypatch):
         run_score(monkeypatch, *arguments)
 
 
-def test_a_file_too_large_for_memory_is_streamed(own_csv, tmp_path):
-    command = ["--dataset", str(own_csv), "--label-column", "fraud", "--categorical", "code", "--epochs", "5"]
+def test_a_file_too_large_for_memory_is_streamed(frame, tmp_path, monkeypatch, capsys):
+    """And one of other marks is read so in training and in scoring, where the card tells them."""
+    path = tmp_path / "own.csv"
+    shares = [f"{number / 10:.1f} %".replace(".", ",") for number in range(300)]
+    own = frame.assign(fraud=(np.arange(300) % 10 == 0).astype(int), share=shares)
+    own.to_csv(path, index=False, sep=";", decimal=",")
+    command = ["--dataset", str(path), "--label-column", "fraud", "--categorical", "code", "--epochs", "5"]
     command += ["--batch-size", "32", "--stream-above", "0", "--out", str(tmp_path / "out")]
     train_tabular.main([*command, "--export", str(tmp_path / "served")])
+    assert f"{path}: separator ';', decimal ',', no thousands mark, header: yes" in capsys.readouterr().out
     assert "training_rows_sha256" in serving.check_export(tmp_path / "served" / "1")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert set(metrics) == KEYS and 0 <= metrics["auroc"] <= 1
     with pytest.raises(SystemExit, match="--patience: needs a table in memory"):
         train_tabular.main([*command, "--patience", "2", "--overwrite"])
+
+    table = tabular.read_table(path, "fraud", categorical=("code",))
+    assert table.rows["share"].tolist() == pytest.approx(np.arange(300) / 1000)
+    card = json.loads((tmp_path / "served" / "1" / "assets" / "card.json").read_text())
+    assert card["reader"] == table.reader and card["reader"]["percent"] == ["share"]
+    arguments = ("--model", tmp_path / "served", "--input", path, "--output", tmp_path / "scores.csv")
+    run_score(monkeypatch, *arguments)
+    assert "separator ';', decimal ','" in capsys.readouterr().err
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    expected = tf_radogaga.load_model(tmp_path / "out" / "model").energy(table.rows)
+    assert scores["valid"].all()
+    np.testing.assert_allclose(scores["energy"], expected, rtol=1e-5, atol=1e-5)
+    for option, message in (("--separator", "no columns"), ("--decimal", "give --decimal and --thousands")):
+        with pytest.raises(SystemExit, match=f"--input: .*{message}"):
+            run_score(monkeypatch, *arguments, option, "," if option == "--separator" else ".")
+
+
+def test_a_run_begun_before_an_option_came_goes_on(tmp_path, capsys):
+    args = SimpleNamespace(out=tmp_path, export=None, overwrite=False, dataset="own.csv", separator=None)
+    (tmp_path / "run.json").write_text(json.dumps({"dataset": "own.csv"}))
+    with runs.prepared_out(args):
+        assert "going on with the interrupted run" in capsys.readouterr().out
+    (tmp_path / "run.json").write_text(json.dumps({"dataset": "own.csv"}))
+    args.separator = ";"
+    with pytest.raises(SystemExit, match=r"other settings \{'separator': \(None, ';'\)\}"), runs.prepared_out(args):
+        pass
 
 
 def test_overwrite_spares_a_folder_of_other_things(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import geometry, informative, randomness, replicas
+from tf_radogaga import copies, geometry, informative, network_shapes, randomness, replicas
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.image_preprocessing import ImageScaling
 from tf_radogaga.pipelines import ScoredInGraphs, without_nan
@@ -33,13 +33,24 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     comes out of `preprocess`, (B, *event), of M elements each, z the latent, (B, N).
 
     Args:
-        encoder: x -> latent, a layer with `input_units` and `output_units`, such as `DenseNetwork`.
-        decoder: latent -> x_hat, likewise.
+        encoder: x -> latent, (B, *event) -> (B, N): `DenseNetwork` or any Keras layer or model of yours. Its weights,
+            also those that it makes at its first call, are made here.
+        decoder: latent -> x_hat, (B, N) -> (B, *event), likewise.
         prior: P(z), a `Prior` or a `tfd.Distribution`; over N + 2 dimensions with `reconstruction_features`.
-        preprocess: adapted layer from raw rows to x; default: rows are x, or images of any size become it.
+        preprocess: adapted layer from raw rows to x; default: rows are x, or images of any size become it, where the
+            encoder tells the shape of its input.
         distortion: D(x, y), default the sum of squared errors; or a function (x, y) -> (B,) of your own.
         reconstruction_features: the prior sees [z, ||x - x_hat|| / ||x||, cos(x, x_hat)] as in DAGMM; the decoder sees
             z alone. The score is then an energy, not a density.
+
+    Networks are trained as in any Keras model: `training` reaches every layer, so that dropout drops and batch
+    normalization learns, and regularizers and `add_loss` are in the loss, as its term `regularization`. Where one call
+    of the decoder serves several points of each row, its batch statistics are of all of them. Scores are taken with
+    `training=False`.
+
+    Raises:
+        TypeError: encoder or decoder is no Keras layer, or the prior is none.
+        ValueError: parts whose shapes do not fit, named.
     """
 
     heads = 1
@@ -56,30 +67,18 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.encoder, self.decoder, self.prior = encoder, decoder, as_prior(prior)
+        self.encoder, self.decoder = (
+            network_shapes.as_network("encoder", encoder),
+            network_shapes.as_network("decoder", decoder),
+        )
         self.preprocess = replicas.within_strategy(preprocess or _default_preprocessing(encoder))
-        self.latent_units = decoder.input_units
-        wide_prior = self.latent_units + 2 * reconstruction_features
-        for part, found, needed, why in (
-            ("encoder", encoder.input_units, self.preprocess.width, "columns of preprocess"),
-            (
-                "encoder",
-                encoder.output_units,
-                self.heads * self.latent_units,
-                "outputs for the latent units of the decoder",
-            ),
-            ("decoder", decoder.output_units, encoder.input_units, "columns of x"),
-            ("prior", getattr(self.prior, "latent_units", wide_prior), wide_prior, "latent units and features"),
-        ):
-            if found != needed:
-                raise ValueError(f"{part}: {found} units where the {needed} {why} are needed.")
-        self.distortion = as_distortion(distortion)
         example = tf.zeros((1, *self.preprocess.event_shape))
-        given = decoder(tf.zeros((1, self.latent_units))).shape
-        if given != example.shape:
-            raise ValueError(
-                f"decoder: gives {given} where preprocess gives {example.shape}; give both the same image_shape."
-            )
+        self.latent_units = network_shapes.latent_units(encoder, decoder, example, self.heads)
+        self.prior = prior(self.latent_units) if isinstance(prior, type) else as_prior(prior)
+        wide_prior = self.latent_units + 2 * reconstruction_features
+        if (found := getattr(self.prior, "latent_units", wide_prior)) != wide_prior:
+            raise ValueError(f"prior: {found} units where the {wide_prior} latent units and features are needed.")
+        self.distortion = as_distortion(distortion)
         found = tf.convert_to_tensor(self.distortion(example, example)).shape
         if found != (1,):
             raise ValueError(f"distortion: {found} for {example.shape} rows; one number per example, (B,), is needed.")
@@ -95,11 +94,19 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     # Encoding and scoring
 
+    # float32 also where the networks compute in float16: priors, gauges and distortions need it
+
+    def _encoder_output(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.cast(self.encoder(x, training=training), tf.float32)
+
+    def _decoder_output(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.cast(self.decoder(y, training=training), tf.float32)
+
     def _encode(self, x: tf.Tensor) -> tf.Tensor:
-        return self.encoder(x)
+        return self._encoder_output(x)
 
     def _decode(self, z: tf.Tensor) -> tf.Tensor:
-        return self.decoder(z)
+        return self._decoder_output(z)
 
     def _prior_input(
         self, z: tf.Tensor, x: tf.Tensor, x_hat: tf.Tensor, with_features: Callable = with_features
@@ -307,6 +314,10 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         directions = tf.TensorSpec((None, self.latent_units), tf.float32)
         return tf.function(log_volume).get_concrete_function(self._x_spec, directions)
 
+    def _invalidate(self) -> None:
+        super()._invalidate()
+        self._informative.assign(0)  # so that a density asks for what an interrupted training did not find
+
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
         super()._adapt(dataset, cache, refine)
         if refine and not self.reconstruction_features:
@@ -351,6 +362,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
         Raises:
             NotImplementedError: the prior has no range coder; `FactorizedPrior` has.
+            ValueError: bad rows, or a latent too far to be coded, naming the row.
         """
         self._require_adapted()
         self._require_prior_of_z("compress")
@@ -360,7 +372,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """x_hat (B, *event), in the preprocessed space, of the latents that `compress` of this very model rounded.
 
         Raises:
-            ValueError: a string that is damaged, or no output of `compress`.
+            ValueError: a string that is damaged, no output of `compress`, or of another prior.
         """
         return self.decode(self.prior.decompress(strings))
 
@@ -370,6 +382,19 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
                 f"{what}: with reconstruction_features the prior sees more than z; train with"
                 " reconstruction_features=False."
             )
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> Autoencoder:
+        """A model of its own: layers of the same configuration with initial weights, and the preprocessing as it was
+        adapted. So `keras.models.clone_model` makes an untrained model; `copy.deepcopy` copies the weights too."""
+        return cls(**{argument: copies.fresh(part, argument) for argument, part in config.items()})
+
+    def __deepcopy__(self, memo: dict) -> Autoencoder:
+        memo[id(self)] = twin = copies.copy_model(self)
+        return twin
+
+    def __copy__(self) -> Autoencoder:
+        return copies.copy_model(self)
 
     def get_config(self) -> dict:
         return {
@@ -383,6 +408,10 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
 
 def _default_preprocessing(encoder: keras.layers.Layer) -> Preprocessing:
-    if getattr(encoder, "image_shape", None):
-        return ImageScaling(encoder.image_shape)
-    return PassThrough(encoder.input_units)
+    shape = network_shapes.input_shape(encoder)
+    if shape is None or len(shape) not in (1, 3):
+        raise ValueError(
+            f"preprocess: missing, and the encoder tells no shape of its input (found {shape}); give"
+            " preprocess=PassThrough(columns), ImageScaling((height, width, channels)), or another adapted layer."
+        )
+    return ImageScaling(shape) if len(shape) == 3 else PassThrough(*shape)

@@ -70,7 +70,7 @@ class BetaVAE(Autoencoder):
         transform: Distortion | Callable | None = None,
         **kwargs: Any,
     ):
-        super().__init__(encoder, decoder, NormalPrior(decoder.input_units), **kwargs)
+        super().__init__(encoder, decoder, NormalPrior, **kwargs)
         if (beta is None) == (lambda1 is None) or (lambda1 is None) != (lambda2 is None):
             given = {"beta": beta, "lambda1": lambda1, "lambda2": lambda2}
             raise TypeError(f"{given}: give either beta, or lambda1 and lambda2 for the decomposed form.")
@@ -91,8 +91,8 @@ class BetaVAE(Autoencoder):
 
     # The loss
 
-    def _posterior(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        mu, log_variance = tf.split(self.encoder(x), 2, axis=-1)
+    def _posterior(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        mu, log_variance = tf.split(self._encoder_output(x, training), 2, axis=-1)
         # the gradient goes through the border, or a variance that once left the range would stay there
         clipped = tf.clip_by_value(log_variance, *LOG_VARIANCE_RANGE)
         return mu, tf.exp(0.5 * (log_variance + tf.stop_gradient(clipped - log_variance)))
@@ -103,12 +103,12 @@ class BetaVAE(Autoencoder):
         return 0.5 * (tf.square(mu) + tf.square(sigma) - 1) - tf.math.log(sigma)
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        mu, sigma = self._posterior(x)
+        mu, sigma = self._posterior(x, training)
         rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
         points = [mu + sigma * self._draw_noise(tf.shape(mu))] if training else self._two_points(mu, sigma)
         if not self.decomposed:
-            return {"rate": rate, "distortion": self.lambda2 * self._mean_excess(x, self._decode_all(points))}
-        x_check, *x_hats = self._decode_all([mu, *points])
+            return {"rate": rate, "distortion": self.lambda2 * self._mean_excess(x, self._decode_all(points, training))}
+        x_check, *x_hats = self._decode_all([mu, *points], training)
         return {
             "rate": rate,
             "transform": self.lambda1 * self.transform.excess(x, x_check),
@@ -120,8 +120,8 @@ class BetaVAE(Autoencoder):
         """Stand for the posterior where there is no noise (appendix A.6)."""
         return [mu + sigma, mu - sigma]
 
-    def _decode_all(self, points: list[tf.Tensor]) -> list[tf.Tensor]:
-        return tf.split(self.decoder(tf.concat(points, axis=0)), len(points))
+    def _decode_all(self, points: list[tf.Tensor], training: bool = False) -> list[tf.Tensor]:
+        return tf.split(self._decoder_output(tf.concat(points, axis=0), training), len(points))
 
     def _draw_noise(self, shape: tf.Tensor) -> tf.Tensor:
         seed = randomness.next_seed(self.random)
@@ -161,7 +161,7 @@ class BetaVAE(Autoencoder):
         """
         return self._rates(*self.posterior(rows))
 
-    def losses(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def transform_and_coding(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Transform loss D(x, x_check) and coding loss D(x_check, x_hat) of raw rows, (B,) each, in units of D.
 
         Source: Nakagawa et al., ICML 2021, Lemma 1.

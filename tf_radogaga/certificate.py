@@ -1,4 +1,4 @@
-"""Certificates of fitted models: everything that `isometry` measures, on one set of rows."""
+"""Certificates of fitted models: everything that `isometry` and `inversion` measure, on one set of rows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_radogaga import verdicts
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
 from tf_radogaga.frames import to_pandas
+from tf_radogaga.inversion import reconstructed_share, round_trips
 from tf_radogaga.isometry import (
     by_blocks,
     cumulative_share,
@@ -28,18 +30,12 @@ from tf_radogaga.isometry import (
 )
 from tf_radogaga.preprocessing.cells import array_of
 
-LEAST_PEARSON_R = 0.99
-"""Of the tangent pairs of an isometric model; the paper's models reach 0.97, its beta-VAE 0.7."""
-
-MOST_SLOPE_ERROR = 0.05
-"""Distance of the slope from 1 in an isometric model."""
-
-LEAST_IMPLICIT_R, MOST_IMPLICIT_SLOPE_ERROR = 0.95, 0.1
-"""Of an implicitly isometric beta-VAE; its posterior deviations are estimates, the paper's unit norms 0.92 to 0.98."""
+QUANTILE = 0.95
+"""Of the round trips in a report."""
 
 
 class IsometryReport(NamedTuple):
-    """Everything that `isometry` measures, as plain numbers; `str` of it is a certificate to read."""
+    """Everything that `isometry` and `inversion` measure, as plain numbers; `str` of it is a certificate to read."""
 
     model: str  # its class
     rows: int  # behind the spectrum and the tangent pairs
@@ -55,6 +51,9 @@ class IsometryReport(NamedTuple):
     gram_diagonal_sd: float
     gram_offdiagonal_mean: float | None  # of |G_ij| / sqrt(G_ii G_jj), i != j; None where n is 1
     gram_offdiagonal_max: float | None
+    reconstructed_share: float  # of `inversion.reconstructed_share`
+    round_trip_rms: float  # of `inversion.round_trips`
+    round_trip_quantile: float  # 95 % of the rows lie below
     spectrum: np.ndarray  # (n,), as `latent_spectrum`
     cumulative_share: np.ndarray
     response_step: float  # in units of z
@@ -68,14 +67,7 @@ class IsometryReport(NamedTuple):
     @property
     def verdict(self) -> str:
         """One line, with the thresholds it rests on."""
-        straight, right = f"Pearson r >= {LEAST_PEARSON_R}", f"slope 1 +- {MOST_SLOPE_ERROR}"
-        if not self.tangent_r >= LEAST_PEARSON_R:
-            return f"not isometric, which takes {straight}"
-        if self.scale_is_fitted:
-            return f"isometric up to a scale: {straight}; the loss does not fix the scale"
-        if not abs(self.tangent_slope - 1) <= MOST_SLOPE_ERROR:
-            return f"isometric up to a scale: {straight}, but not {right}"
-        return f"isometric: {straight} and {right}"
+        return verdicts.isometric(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers and the verdict as JSON types; None for those that are not finite."""
@@ -94,6 +86,9 @@ class IsometryReport(NamedTuple):
             ("Gram diagonal, sd", self.gram_diagonal_sd, 0, ""),
             ("Gram off-diagonal, mean |cosine|", self.gram_offdiagonal_mean, 0, ""),
             ("Gram off-diagonal, greatest", self.gram_offdiagonal_max, 0, ""),
+            ("reconstruction, share of D", self.reconstructed_share, 1, ""),
+            ("round trip, root mean square", self.round_trip_rms, 0, "standard deviations of z"),
+            (f"round trip, {100 * QUANTILE:g} % below", self.round_trip_quantile, 0, ""),
             ("response, least dimension", self.response_mean.min(), 1, f"at a step of {self.response_step:.4g} z"),
             ("response, greatest dimension", self.response_mean.max(), 1, ""),
             ("latent variance, greatest", self.spectrum[0], "", "z^2"),
@@ -115,7 +110,7 @@ class IsometryReport(NamedTuple):
 def isometry_report(
     model: Autoencoder, rows: Any, pairs: int = 1000, seed: int = 0, jacobian_rows: int = 512
 ) -> IsometryReport:
-    """All measurements of `isometry` on one set of rows.
+    """All measurements of `isometry` and `inversion` on one set of rows.
 
     Args:
         model: fitted.
@@ -163,6 +158,7 @@ def isometry_report(
         gram_diagonal_sd=float(diagonal.std()),
         gram_offdiagonal_mean=float(cosines.mean()) if cosines.size else None,
         gram_offdiagonal_max=float(cosines.max()) if cosines.size else None,
+        **_inversion(model, rows),
         spectrum=variance,
         cumulative_share=cumulative_share(variance),
         response_step=step,
@@ -198,16 +194,16 @@ class ImplicitReport(NamedTuple):
     latent_tangent_r: float  # of tangent pairs in z, which is not isometric
     gram_offdiagonal_mean: float | None  # of |G_jk| / sqrt(G_jj G_kk) in y, j != k; None where n is 1
     gram_offdiagonal_max: float | None
+    reconstructed_share: float  # of `inversion.reconstructed_share`
+    round_trip_rms: float  # of `inversion.round_trips`
+    round_trip_quantile: float  # 95 % of the rows lie below
     transform_loss: float  # mean D(x, x_check)
     coding_loss: float  # mean D(x_check, x_hat), n beta/2 in theory
 
     @property
     def verdict(self) -> str:
         """One line, with the thresholds it rests on."""
-        right = f"Pearson r >= {LEAST_IMPLICIT_R} and slope 1 +- {MOST_IMPLICIT_SLOPE_ERROR} of tangent pairs in y"
-        if self.tangent_r >= LEAST_IMPLICIT_R and abs(self.tangent_slope - 1) <= MOST_IMPLICIT_SLOPE_ERROR:
-            return f"implicitly isometric: {right}"
-        return f"not implicitly isometric, which takes {right}; train longer, or with a smaller beta"
+        return verdicts.implicitly_isometric(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers and the verdict as JSON types; None for those that are not finite."""
@@ -232,6 +228,9 @@ class ImplicitReport(NamedTuple):
             f"meaningful dimensions: {self.informative_dimensions} of {len(self.dimension)}",
             f"tangent pairs in y: Pearson r {self.tangent_r:.4f}, slope {self.tangent_slope:.4f};"
             f" in z: r {self.latent_tangent_r:.4f}",
+            f"reconstruction, share of D: {self.reconstructed_share:.4f}",
+            f"round trip, in standard deviations of z: root mean square {self.round_trip_rms:.4f},"
+            f" {100 * QUANTILE:g} % below {self.round_trip_quantile:.4f}",
             f"coding loss: {self.coding_loss:.4g}, in theory {self.informative_dimensions * self.beta / 2:.4g};"
             f" transform loss: {self.transform_loss:.4g}",
         ]
@@ -296,9 +295,20 @@ def implicit_report(
         latent_tangent_r=float(np.corrcoef(*tangent_pairs(model, rows, pairs, seed))[0, 1]),
         gram_offdiagonal_mean=float(cosines.mean()) if cosines.size else None,
         gram_offdiagonal_max=float(cosines.max()) if cosines.size else None,
+        **_inversion(model, rows),
         transform_loss=float(transform),
         coding_loss=float(coding),
     )
+
+
+def _inversion(model: Autoencoder, rows: Any) -> dict[str, float]:
+    """The fields of a report that `inversion` measures."""
+    trips = round_trips(model, rows)
+    return {
+        "reconstructed_share": reconstructed_share(model, rows),
+        "round_trip_rms": float(np.sqrt(np.mean(trips**2))),
+        "round_trip_quantile": float(np.quantile(trips, QUANTILE)),
+    }
 
 
 def _draw(rows: Any, most: int, seed: int) -> Any:

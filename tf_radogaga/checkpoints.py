@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import files, functional
+from tf_radogaga import files
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.copies import copy_model as copy_model
+from tf_radogaga.copies import freeze, frozen
 from tf_radogaga.distortions import Distortion
+from tf_radogaga.keras_configs import from_keras_config, keras_config
 from tf_radogaga.registration import registered_object
 
 keras = tf.keras
@@ -32,57 +35,75 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
         BlockingIOError: another process is writing a model there.
         OSError: the disk is full or cannot be written to; the model that was there is still whole.
     """
-    config = json.dumps(described(model), indent=1) + "\n"
+    config = described(model)
+    if paths := frozen(model):
+        config["frozen"] = paths
+    config = json.dumps(config, indent=1) + "\n"
     with files.written_whole(Path(directory), "model", CONFIG, f"{WEIGHTS}.*", needed=files.weight_bytes(model)) as new:
         tf.train.Checkpoint(model=model).write(str(new / WEIGHTS))
         (new / CONFIG).write_text(config)
 
 
-def load_model(directory: str | Path) -> Autoencoder:
-    """Reads a model written by `save_model`, from these files alone, and builds classes of this package and classes
-    that the user has registered, nothing else: a directory from elsewhere cannot run code that is not loaded yet.
+def load_model(directory: str | Path, optimizer: keras.optimizers.Optimizer | None = None) -> Autoencoder:
+    """Reads a model written by `save_model`, from these files alone, and builds classes of this package, layers of
+    Keras that run no code of their configuration, and classes that the user has registered, nothing else: a directory
+    from elsewhere cannot run code that is not loaded yet.
+
+    The model is complete when it is returned: it keeps no tie to the files, and a later `compile` is the caller's own.
+
+    Args:
+        directory: of `save_model`.
+        optimizer: to go on with a training: one of the kind that the model was saved with. The model comes back
+            compiled with it, its steps, moments and learning rate those that were saved; assign
+            `model.optimizer.learning_rate` for another.
 
     Raises:
         FileNotFoundError: no model there.
-        ValueError: `config.json` or the weights are damaged or do not belong together, naming the file.
+        ValueError: `config.json` or the weights are damaged or do not belong together, naming the file; or they hold
+            no state of such an optimizer.
     """
     directory = files.whole(Path(directory))
     path = directory / CONFIG
     if not path.exists():
         raise FileNotFoundError(f"{directory}: holds no {CONFIG}, so it is not a model directory.")
     try:
-        model = _decode(json.loads(path.read_text()))
+        described = json.loads(path.read_text())
+        paths = described.pop("frozen", []) if isinstance(described, dict) else []
+        model = _decode(described)
+        if paths:
+            freeze(model, paths)
     except Exception as error:  # of the constructors, which are given whatever stands there
         raise ValueError(f"{path}: damaged, or of an unregistered class ({error}).") from error
     if not isinstance(model, Autoencoder):
         raise ValueError(f"{path}: describes a {type(model).__name__}, not a model.")
-    try:
-        status = tf.train.Checkpoint(model=model).read(str(directory / WEIGHTS))
-        status.assert_existing_objects_matched().expect_partial()
-    except Exception as error:
-        raise ValueError(f"{directory / WEIGHTS}: damaged, or not of the model in {CONFIG} ({error}).") from error
+    _restore(model, directory / WEIGHTS)
+    if optimizer is not None:
+        _resume(model, directory / WEIGHTS, optimizer)
     return model
 
 
-def copy_model(model: Autoencoder) -> Autoencoder:
-    """A model of the same weights, seeds and threshold, compiled with an optimizer of the same settings.
+def _restore(model: Autoencoder, weights: Path) -> None:
+    checkpoint = tf.train.Checkpoint(model=model)
+    try:
+        checkpoint.read(str(weights)).assert_existing_objects_matched().expect_partial()
+    except Exception as error:
+        raise ValueError(f"{weights}: damaged, or not of the model in {CONFIG} ({error}).") from error
+    # what the files hold beside, such as an optimizer, would be read as soon as the model has the like
+    for part in tf.train.TrackableView(checkpoint).descendants():
+        part._deferred_dependencies.clear()
 
-    Raises:
-        TypeError: as `save_model`.
-    """
-    twin = _decode(json.loads(json.dumps(described(model))))
-    states = ([*part.variables, *(found.state for found in functional.generators(part))] for part in (model, twin))
-    for source, target in zip(*states):
-        target.assign(source)
-    twin._shuffle_seed = model._shuffle_seed
-    if model.optimizer is not None:
-        twin.compile(
-            type(model.optimizer).from_config(model.optimizer.get_config()),
-            steps_per_execution=int(model._steps_per_execution),
-            jit_compile=model._jit_compile,
-            run_eagerly=model._run_eagerly,
-        )
-    return twin
+
+def _resume(model: Autoencoder, weights: Path, optimizer: keras.optimizers.Optimizer) -> None:
+    model.compile(optimizer)
+    model.build_optimizer()
+    kept = tf.train.Checkpoint(optimizer=model.optimizer)
+    try:
+        tf.train.Checkpoint(model=kept).read(str(weights)).assert_existing_objects_matched().expect_partial()
+    except Exception as error:
+        raise ValueError(
+            f"optimizer: {weights} holds no state of such a {type(optimizer).__name__}; give one of the kind that the"
+            " model was saved with, or load without and compile."
+        ) from error
 
 
 def described(value: Any) -> Any:
@@ -94,10 +115,7 @@ def described(value: Any) -> Any:
     if hasattr(value, "get_config"):
         name = keras.utils.get_registered_name(type(value))
         if registered_object(name) is None:
-            raise TypeError(
-                f"{name}: not registered, so the model could not be read again; decorate the class with"
-                " tf.keras.utils.register_keras_serializable(package='yours')."
-            )
+            return {"keras": keras_config(value)}
         return {"class": name, "config": described(value.get_config())}
     if isinstance(value, dict):
         return {str(key): described(item) for key, item in value.items()}
@@ -111,6 +129,8 @@ def _decode(value: Any) -> Any:
         return [_decode(item) for item in value]
     if not isinstance(value, dict):
         return value
+    if set(value) == {"keras"} and isinstance(value["keras"], dict):
+        return from_keras_config(value["keras"])
     if set(value) != {"class", "config"} or not isinstance(value["class"], str):  # columns may have these names
         return {key: _decode(item) for key, item in value.items()}
     registered = registered_object(value["class"])
@@ -119,4 +139,7 @@ def _decode(value: Any) -> Any:
             f"class {value['class']!r} is not registered as a part of a model; import the module that registers it with"
             " tf.keras.utils.register_keras_serializable before loading."
         )
-    return registered(**_decode(value["config"]))
+    config = _decode(value["config"])
+    if issubclass(registered, Autoencoder) or not issubclass(registered, keras.layers.Layer):
+        return registered(**config)
+    return registered.from_config(config)

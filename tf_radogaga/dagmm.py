@@ -45,8 +45,8 @@ class DAGMM(Autoencoder):
         self.lambda1, self.lambda2 = lambda1, lambda2
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        z = self.encoder(x)
-        x_hat = self.decoder(z)
+        z = self._encoder_output(x, training)
+        x_hat = self._decoder_output(z, training)
         features = tf.cast(self._prior_input(z, x, x_hat), tf.float64)
         mixture = self.prior.batch_mixture(features) if training else self.prior.stored
         penalty = tf.reduce_sum(1 / tf.linalg.diag_part(mixture.covariance))

@@ -13,7 +13,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils.validation import check_is_fitted
 
 from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.checkpoints import copy_model
+from tf_radogaga.copies import copy_model
 from tf_radogaga.detector_densities import AveragesDensities
 from tf_radogaga.detector_files import KeptInFiles
 from tf_radogaga.detector_rows import has_text, matrix_of, require_few_levels, table_of, take
@@ -181,7 +181,8 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         """`_encoded` of rows whose names are known to be right."""
         if self._encoding is not None:
             self.n_features_in_ = len(self._encoding.columns)
-            blocks = ((table[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
+            rows = getattr(table, "iloc", table)  # slices of a frame may go by its index
+            blocks = ((rows[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
             x = [self._encoding(self._encoding.check(*block)) for block in blocks]
             return np.concatenate(x).astype(np.float64) if self.model_ is None else table
         x = matrix_of(table, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")

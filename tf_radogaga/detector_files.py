@@ -22,7 +22,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from tf_radogaga import files, latent_densities
 from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.checkpoints import copy_model, load_model, save_model
+from tf_radogaga.checkpoints import load_model, save_model
+from tf_radogaga.copies import copy_model
 from tf_radogaga.detector_export import served_model
 from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.serving.export import export_saved_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +25,9 @@ BLOCK = 2**22
 
 
 class _Constants(keras.layers.Layer):
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{"dtype": tf.float32, **kwargs})  # under any policy
+
     def constant(self, name: str, values: np.ndarray) -> tf.Variable:
         values = np.asarray(values, np.float64)
         return self.add_weight(name, values.shape, tf.float64, lambda *_, **__: values, trainable=False)

@@ -26,16 +26,21 @@ def table_of(X: Any) -> Any:
     of any library becomes one of pandas; anything else is returned as it is.
 
     Args:
-        X: a dataset is read once, into memory; of batches (B, M), of dicts of (B,), or of (batch, label, ...).
+        X: a dataset is read once, into memory; of batches (B, M), of dicts of (B,), or of (batch, label).
 
     Raises:
         TypeError: a lazy frame.
-        ValueError: the dataset is endless, empty, or not of batches.
+        ValueError: the dataset is endless, empty, not of batches, or with weights.
     """
     if not isinstance(X, tf.data.Dataset):
         return to_pandas(X)
     if X.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("X: an endless dataset; leave out .repeat().")
+    if isinstance(X.element_spec, tuple) and len(X.element_spec) == 3:
+        raise ValueError(
+            "X: a dataset of (x, y, sample_weight), but detectors count every row once; drop the weights, by"
+            " dataset.map(lambda x, y, weights: x)."
+        )
     rows = rows_only(X)
     named = isinstance(rows.element_spec, dict)
     rank = 1 if named else 2

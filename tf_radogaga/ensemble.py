@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import batches, checkpoints, functional
+from tf_radogaga import batches, checkpoints, copies, feed, functional
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.callbacks import StartAtStep, non_finite_error
+from tf_radogaga.rows import is_stream
 
 keras = tf.keras
 
@@ -50,7 +53,8 @@ def fit_together(
         steps_per_epoch: as `fit`.
         callbacks: Keras callbacks; what they see of the loss and its terms are means over the models that have not
             diverged.
-        **kwargs: the rest of `keras.Model.fit`, but for `validation_data`, which each model's own prior would score.
+        **kwargs: the rest of `keras.Model.fit`, but for validation, which each model's own prior would score, weights
+            of examples, and `shuffle=False`.
 
     Returns:
         The errors of those models that diverged or could not be adapted, by their place in `models`: what their own
@@ -62,11 +66,11 @@ def fit_together(
     models, tables = list(models), list(tables)
     if not models or len(models) != len(tables):
         raise ValueError(f"tables: {len(tables)} for {len(models)} models; give each model its rows, [rows] * S.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size: {batch_size} must be at least 1.")
-    if kwargs.get("validation_data") is not None:
-        raise TypeError("validation_data: models that stop early are trained one by one, by fit.")
+    batch_size = feed.count("batch_size", 256 if batch_size is None else batch_size)
+    steps_per_epoch = feed.count("steps_per_epoch", steps_per_epoch)
+    _require_plain(kwargs)
     _require_alike(models)
+    _require_pure(models[0])
     stored, places = _stored_once(models, tables)
     rows = len(stored[0])
     least = models[0].prior.minimum_rows
@@ -95,7 +99,7 @@ def fit_together(
     for number, model in enumerate(models):
         if number not in errors:
             try:
-                model._adapt(model._scoring_batches(stored[places[number]]), cache=True)
+                model._adapt(feed.scored(model.preprocess, stored[places[number]]), cache=True)
             except (FloatingPointError, ValueError) as error:
                 errors[number] = error
     return errors
@@ -131,13 +135,30 @@ def _stored_once(models: list[Autoencoder], tables: list[Any]) -> tuple[list[tf.
     """Each different table preprocessed, and which of them is whose."""
     stored, places = {}, []
     for model, table in zip(models, tables):
-        if isinstance(table, tf.data.Dataset):
-            raise TypeError("tables: a tf.data.Dataset; models trained together take rows in memory.")
+        if is_stream(table):
+            raise TypeError(f"tables: a {type(table).__name__}; models trained together take rows in memory.")
         key = id(model.preprocess), id(table)
         if key not in stored:
-            stored[key] = model._stored_in_blocks(table)
+            stored[key], weights = feed.weighted(model.preprocess, table, argument="tables")
+            if weights is not None:
+                raise TypeError("tables: rows with weights; models with weights of examples are trained one by one.")
         places.append(list(stored).index(key))
     return list(stored.values()), places
+
+
+def _require_plain(options: dict[str, Any]) -> None:
+    """TypeError for options of `fit` that are not those of models trained together."""
+    plain = {
+        "validation_data": None,
+        "validation_split": 0,
+        "sample_weight": None,
+        "class_weight": None,
+        "shuffle": True,
+    }
+    for name, unset in plain.items():
+        value = options.get(name, unset)
+        if value is not unset and not (np.isscalar(value) and value == unset):
+            raise TypeError(f"{name}: models that need it are trained one by one, by fit.")
 
 
 def _require_alike(models: list[Autoencoder]) -> None:
@@ -159,13 +180,43 @@ def _require_alike(models: list[Autoencoder]) -> None:
                 )
 
 
+_DRAWS = ("RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal", "StatefulUniform")
+
+
+def _require_pure(model: Autoencoder) -> None:
+    """What a step of many models at once maps may neither draw from a generator of its own nor use variables that are
+    not trained."""
+    networks = model.encoder, model.decoder
+    if fixed := [variable.name for network in networks for variable in network.non_trainable_variables]:
+        raise ValueError(
+            f"models: {fixed[0]} of a network is not trained, being frozen or a statistic of batch normalization; such"
+            " models are trained one by one, by fit."
+        )
+    if all(type(network).__module__.startswith("tf_radogaga.") for network in networks):
+        return
+    step = tf.function(lambda x: model.all_terms(x, training=True)[0])
+    graph = step.get_concrete_function(tf.TensorSpec((2, *model.preprocess.event_shape))).graph.as_graph_def()
+    for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
+        if node.op in _DRAWS or node.op.startswith("Assign"):
+            raise ValueError(
+                f"models: {node.name} ({node.op}) of a network draws noise or keeps a state of its own, as dropout"
+                " does; such models are trained one by one, by fit."
+            )
+
+
 def _settings(model: Autoencoder) -> dict[str, Any]:
     """What must be the same in all models: configuration, optimizer and steps already taken."""
     config = checkpoints.described(model)
     differing = {*WEIGHTS, *_FOLLOWING, "preprocess"}
-    settings = {name: value for name, value in config["config"].items() if name not in differing}
+    settings = {name: _unnumbered(value) for name, value in config["config"].items() if name not in differing}
     optimizer = {name: value for name, value in model.optimizer.get_config().items() if name != "learning_rate"}
+    settings["frozen"] = copies.frozen(model)
     return {"class": config["class"], **settings, **optimizer, "steps": int(model.optimizer.iterations)}
+
+
+def _unnumbered(value: Any) -> Any:
+    """A configuration without the numbers by which Keras tells layers of one name apart."""
+    return re.sub(r'_\d+"', '"', json.dumps(value)) if isinstance(value, dict) and "keras" in value else value
 
 
 class _Rates(keras.optimizers.schedules.LearningRateSchedule):
@@ -183,7 +234,7 @@ class _Together(keras.Model):
     """S models as one Keras model, whose parameters are a matrix (S, parameters); x are rows to name the terms by."""
 
     def __init__(self, models: list[Autoencoder], x: tf.Tensor):
-        super().__init__()
+        super().__init__(dtype=tf.float32)
         self.models, template = models, models[0]
         self.shapes = [variable.shape for variable in template.trainable_variables]
         self.sizes = [shape.num_elements() for shape in self.shapes]
@@ -194,10 +245,10 @@ class _Together(keras.Model):
             tf.stack([tf.stack([g.state for g in functional.generators(model)]) for model in models]), trainable=False
         )
         self.non_finite = tf.Variable(tf.zeros((count, 2), tf.int64), trainable=False)
-        terms = template.loss_terms(x, training=False)
+        terms, monitors = template.all_terms(x)
         self.names = list(terms)
         # before the step is traced: variables made within would have it traced twice
-        self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.names, *template.monitors(terms))}
+        self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.names, *monitors)}
         self.compile(
             self._optimizer(),
             steps_per_execution=int(template._steps_per_execution),
@@ -267,11 +318,10 @@ class _Together(keras.Model):
             tape.watch(row)
             values = [tf.reshape(part, shape) for part, shape in zip(tf.split(row, self.sizes), self.shapes)]
             with functional.substituted(model, values, states, apart) as self._drawn:
-                terms = model.loss_terms(x, training=True)
+                terms, monitors = model.all_terms(x, training=True)
             means = {name: tf.reduce_mean(value) for name, value in terms.items()}
             loss = tf.add_n(list(means.values()))
-        monitors = {name: tf.reduce_mean(value) for name, value in model.monitors(terms).items()}
-        return means, monitors, tape.gradient(loss, row)
+        return means, tf.nest.map_structure(tf.reduce_mean, monitors), tape.gradient(loss, row)
 
     @tf.function  # Keras traces the body of its loop of steps several times
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:

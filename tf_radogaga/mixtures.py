@@ -150,8 +150,8 @@ class MixturePrior(Prior):
         self.dropout, self.covariance_floor, self.em_iterations = dropout, covariance_floor, em_iterations
         self.minimum_rows = components
         self.adaptation: dict[str, float] = {}
-        self.hidden = [keras.layers.Dense(width, "tanh") for width in self.units]
-        self.logits = keras.layers.Dense(components)
+        self.hidden = [keras.layers.Dense(width, "tanh", dtype="float32") for width in self.units]
+        self.logits = keras.layers.Dense(components, dtype="float32")
         widths = (latent_units, *self.units)
         for layer, width in zip((*self.hidden, self.logits), widths):
             layer.build((None, width))

@@ -1,4 +1,4 @@
-"""Encoders and decoders."""
+"""Encoders and decoders, and what a model asks of those of the user's own."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class DenseNetwork(keras.layers.Layer):
         output_units: width of the output layer, or the shape of images.
         activation: of the hidden layers, by Keras name.
         output_activation: of the output layer, such as "sigmoid" before a `BinaryCrossEntropy`; default none.
+        dtype: as of any Keras layer; default: the global policy.
     """
 
     def __init__(
@@ -36,14 +37,16 @@ class DenseNetwork(keras.layers.Layer):
         activation: str = "tanh",
         output_activation: str | None = None,
         name: str | None = None,
+        dtype: str | None = None,
     ):
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=dtype)
         _check_named(activation=activation, output_activation=output_activation)
         self.input_units, self._input_image = _units(input_units)
         self.output_units, self._output_image = _units(output_units)
         self.units, self.activation, self.output_activation = tuple(units), activation, output_activation
-        self.dense = [keras.layers.Dense(width, activation) for width in self.units]
-        self.dense.append(keras.layers.Dense(self.output_units, output_activation))
+        policy = self.dtype_policy
+        self.dense = [keras.layers.Dense(width, activation, dtype=policy) for width in self.units]
+        self.dense.append(keras.layers.Dense(self.output_units, output_activation, dtype=policy))
         for layer, width in zip(self.dense, (self.input_units, *self.units)):
             layer.build((None, width))
 
@@ -66,6 +69,7 @@ class DenseNetwork(keras.layers.Layer):
             "output_units": self._output_image or self.output_units,
             "activation": self.activation,
             "output_activation": self.output_activation,
+            "dtype": self.dtype_policy.name,
         }
 
 
@@ -144,9 +148,9 @@ def _stages(
     strides = {"strides_up": 2} if inverse else {"corr": True, "strides_down": 2}
     convolutions, normalizations = [], []
     for inputs, outputs, kernel in zip(channels[:-1], channels[1:], kernels):
-        convolution = tfc.SignalConv2D(outputs, kernel, padding="same_zeros", use_bias=True, **strides)
+        convolution = tfc.SignalConv2D(outputs, kernel, padding="same_zeros", use_bias=True, dtype="float32", **strides)
         beta = keras.initializers.Constant(initial_beta)
-        normalization = _Normalization(inverse, beta_initializer=beta, **_EXPONENTS[gdn])
+        normalization = _Normalization(inverse, beta_initializer=beta, dtype="float32", **_EXPONENTS[gdn])
         convolution.build((None, None, None, inputs))
         normalization.build((None, None, None, outputs))
         convolutions.append(convolution)
@@ -189,7 +193,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
         gdn: str = "square",
         name: str | None = None,
     ):
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=tf.float32)
         self.image_shape, self.units, self.filters = check_image_shape(image_shape), tuple(units), tuple(filters)
         _check_stages(self.filters, gdn)
         height, width, channels = self.image_shape
@@ -197,7 +201,9 @@ class ConvolutionalEncoder(keras.layers.Layer):
         kernels = [9] + [5] * (len(self.filters) - 1)
         self.convolutions, self.normalizations = _stages([channels, *self.filters], kernels, gdn, inverse=False)
         height, width = _halved_sides(self.image_shape, len(self.filters))[-1]
-        self.dense = DenseNetwork(height * width * self.filters[-1], self.units, output_units, "softplus")
+        self.dense = DenseNetwork(
+            height * width * self.filters[-1], self.units, output_units, "softplus", dtype="float32"
+        )
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         x = _checked_images(x, self.image_shape)
@@ -260,7 +266,7 @@ class ConvolutionalDecoder(keras.layers.Layer):
         initial_beta: float = 1.0,
         name: str | None = None,
     ):
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=tf.float32)
         _check_named(map_activation=map_activation, output_activation=output_activation)
         self.image_shape, self.units, self.filters = check_image_shape(image_shape), tuple(units), tuple(filters)
         _check_stages(self.filters, gdn)
@@ -272,7 +278,8 @@ class ConvolutionalDecoder(keras.layers.Layer):
         self.initial_beta = initial_beta
         *sides, (height, width) = _halved_sides(self.image_shape, len(self.filters))
         self.sides, self.map_shape = sides[::-1], (height, width, self.filters[0])
-        self.dense = DenseNetwork(input_units, self.units, math.prod(self.map_shape), "softplus", map_activation)
+        width = math.prod(self.map_shape)
+        self.dense = DenseNetwork(input_units, self.units, width, "softplus", map_activation, dtype="float32")
         kernels = [5] * (len(self.filters) - 1) + [9]
         self.convolutions, self.normalizations = _stages([*self.filters, channels], kernels, gdn, True, initial_beta)
         self.activate = keras.activations.get(output_activation)

@@ -37,7 +37,7 @@ class LatentGauge(keras.layers.Layer):
     """
 
     def __init__(self, units: int, scale: float, rotate: bool = False, speed: float = 5.0, name: str | None = None):
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=tf.float32)
         self.units, self.scale, self.rotate, self.speed = units, scale, rotate, speed
         self.log_diagonal = self.add_weight("log_diagonal", (units,), initializer="zeros")
         self.lower = self.add_weight("lower", (units, units), initializer="zeros")
@@ -173,11 +173,11 @@ class RaDOGAGA(Autoencoder):
             self.gauge = GAUGES[gauge](self.latent_units, scale, rotate=self.prior.axis_aligned)
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        y = self.encoder(x)
+        y = self._encoder_output(x, training)
         z = self.gauge(y, training=training) if self.gauge else y
         noisy = z + self._draw_noise(tf.shape(z), training)
         noisy_y = self.gauge.inverse(noisy, training=training) if self.gauge else noisy
-        x_hat, x_breve = tf.split(self.decoder(tf.concat([y, noisy_y], axis=0)), 2)
+        x_hat, x_breve = tf.split(self._decoder_output(tf.concat([y, noisy_y], axis=0), training), 2)
         distortion = self.transform.excess(x, x_hat)
         return {
             "rate": self.prior.rate(
@@ -201,11 +201,11 @@ class RaDOGAGA(Autoencoder):
         return replicas.own_rows(lambda all_: tf.random.stateless_uniform(all_, seed, -half_width, half_width), shape)
 
     def _encode(self, x: tf.Tensor) -> tf.Tensor:
-        y = self.encoder(x)
+        y = self._encoder_output(x)
         return self.gauge(y) if self.gauge else y
 
     def _decode(self, z: tf.Tensor) -> tf.Tensor:
-        return self.decoder(self.gauge.inverse(z) if self.gauge else z)
+        return self._decoder_output(self.gauge.inverse(z) if self.gauge else z)
 
     def _invalidate(self) -> None:
         super()._invalidate()

@@ -37,7 +37,7 @@ class CouplingFlow(keras.layers.Layer):
     """
 
     def __init__(self, units: int, couplings: int = 12, width: int = 64, name: str | None = None):
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=tf.float32)
         self.units, self.couplings, self.width = units, couplings, width
         self.basis = self.add_weight("basis", (units, units), initializer="identity", trainable=False)
         self.moved = self.add_weight("moved", (units,), initializer="zeros", trainable=False)
@@ -45,8 +45,9 @@ class CouplingFlow(keras.layers.Layer):
         self.spread = self.add_weight("spread", (units,), initializer="ones", trainable=False)
         self.networks = []
         for number in range(couplings):
-            hidden = keras.layers.Dense(width, "tanh", kernel_initializer=keras.initializers.GlorotUniform(seed=number))
-            outputs = keras.layers.Dense(4 * units, kernel_initializer="zeros")
+            initial = keras.initializers.GlorotUniform(seed=number)
+            hidden = keras.layers.Dense(width, "tanh", kernel_initializer=initial, dtype="float32")
+            outputs = keras.layers.Dense(4 * units, kernel_initializer="zeros", dtype="float32")
             hidden.build((None, units))
             outputs.build((None, width))
             self.networks.append([hidden, outputs])
@@ -121,7 +122,7 @@ class _Straightened(keras.Model):
     """Trains a flow on pairs of latents and Gram matrices, by the mean divergence of the Gram matrices behind it."""
 
     def __init__(self, flow: CouplingFlow, directions: tf.Tensor):
-        super().__init__()
+        super().__init__(dtype=tf.float32)
         self.flow, self.directions = flow, directions
         self.mean = keras.metrics.Mean("divergence")
 
@@ -155,7 +156,7 @@ class _Following(keras.Model):
     """Trains a prior on latents, by their mean rate."""
 
     def __init__(self, prior: Prior):
-        super().__init__()
+        super().__init__(dtype=tf.float32)
         self.prior = prior
 
     def train_step(self, z: tf.Tensor) -> dict[str, tf.Tensor]:

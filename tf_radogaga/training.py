@@ -1,4 +1,4 @@
-"""Training through Keras on raw rows, shared by every model: `compile`, `fit`, `evaluate`, `predict`."""
+"""Training through Keras on raw rows, shared by every model: `fit`, `evaluate`, `predict`, and single batches."""
 
 from __future__ import annotations
 
@@ -6,231 +6,143 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
-from tf_radogaga import batches, randomness, replicas
-from tf_radogaga.callbacks import AdaptBeforeValidation, StartAtStep, StopOnNonFinite
-from tf_radogaga.preprocessing import Preprocessing, is_symbolic
+from tf_radogaga import batches, feed, randomness, streams
+from tf_radogaga.callbacks import StopOnNonFinite, non_finite_error
+from tf_radogaga.executions import executions
+from tf_radogaga.preprocessing import is_symbolic
 from tf_radogaga.priors import Prior
+from tf_radogaga.rows import in_memory, is_stream, stored
+from tf_radogaga.steps import SumOfTerms
 
 keras = tf.keras
 
-SCORING_BATCH = 16384
-"""Rows scored at once, at most."""
 
-BLOCK_ELEMENTS = 2**26
-"""Elements of raw rows checked at once, at most."""
-
-SCORED_ELEMENTS = 2**22
-"""Elements of x scored at once; the layers of a convolutional network hold many times more."""
-
-
-class TrainedOnRows(keras.Model):
+class TrainedOnRows(SumOfTerms):
     """A Keras model whose loss is the sum of named terms and whose data are raw rows.
 
     A subclass gives `loss_terms`, `_latents`, and the layers `preprocess` and `prior`.
     """
 
-    preprocess: Preprocessing
     prior: Prior
 
     def __init__(self, name: str | None = None):
         super().__init__(name=name)
         self._shuffle_seed = randomness.draw_seed()
-        self._non_finite = tf.Variable(
-            [0, 0],
-            trainable=False,
-            dtype=tf.int64,
-            name="non_finite",
-            synchronization=tf.VariableSynchronization.ON_READ,  # all replicas find the same
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
         self._validation_batches = None
-        # not tracked: writing a checkpoint would wait for all workers to add up their metrics
-        object.__setattr__(self, "_means", {})
-
-    def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        """The named terms of the loss, each (B,); their sum, averaged over the batch, is the loss.
-
-        Args:
-            x: (B, *event), preprocessed.
-            training: dropout on and the prior taken from the batch.
-        """
-        raise NotImplementedError
-
-    def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """More quantities to watch while training, computed from the loss terms."""
-        return {}
 
     def _latents(self, x: tf.Tensor) -> tf.Tensor:
         """The latents that the prior is adapted to and scores, from preprocessed x."""
         raise NotImplementedError
-
-    def compile(
-        self,
-        optimizer: Any = "adam",
-        steps_per_execution: int = 50,
-        jit_compile: bool | None = None,
-        run_eagerly: bool | None = None,
-    ) -> None:
-        """As `keras.Model.compile`, without losses: the loss is the model.
-
-        Args:
-            optimizer: Keras optimizer or its name.
-            steps_per_execution: steps in one call of the compiled loop. Small networks gain several times from it.
-            jit_compile: XLA; measure before use, mixture priors often run slower with it on a CPU.
-            run_eagerly: for debugging.
-
-        Raises:
-            ValueError: a `tf.distribute` strategy, or XLA under it, that does not give the result of one device.
-        """
-        replicas.require_supported(self.distribute_strategy, jit_compile)
-        parts = self._terms_and_gradients, self._update
-        several = self.distribute_strategy.num_replicas_in_sync > 1  # their sums cannot be in a graph within the step's
-        self._parts = parts if run_eagerly or several else tuple(map(tf.function, parts))
-        super().compile(
-            optimizer=optimizer,
-            steps_per_execution=1 if run_eagerly else steps_per_execution,
-            jit_compile=jit_compile,
-            run_eagerly=run_eagerly,
-        )
-
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        differentiate, update = self._parts
-        return update(*differentiate(keras.utils.unpack_x_y_sample_weight(data)[0]))
-
-    def _terms_and_gradients(self, x: tf.Tensor) -> tuple[dict, dict, list]:
-        with tf.GradientTape() as tape:
-            terms = self.loss_terms(x, training=True)
-            loss = tf.add_n([replicas.share_of_mean(term) for term in terms.values()])
-        return terms, self.monitors(terms), tape.gradient(loss, self.trainable_variables)
-
-    def _update(self, terms: dict, monitors: dict, gradients: list) -> dict[str, tf.Tensor]:
-        self._watch_finite(terms)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
-        return self._track(terms, monitors)
-
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        terms = self.loss_terms(keras.utils.unpack_x_y_sample_weight(data)[0], training=False)
-        return self._track(terms, self.monitors(terms))
-
-    def _watch_finite(self, terms: dict[str, tf.Tensor]) -> None:
-        """Notes step and term of the first non-finite value, for `first_non_finite`."""
-        self._term_names = list(terms)
-        means = replicas.total(tf.stack([replicas.share_of_mean(term) for term in terms.values()]))
-        bad = ~tf.math.is_finite(means)
-        found = tf.stack([tf.argmax(tf.cast(bad, tf.int32)), tf.cast(self.optimizer.iterations, tf.int64) + 1])
-        is_first = tf.reduce_any(bad) & (self._non_finite[1] == 0)
-        self._non_finite.assign(tf.where(is_first, found, self._non_finite))
-
-    def first_non_finite(self) -> tuple[str, int]:
-        """The loss term that first became NaN or infinite while training, and the step."""
-        term, step = self._non_finite.numpy()
-        return self._term_names[term], int(step)
-
-    def _track(self, terms: dict[str, tf.Tensor], monitors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        values = {"loss": tf.add_n(list(terms.values())), **terms, **monitors}
-        for name, value in values.items():
-            self._mean(name).update_state(value)
-        return {name: self._mean(name).result() for name in values}
-
-    def _mean(self, name: str) -> keras.metrics.Mean:
-        if name not in self._means:
-            self._means[name] = keras.metrics.Mean(name)
-        return self._means[name]
-
-    # Variables are made before Keras traces its loop of steps: one that makes them is traced twice as often, and
-    # replicas cannot make them one by one
-
-    def make_train_function(self, force: bool = False) -> Callable:
-        self.optimizer.build(self.trainable_variables)
-        self._make_means()
-        return super().make_train_function(force)
-
-    def make_test_function(self, force: bool = False) -> Callable:
-        self._make_means()
-        return super().make_test_function(force)
-
-    def _make_means(self) -> None:
-        if not self._means:
-            terms = self.loss_terms(tf.zeros((1, *self.preprocess.event_shape)))
-            for name in ("loss", *terms, *self.monitors(terms)):
-                self._mean(name)
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return list(self._means.values())
 
     def fit(
         self,
         x: Any,
         y: Any = None,
         *,
-        batch_size: int = 256,
+        batch_size: int | None = 256,
         epochs: int = 1,
         steps_per_epoch: int | None = None,
         validation_data: Any = None,
         callbacks: list[keras.callbacks.Callback] | None = None,
-        **kwargs: Any,
+        validation_split: float = 0.0,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        verbose: Any = "auto",
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
     ) -> keras.callbacks.History:
         """Trains on normal raw rows through `keras.Model.fit`, then adapts the prior.
 
         A table in memory is preprocessed once and stays resident; its batches are drawn by shuffled index, whole
         batches only, in an order that depends on the seed and the step alone. A `tf.data.Dataset` of batches of raw
-        rows is streamed as it is. A model built under a `tf.distribute` strategy comes out as on one device: batches
-        are global ones, of which each replica takes its rows; each worker of several adapts the prior for itself.
+        rows is streamed as it is, a `keras.utils.Sequence` as Keras does. A model built under a `tf.distribute`
+        strategy comes out as on one device: batches are global ones, of which each replica takes its rows; each worker
+        of several adapts the prior for itself.
+
+        Training that fails or is interrupted leaves the weights where they are, and the prior to be adapted.
 
         Args:
             x: matrix, DataFrame, mapping of columns, or images (n, h, w, C), uint8 or floats of 0 to 1; or a
-                `tf.data.Dataset` of batches of these, or of (rows, label), which ends.
+                `tf.data.Dataset` or `keras.utils.Sequence` of batches of these, of (rows, label), or of
+                (rows, label, weights).
             y: ignored, for the scikit-learn habit.
-            batch_size: for tables in memory.
+            batch_size: for tables in memory; None is 256.
             epochs: reports on the progress bar; each one pass over x, or `steps_per_epoch` steps.
-            steps_per_epoch: steps of one epoch; x is repeated as needed.
-            validation_data: held-out normal raw rows, for `val_loss` and early stopping.
+            steps_per_epoch: steps of one epoch; x is repeated as needed. An endless dataset needs it; the prior is
+                then adapted to an epoch of it, or to more, until there are 65,536 rows or those of the whole training.
+            validation_data: held-out normal raw rows of any of these kinds, for `val_loss` and early stopping.
             callbacks: Keras callbacks.
-            **kwargs: the rest of `keras.Model.fit`.
+            validation_split: the last share of rows in memory is held out in place of `validation_data`.
+            shuffle: False trains on all rows in memory in their order, or on a Sequence's batches in theirs.
+            class_weight: refused, as the loss has no labels.
+            sample_weight: (n,), of rows in memory. Weights multiply the loss of an example; to the statistics of a
+                `MixturePrior`, and to the monitors, each row counts the same.
+            initial_epoch: as Keras.
+            validation_steps: batches of each validation; an endless dataset needs it.
+            validation_batch_size: of rows in memory.
+            validation_freq: as Keras.
+            verbose: as Keras.
+            max_queue_size: unused, like the next two: tf.data reads ahead by itself.
+            workers: unused.
+            use_multiprocessing: unused.
 
         Raises:
-            TypeError, ValueError: bad rows, naming column and row; too few rows for the prior.
+            TypeError, ValueError: bad rows or weights, naming column and row; rows of a kind that is not supported; an
+                endless dataset without steps; too few rows for the prior.
             FloatingPointError: a loss term became NaN or infinite, naming it.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size: {batch_size} must be at least 1.")
+        feed.refuse_class_weight(class_weight)
+        if shuffle not in (True, False):
+            raise ValueError(f"shuffle: {shuffle!r} must be True or False.")
+        epochs, initial_epoch = feed.count("epochs", epochs, 0), feed.count("initial_epoch", initial_epoch, 0)
+        validation_steps = feed.count("validation_steps", validation_steps)
+        training = feed.training(
+            self.preprocess,
+            x,
+            sample_weight=sample_weight,
+            batch_size=batch_size,
+            steps=feed.count("steps_per_epoch", steps_per_epoch),
+            epochs=max(epochs - initial_epoch, 1),
+            seed=self._shuffle_seed if shuffle else None,
+            least_rows=self.prior.minimum_rows,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+        )
+        self._assert_compile_was_called()
+        makes = self.make_train_function, self.make_test_function, self.make_predict_function
+        self._validation_batches = training.validation
         self._non_finite.assign([0, 0])
-        callbacks = [*(callbacks or []), StopOnNonFinite()]
-        streamed = isinstance(x, tf.data.Dataset)
-        if streamed:
-            prepared = self._prepared(x)
-            training = (prepared.repeat() if steps_per_epoch else prepared).prefetch(tf.data.AUTOTUNE)
-            scored = prepared.rebatch(self._rows_at_once)  # the prior is adapted faster on larger batches
-        else:
-            x = self._stored_in_blocks(x)
-            if len(x) < self.prior.minimum_rows:
-                raise ValueError(f"x: {len(x)} rows, but the prior needs at least {self.prior.minimum_rows}.")
-            batch_size = min(batch_size, len(x))
-            first_step = tf.Variable(0, trainable=False, dtype=tf.int64)
-            callbacks.append(StartAtStep(first_step))
-            training = batches.resident(x, batch_size, self._shuffle_seed, first_step).map(self.preprocess.restored)
-            steps_per_epoch = steps_per_epoch or len(x) // batch_size
-            scored = self._scoring_batches(x)
-        if validation_data is not None:
-            self._validation_batches = validation_data = self._prepared(validation_data)
-            callbacks.append(AdaptBeforeValidation(scored))
         self._invalidate()
         try:
-            history = super().fit(
-                batches.split_by_rows(training),
-                epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
-                validation_data=validation_data,
-                callbacks=callbacks,
-                **kwargs,
-            )
+            with executions(self, training.uncounted, *makes):
+                history = super().fit(
+                    training.batches,
+                    epochs=epochs,
+                    verbose=verbose,
+                    callbacks=[*tf.nest.flatten(callbacks or []), StopOnNonFinite(), *training.callbacks],
+                    validation_data=training.validation,
+                    initial_epoch=initial_epoch,
+                    steps_per_epoch=training.steps,
+                    validation_steps=validation_steps,
+                    validation_freq=validation_freq,
+                )
+            self._adapt(training.adapting, cache=not is_stream(x))
+        except BaseException:
+            self._invalidate()
+            raise
         finally:
             self._validation_batches = None
-        self._adapt(scored, cache=not streamed)
+            self._eval_data_handler = None  # else Keras uses that of a training that failed in the next one
         return history
 
     def _invalidate(self) -> None:
@@ -242,64 +154,134 @@ class TrainedOnRows(keras.Model):
 
         With `refine=False` a mixture is the estimation network's own, without EM.
         """
-        self._adapt(
-            self._prepared(x).rebatch(self._rows_at_once), cache=not isinstance(x, tf.data.Dataset), refine=refine
-        )
+        rows = batches.rows_only(feed.prepared(self.preprocess, x, remedy="give the batches of one pass by .take"))
+        try:
+            self._adapt(rows.rebatch(feed.rows_at_once(self.preprocess)), cache=not is_stream(x), refine=refine)
+        except BaseException:
+            self._invalidate()
+            raise
 
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
         # tables in memory eagerly: tracing a graph would take longer than their few blocks
         latents = [self._latents(x) for x in dataset] if cache else dataset.map(self._latents)
         self.prior.adapt(latents, refine)
 
-    def evaluate(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`, on raw rows; y is ignored, as in `fit`."""
-        if x is not self._validation_batches:  # fit hands over what it has already preprocessed
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int | None = None,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As `keras.Model.evaluate`, on raw rows of any kind that `fit` takes; y is ignored, as in `fit`.
+
+        Raises:
+            RuntimeError: the prior has not been adapted.
+            TypeError, ValueError: bad rows or weights, as in `fit`; an endless dataset without steps.
+        """
+        argument, one_step = "validation_data", False
+        if x is None or x is not self._validation_batches:  # fit hands over what it has already preprocessed
+            argument = "x"
             self._require_adapted()
-            x = self._prepared(x)
-        return super().evaluate(x, **kwargs)
+            batch_size, steps = feed.count("batch_size", batch_size), feed.count("steps", steps)
+            x = feed.prepared(self.preprocess, x, argument, sample_weight, batch_size, steps)
+            self._assert_compile_was_called()
+            one_step = streams.is_uncounted(x, steps)
+        with executions(self, one_step, self.make_test_function):
+            results = super().evaluate(x, steps=steps, **kwargs)
+        if not self._test_counter.numpy():
+            raise ValueError(f"{argument}: the dataset is empty; give one batch at least.")
+        return results
 
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
-        """As `keras.Model.predict`, on raw rows: `energy`, `latent` and `reconstruction` as arrays."""
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None, **kwargs: Any
+    ) -> dict[str, np.ndarray]:
+        """As `keras.Model.predict`, on raw rows: `energy`, `latent` and `reconstruction` as arrays.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: as `evaluate`.
+        """
         self._require_adapted()
-        if not isinstance(x, tf.data.Dataset):
-            x = self.preprocess.check(x)
-        return super().predict(x, *args, **kwargs)
-
-    def _prepared(self, rows: Any) -> tf.data.Dataset:
-        if isinstance(rows, tf.data.Dataset):
-            if rows.cardinality() == tf.data.INFINITE_CARDINALITY:
-                raise ValueError("x: an endless dataset; leave out .repeat(), fit repeats it for steps_per_epoch.")
-            prepared = batches.rows_only(rows).map(self._checked, tf.data.AUTOTUNE)
+        batch_size, steps, uncounted = feed.count("batch_size", batch_size), feed.count("steps", steps), False
+        if is_stream(x):
+            x, batch_size = batches.rows_only(streams.raw_batches(self.preprocess, x)), None
+            streams.require_end(x, steps, "x", "give steps")
+            uncounted = streams.is_uncounted(x, steps)
         else:
-            prepared = self._scoring_batches(self._stored_in_blocks(rows))
-        return batches.split_by_rows(prepared)
+            x = self.preprocess.check(in_memory(self.preprocess, x)[0])
+        with executions(self, uncounted, self.make_predict_function):
+            return super().predict(x, batch_size, verbose, steps, **kwargs)
 
-    @property
-    def _rows_at_once(self) -> int:
-        return max(min(SCORING_BATCH, SCORED_ELEMENTS // self.preprocess.width), 1)
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        reset_metrics: bool = True,
+        return_dict: bool = False,
+    ) -> Any:
+        """As `keras.Model.train_on_batch`, on raw rows as in `fit`; y is ignored. Call `adapt_prior` before scoring.
 
-    def _scoring_batches(self, stored: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices(stored).batch(self._rows_at_once).map(self.preprocess.restored)
+        Raises:
+            TypeError, ValueError: bad rows or weights, as in `fit`.
+            FloatingPointError: a loss term became NaN or infinite, naming it.
+        """
+        feed.refuse_class_weight(class_weight)
+        batch = self._one_batch(x, sample_weight)
+        self._assert_compile_was_called()
+        self._non_finite.assign([0, 0])
+        self._invalidate()
+        with executions(self, True, self.make_train_function):
+            logs = super().train_on_batch(*batch, reset_metrics=reset_metrics, return_dict=return_dict)
+        if self._non_finite.numpy()[1]:
+            raise non_finite_error(*self.first_non_finite())
+        return logs
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, reset_metrics: bool = True, return_dict: bool = False
+    ) -> Any:
+        """As `keras.Model.test_on_batch`, on raw rows as in `evaluate`; y is ignored.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: as `evaluate`.
+        """
+        self._require_adapted()
+        batch = self._one_batch(x, sample_weight)
+        self._assert_compile_was_called()
+        with executions(self, True, self.make_test_function):
+            return super().test_on_batch(*batch, reset_metrics=reset_metrics, return_dict=return_dict)
+
+    def predict_on_batch(self, x: Any) -> dict[str, np.ndarray]:
+        """As `keras.Model.predict_on_batch`, on raw rows as in `predict`.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: as `evaluate`.
+        """
+        self._require_adapted()
+        x = self.preprocess.check(in_memory(self.preprocess, x)[0])
+        with executions(self, True, self.make_predict_function):
+            return super().predict_on_batch(x)
+
+    def _one_batch(self, rows: Any, sample_weight: Any) -> tuple[tf.Tensor, ...]:
+        """x, and labels and weights as Keras wants them: it drops weights without labels."""
+        data, weights = feed.weighted(self.preprocess, rows, sample_weight)
+        x = self.preprocess.restored(data)
+        return (x,) if weights is None else (x, tf.zeros_like(weights), weights)
 
     def _by_blocks(self, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """`function` of preprocessed x (B, *event), of so many raw rows at once as memory takes."""
         if any(map(is_symbolic, rows.values() if isinstance(rows, dict) else [rows])):
             return function(self._checked(rows))
-        stored, size = self._stored_in_blocks(rows), self._rows_at_once
-        blocks = (self.preprocess.restored(stored[i : i + size]) for i in range(0, len(stored), size))
+        data, size = (
+            stored(self.preprocess, in_memory(self.preprocess, rows, "rows")[0]),
+            feed.rows_at_once(self.preprocess),
+        )
+        blocks = (self.preprocess.restored(data[i : i + size]) for i in range(0, len(data), size))
         return tf.concat([function(block) for block in blocks], axis=0)
-
-    def _stored_in_blocks(self, rows: Any) -> tf.Tensor:
-        """Preprocesses a table block by block, so that its raw columns are never all tensors at once."""
-        if isinstance(rows, tuple):
-            rows = rows[0]
-        if isinstance(rows, dict):
-            rows = pd.DataFrame(rows)
-        elements = int(np.prod(getattr(rows, "shape", ())[1:]))
-        size = max(min(65536, BLOCK_ELEMENTS // max(elements, 1)), 1)
-        blocks = ((rows[i : i + size], i) for i in range(0, max(len(rows), 1), size))
-        stored = [self.preprocess.stored(self.preprocess.check(block, first)) for block, first in blocks]
-        return stored[0] if len(stored) == 1 else tf.concat(stored, axis=0)
 
     # Keras' own file formats lose the parameters of GDN layers and entropy models without a word
 

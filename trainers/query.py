@@ -3,7 +3,8 @@
     python trainers/query.py --server localhost:8500 --model thyroid --input rows.csv --output scores.csv
 
 Needs tensorflow-serving-api and tqdm (pip install '.[trainers]'). The model's inputs are asked of the server, and the
-file is read and the scores are written as trainers/score.py does. A request that the server cannot answer now, or not
+file is read and the scores are written as trainers/score.py does; a server does not tell the original names of the
+columns, nor how the training file was read, which --card does. A request that the server cannot answer now, or not
 within --timeout, is sent again after a quarter of a second, then half, and so on, up to --tries times.
 """
 
@@ -62,7 +63,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--server", required=True, metavar="HOST:PORT", help="its gRPC address")
     parser.add_argument("--model", required=True, help="name of the model on the server")
     parser.add_argument("--label", help="version label, such as canary (default: the newest version)")
-    parser.add_argument("--input", type=Path, required=True, help="CSV file, also .csv.gz")
+    parser.add_argument("--input", type=Path, required=True, help="CSV file, also .csv.gz, .bz2, .xz or .zip")
+    parser.add_argument("--card", type=Path, help="assets/card.json of the model's export, which knows its columns")
     parser.add_argument("--output", type=Path, help="CSV file to write, a line for each row (default: print them)")
     parser.add_argument(
         "--timeout", type=positive(float), default=10, help="seconds for one request (default: %(default)s)"
@@ -109,6 +111,11 @@ def address(request: Message, args: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
+    options, card = csv_rows.options_of(args), {}
+    if args.card:
+        if not args.card.is_file():
+            sys.exit(f"--card: {args.card} is not a file; name the card.json in the assets of the export.")
+        card = csv_rows.read_card(args.card)
     with grpc.insecure_channel(args.server) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
@@ -129,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
                 name: tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype), name)
                 for name, info in served.inputs.items()
             }
-            csv_rows.score_file(args.input, args.output, inputs, score, args.batch_size, args.header)
+            csv_rows.score_file(args.input, args.output, inputs, score, args.batch_size, card=card, options=options)
         except grpc.RpcError as error:
             code = error.code()
             message = MESSAGES[code].format(**vars(args))

@@ -20,6 +20,7 @@ from tf_radogaga import files, serving
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.datasets.streaming import StreamedTable
 from tf_radogaga.presets import Preset
+from tf_radogaga.serving.card import model_card
 
 keras = tf.keras
 
@@ -66,7 +67,8 @@ def _prepare(args: argparse.Namespace) -> None:
             before = dict(json.loads(record.read_text()))
         except ValueError as error:
             sys.exit(f"--out: {record} is damaged ({error}); give --overwrite to begin anew.")
-        changed = {k: (before.get(k), v) for k, v in settings.items() if before.get(k) != v}
+        # runs of before lack the settings that came later, none of which were given
+        changed = {k: (before.get(k), v) for k, v in settings.items() if before.get(k, str(None)) != v}
         if changed:
             sys.exit(f"--out: {args.out} holds an interrupted run with other settings {changed}; give --overwrite.")
         try:
@@ -115,6 +117,9 @@ def export(
         "seed": args.seed,
         "metrics": metrics,
     }
+    reader = getattr(model.preprocess, "reader", None)
+    if reader and "reader" not in json.loads(model_card(model, None)):
+        card["reader"] = dict(reader)
     version = serving.export_saved_model(model, args.export, card=card, warmup_rows=some[:WARMUP_ROWS])
     print(f"SavedModel: {version}")
 

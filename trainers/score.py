@@ -2,11 +2,13 @@
 
     python trainers/score.py --model saved_models/thyroid --input rows.csv --output scores.csv
 
-Needs TensorFlow, pandas and tqdm, nothing of tf_radogaga. The file is streamed, so it may be larger than memory. A
-model of named columns finds them by the header, in any order, and ignores others; a model of one matrix, or of a file
-without a header, takes columns by position. A row with a missing or non-numeric value where a number belongs, or with
-more or fewer cells than the first line, comes out with valid = False and no scores; its neighbours are untouched. The
-output appears only when it is complete.
+Needs TensorFlow, pandas and tqdm. Of tf_radogaga it takes the folder datasets/csv_files, which reads the files as in
+training, and nothing that has to be installed. The file is streamed, so it may be larger than memory. A model of named
+columns finds them by the header, in any order, and ignores others; a model without names, or of a file without a
+header, takes columns by position. Separator, decimal mark, header and encoding are those of the training file, as the
+export's card tells, else decided by the file; what was decided is printed. A row with a missing or non-numeric value
+where a number belongs, or with more or fewer cells than the first line, comes out with valid = False and no scores; its
+neighbours are untouched. The output appears only when it is complete.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
         description=summary, epilog=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, required=True, help="a SavedModel, or a folder of numbered versions")
-    parser.add_argument("--input", type=Path, required=True, help="CSV file, also .csv.gz")
+    parser.add_argument("--input", type=Path, required=True, help="CSV file, also .csv.gz, .bz2, .xz or .zip")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write, a line for each row")
     csv_rows.add_arguments(parser, rows=16384)
     return parser.parse_args()
@@ -48,7 +50,8 @@ def newest_version(model: str | Path) -> str:
 
 def main() -> None:
     args = parse_arguments()
-    loaded = tf.saved_model.load(newest_version(args.model))  # kept: the signature dies with it
+    options, version = csv_rows.options_of(args), newest_version(args.model)
+    loaded = tf.saved_model.load(version)  # kept: the signature dies with it
     signature = loaded.signatures["serving_default"]
 
     def score(feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -56,7 +59,8 @@ def main() -> None:
         return {name: value.numpy() for name, value in scores.items()}
 
     inputs = signature.structured_input_signature[1]
-    csv_rows.score_file(args.input, args.output, inputs, score, args.batch_size, args.header)
+    card = csv_rows.read_card(f"{version}/{csv_rows.CARD}")
+    csv_rows.score_file(args.input, args.output, inputs, score, args.batch_size, card=card, options=options)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import gzip
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import IO, Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import apache_beam as beam
+import csv_columns
 import csv_rows
 import numpy as np
 import pandas as pd
@@ -32,7 +32,8 @@ from apache_beam.ml.inference.base import PredictionResult, RunInference
 from apache_beam.ml.inference.tensorflow_inference import TFModelHandlerNumpy
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
-from csv_rows import Block, Inputs, add_arguments, blocks, feed, reason, scores_table
+from csv_columns import Inputs
+from csv_rows import Block, add_arguments, blocks, feed, reason, scores_table
 from score import newest_version
 
 SIGNATURE = "serving_default"
@@ -44,16 +45,17 @@ def parse_arguments(arguments: list[str] | None = None) -> tuple[argparse.Namesp
         description=summary, epilog=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, help="a SavedModel, or a folder of numbered versions")
-    parser.add_argument("--input", required=True, help="CSV files, also .csv.gz: a pattern such as 'rows-*.csv'")
+    parser.add_argument(
+        "--input", required=True, help="CSV files, also .csv.gz and the like: a pattern such as 'rows-*.csv'"
+    )
     parser.add_argument("--output", required=True, help="how the names of the files to write begin")
     add_arguments(parser, rows=4096)
     return parser.parse_known_args(arguments)
 
 
 def open_anywhere(path: str) -> IO[bytes]:
-    """A file of any file system of Beam's; its own reader of compressed files is no Python file."""
-    handle = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    return gzip.open(handle) if path.endswith(".gz") else handle
+    """The bytes of a file of any file system of Beam's; its own reader of compressed files is no Python file."""
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 class SavedModelHandler(TFModelHandlerNumpy):
@@ -105,7 +107,9 @@ def as_text(table: pd.DataFrame) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     args, rest = parse_arguments(arguments)
-    cloudpickle.register_pickle_by_value(csv_rows)  # workers elsewhere do not have it
+    options = csv_rows.options_of(args)
+    for module in (csv_rows, csv_columns, csv_rows.csv_files):  # workers elsewhere do not have them
+        cloudpickle.register_pickle_by_value(module)
     pattern = args.input if os.path.dirname(args.input) else f"./{args.input}"  # Beam finds nothing in a folder ""
     files = [file.path for file in FileSystems.match([pattern])[0].metadata_list]
     if not files:
@@ -114,10 +118,12 @@ def main(arguments: list[str] | None = None) -> None:
     loaded = tf.saved_model.load(model)
     signature = loaded.signatures[SIGNATURE]
     inputs = signature.structured_input_signature[1]
+    card = csv_rows.read_card(f"{model}/{csv_rows.CARD}")
     try:
-        next(blocks(files[0], inputs, 1, args.header, open_anywhere))
+        first = next(blocks(files[0], inputs, 1, "auto", open_anywhere, card, options))
     except ValueError as error:  # said here, and not from a worker's depths
         sys.exit(str(error))
+    print(f"{files[0]}: {csv_rows.Reader.of(first['reader'])}")
     handler = SavedModelHandler(model, inference_fn=score_blocks, max_batch_size=1)  # a block is a batch already
     # Beam's default runner would download a binary first
     pipeline = beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", *rest]))
@@ -125,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
         pipeline
         | "files" >> beam.Create(files)
         | "spread files" >> beam.Reshuffle()
-        | "read" >> beam.FlatMap(blocks, inputs, args.batch_size, args.header, open_anywhere)
+        | "read" >> beam.FlatMap(blocks, inputs, args.batch_size, "auto", open_anywhere, card, options)
         | "spread blocks" >> beam.Reshuffle()
         | "score" >> RunInference(handler)
         | "split" >> beam.ParDo(Split(inputs)).with_outputs("bad", main="good")

@@ -31,7 +31,7 @@ import tf_radogaga
 from tf_radogaga import certificate, ensemble, plots, presets
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
-from tf_radogaga.datasets import tabular
+from tf_radogaga.datasets import csv_files, tabular
 from tf_radogaga.datasets.streaming import StreamedTable
 from tf_radogaga.preprocessing import Preprocessing
 
@@ -47,7 +47,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=summary, epilog=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--dataset", required=True, help="thyroid, arrhythmia, kddcup99, kddcup-rev, or a .csv, .npy or .npz file")
+    add("--dataset", required=True, help="thyroid, arrhythmia, kddcup99, kddcup-rev, or a CSV, .npy or .npz file")
     add("--model", choices=presets.MODELS, default="radogaga-log", help="loss equation (default: %(default)s)")
     add("--preset", choices=("paper", "small"), default="paper", help="network sizes: arXiv v1 Table 2 or Table 3")
     add("--seed", type=int, default=0, help="of the split, the weights, the batches and the noise (default: 0)")
@@ -67,7 +67,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     own.add_argument("--label-column", help="column that marks anomalies (1), not a feature; without it all rows train")
     own.add_argument("--normal-label", help="its value for normal rows, where it is not 0")
     own.add_argument("--categorical", nargs="*", default=(), help="columns to one-hot although they hold numbers")
-    own.add_argument("--header", choices=("auto", "yes", "no"), default="auto", help="does the first line hold names?")
+    csv_files.add_arguments(own)
     own.add_argument("--stream-above", type=float, default=2.0, help="gigabytes: larger files are read in blocks")
     own.add_argument(
         "--anomaly-share", type=positive(float), help="share of rows to flag (default: the labels', else 0.01)"
@@ -103,10 +103,10 @@ def load(args: argparse.Namespace) -> Data:
     if args.dataset in tabular.ANOMALY_SHARE:
         options = {}
     else:
-        options = {name: getattr(args, name) for name in ("label_column", "normal_label", "header")}
+        options = {name: getattr(args, name) for name in ("label_column", "normal_label", *csv_files.Options._fields)}
         options["categorical"] = tuple(args.categorical)
         path = Path(args.dataset)
-        if ".csv" in path.suffixes and path.is_file() and path.stat().st_size > args.stream_above * 1e9:
+        if path.suffix not in (".npy", ".npz") and path.is_file() and path.stat().st_size > args.stream_above * 1e9:
             stream = StreamedTable(path, **options, seed=args.seed)
             test = ((rows, labels) for _, rows, labels in stream.halves())
             return Data(stream, stream.training_rows(), test, stream.preprocessing(), args.anomaly_share)
@@ -220,6 +220,8 @@ def main(arguments: list[str] | None = None) -> None:
     data = load(args)
     preset = choose_preset(args, data)
     with prepared_out(args):
+        if reader := getattr(data.preprocess, "reader", None):
+            print(f"{args.dataset}: {csv_files.Reader.of(reader)}")
         print(f"{args.dataset}: {data.training_rows} rows to train on; {preset}")
         model = train(preset, data, args.seed, callbacks(args.out), verbosity())
         if preset.em_iterations:

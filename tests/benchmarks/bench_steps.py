@@ -73,7 +73,7 @@ def profile(family: str, steps: int, rounds: int) -> dict[str, float]:
     """Median milliseconds of each part of a step, and of one done in each way."""
     batch_size, data = FAMILIES[family].batch_size, families.rows(family, steps)
     model = families.model(family)
-    x = model.preprocess.restored(model._stored_in_blocks(data))
+    x = model.preprocess(model.preprocess.check(data))
     model.make_train_function()  # and the variables of optimizer and metrics
     calls = {
         part: loop(model, x, FEW_ROWS if part == "few rows" else batch_size, steps, part).get_concrete_function()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tf_radogaga.datasets.tabular import read_csv, split_labels
+from tf_radogaga.datasets.csv_files import BLOCK_ROWS, Options, read_csv
+from tf_radogaga.datasets.tabular import split_labels
 from tf_radogaga.preprocessing import TableEncoding
 
 
@@ -27,12 +28,20 @@ class StreamedTable(NamedTuple):
     header: str = "auto"
     categorical: tuple[str, ...] = ()
     seed: int = 0
-    block_rows: int = 65536
+    block_rows: int = BLOCK_ROWS
+    separator: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    encoding: str | None = None
+
+    def _read(self) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
+        text = (*self.categorical, *([self.label_column] if self.label_column else []))
+        options = Options(self.header, self.separator, self.decimal, self.thousands, self.encoding)
+        return read_csv(self.path, options, text, self.block_rows)
 
     def _blocks(self) -> Iterator[tuple[pd.DataFrame, np.ndarray | None]]:
         first_row = 0
-        text = (*self.categorical, *([self.label_column] if self.label_column else []))
-        for rows in read_csv(self.path, self.header, text, self.block_rows):
+        for rows, _ in self._read():
             yield split_labels(rows, self.label_column, self.normal_label, first_row)
             first_row += len(rows)
 
@@ -48,8 +57,10 @@ class StreamedTable(NamedTuple):
         return sum(len(training) for training, _, _ in self.halves())
 
     def preprocessing(self) -> TableEncoding:
-        """Min-max scaling and one-hot encoding adapted on all rows; reads the file once."""
-        return TableEncoding.for_table((rows for rows, _ in self._blocks()), self.categorical)
+        """Min-max scaling and one-hot encoding adapted on all rows; reads the file once, and its first block again."""
+        encoding = TableEncoding.for_table((rows for rows, _ in self._blocks()), self.categorical)
+        _, encoding.reader = next(self._read())
+        return encoding
 
     def training_batches(self, preprocess: TableEncoding, batch_size: int) -> tf.data.Dataset:
         """Raw training rows for `fit`: whole batches, shuffled within each block, anew at each pass.

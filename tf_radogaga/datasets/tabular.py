@@ -14,6 +14,7 @@ import scipy.io
 import tensorflow as tf
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
+from tf_radogaga.datasets.csv_files import Options, read_csv
 from tf_radogaga.preprocessing import MinMaxScaling, Preprocessing, TableEncoding
 
 keras = tf.keras
@@ -42,6 +43,7 @@ class Table(NamedTuple):
 
     `rows`: (n, M) float array, or a DataFrame of named columns. `labels`: (n,) int, 1 = anomaly, or None.
     `anomaly_share`: share of test rows to flag. `categorical`: columns that are categorical though they hold numbers.
+    `reader`: how the CSV file was read (`csv_files.Reader`), which the preprocessing keeps; None of other rows.
     """
 
     name: str
@@ -49,11 +51,14 @@ class Table(NamedTuple):
     labels: np.ndarray | None
     anomaly_share: float
     categorical: tuple[str, ...] = ()
+    reader: dict[str, Any] | None = None
 
     def preprocessing(self) -> Preprocessing:
         """Min-max scaling and one-hot encoding, adapted on all rows of the table, as the papers do."""
         if isinstance(self.rows, pd.DataFrame):
-            return TableEncoding.for_table(self.rows, self.categorical)
+            encoding = TableEncoding.for_table(self.rows, self.categorical)
+            encoding.reader = self.reader
+            return encoding
         scaling = MinMaxScaling(self.rows.shape[1])
         scaling.adapt(self.rows)
         return scaling
@@ -112,7 +117,9 @@ def _load_kdd(name: str, data_dir: str | Path | None, seed: int) -> Table:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != KDD_SHA256:
         raise ValueError(f"{path}: sha256 {digest}, expected {KDD_SHA256}; delete the file and let it download anew.")
-    frame = pd.read_csv(path, header=None, names=[*KDD_COLUMNS, "label"], dtype=dict.fromkeys(KDD_CATEGORICAL, str))
+    frame = pd.read_csv(
+        path, header=None, names=[*KDD_COLUMNS, "label"], index_col=False, dtype=dict.fromkeys(KDD_CATEGORICAL, str)
+    )
     attack = (frame.pop("label") != "normal.").to_numpy()
     if name == "kddcup99":  # the attacks are the majority and count as normal
         return Table(name, frame, (~attack).astype(int), ANOMALY_SHARE[name], KDD_CATEGORICAL)
@@ -129,23 +136,37 @@ def read_table(
     header: str = "auto",
     categorical: tuple[str, ...] = (),
     anomaly_share: float | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    encoding: str | None = None,
 ) -> Table:
-    """A table from .csv (also .csv.gz), .npy (a matrix) or .npz (`X` and optionally `y`, 1 = anomaly).
+    """A table from a CSV file (also .gz, .bz2, .xz, .zip), .npy (a matrix) or .npz (`X`, and `y` or not, 1 = anomaly).
+
+    How a CSV file is read is decided by its first lines, kept in the table's `reader`, and refused where it is not
+    certain: the separator (comma, semicolon, tab or pipe), the marks of decimals and thousands, percentages (12% is
+    0.12), the encoding by a byte order mark, else UTF-8.
 
     Args:
         path: the file.
         label_column: CSV column that marks anomalies; not a feature. Without it, all rows count as normal.
         normal_label: its value for normal rows; without it, 0 is normal and 1 an anomaly.
-        header: "yes", "no" or "auto": the first line is a header when none of its cells is a number.
+        header: "yes", "no" or "auto": the first line is a header when its cells differ in kind from those below, or
+            number the columns from 0.
         categorical: columns to treat as categorical although they hold numbers.
         anomaly_share: share of test rows to flag; default: the labels' own share, or 0.01 without labels.
+        separator: of cells, one character.
+        decimal: mark, "." or ",".
+        thousands: mark between groups of digits.
+        encoding: of the text.
 
     Raises:
-        ValueError: a damaged file, an empty table, an unknown label column or label value, a stray text in a numeric
-            column, naming it.
+        ValueError: a damaged file, an empty table, an unknown label column or label value; a row of more or fewer
+            cells than the first line, a stray text in a numeric column, or a column of numbers or dates that cannot be
+            read as numbers, naming column and row.
     """
     path = Path(path)
-    labels = None
+    labels = reader = None
     if path.suffix == ".npy":
         with _damage_named(path):
             rows = np.load(path, allow_pickle=False)
@@ -157,14 +178,16 @@ def read_table(
         rows, labels = data["X"], _as_labels(data["y"].ravel()) if "y" in data else None
     else:
         text = (*categorical, *([label_column] if label_column else []))
-        rows, labels = split_labels(next(read_csv(path, header, text, None)), label_column, normal_label)
+        blocks, readers = zip(*read_csv(path, Options(header, separator, decimal, thousands, encoding), text))
+        rows, labels = split_labels(pd.concat(blocks), label_column, normal_label)
+        reader = readers[0]
     if rows.ndim != 2 or not len(rows):
         raise ValueError(f"{path}: shape {rows.shape}, so the table is empty or no table of rows and columns.")
     if labels is not None and len(labels) != len(rows):
         raise ValueError(f"{path}: {len(labels)} labels 'y' for {len(rows)} rows 'X'.")
     if normal_label is not None and labels is not None and labels.all():
         raise ValueError(f"normal_label: {normal_label!r} never occurs in column {label_column!r}.")
-    return Table(str(path), rows, labels, anomaly_share or share_of(labels), tuple(categorical))
+    return Table(str(path), rows, labels, anomaly_share or share_of(labels), tuple(categorical), reader)
 
 
 @contextlib.contextmanager
@@ -186,50 +209,6 @@ def share_of(labels: np.ndarray | None) -> float:
     return float(labels.mean()) if labels is not None and 0 < labels.mean() < 1 else 0.01
 
 
-def read_csv(
-    path: str | Path, header: str, text_columns: tuple[str, ...], block_rows: int | None
-) -> Iterator[pd.DataFrame]:
-    """A CSV file in blocks of rows, or whole with `block_rows=None`; see `read_table`.
-
-    A column is numeric where most of its cells are numbers in the first block, else text, kept to the letter; so are
-    `text_columns`. An empty cell is a missing value.
-
-    Raises:
-        ValueError: an empty file, or a cell that is no number in a numeric column, naming column and row.
-    """
-    if header not in ("auto", "yes", "no"):
-        raise ValueError(f"header: {header!r} is not one of ('auto', 'yes', 'no').")
-    first = next(_csv_blocks(path, header=None, nrows=1, chunksize=1)).iloc[0]
-    named = header == "yes" or (header == "auto" and pd.to_numeric(first, errors="coerce").isna().all())
-    names = None if named else [f"column_{i}" for i in range(len(first))]
-    options = {"keep_default_na": False, "na_values": [""], "chunksize": block_rows or 2**62}
-    numeric, first_row = None, 0
-    for block in _csv_blocks(path, header=0 if named else None, names=names, **options):
-        numbers = {c: pd.to_numeric(block[c], errors="coerce") for c in block if c not in text_columns}
-        if numeric is None:
-            numeric = [c for c, values in numbers.items() if 2 * values.notna().sum() > block[c].notna().sum()]
-        for column in numeric:
-            bad = np.flatnonzero(numbers[column].isna() & block[column].notna())
-            if bad.size:
-                raise ValueError(
-                    f"{path}, column {column!r}, row {first_row + bad[0]}: {block[column].iloc[bad[0]]!r} is"
-                    " no number, unlike most of the column; mend the cell, or name the column in categorical."
-                )
-        yield block.assign(**{column: numbers[column] for column in numeric})
-        first_row += len(block)
-
-
-def _csv_blocks(path: str | Path, **options: Any) -> Iterator[pd.DataFrame]:
-    """Blocks of cells as text."""
-    try:
-        with _damage_named(path), pd.read_csv(path, dtype=str, **options) as blocks:
-            yield from blocks
-    except ValueError as error:
-        if isinstance(error.__cause__, pd.errors.EmptyDataError):
-            raise ValueError(f"{path}: the table is empty.") from None
-        raise
-
-
 def split_labels(
     rows: pd.DataFrame, label_column: str | None, normal_label: str | None, first_row: int = 0
 ) -> tuple[pd.DataFrame, np.ndarray | None]:
@@ -237,7 +216,9 @@ def split_labels(
     if label_column is None:
         return rows, None
     if label_column not in rows.columns:
-        raise ValueError(f"label_column: {label_column!r} is not one of the columns {list(rows.columns)}.")
+        alike = [name for name in rows.columns if name.strip().casefold() == label_column.strip().casefold()]
+        meant = f" Do you mean {alike[0]!r}?" if alike else ""
+        raise ValueError(f"label_column: {label_column!r} is not one of the columns {list(rows.columns)}.{meant}")
     labels = rows[label_column]
     if labels.isna().any():
         row = first_row + int(np.flatnonzero(labels.isna())[0])

@@ -29,6 +29,9 @@ class Preprocessing(keras.layers.Layer):
     column_names: list[str] | None = None
     reader: dict[str, Any] | None = None
 
+    def __init__(self, name: str | None = None, **kwargs: Any):
+        super().__init__(name=name, **{"dtype": tf.float32, **kwargs})  # raw rows lose too much in float16
+
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one x."""

@@ -138,9 +138,9 @@ def is_text(values: pd.Series, column: str, first_row: int = 0) -> bool:
             )
     if not is_object_dtype(values):
         return True
-    return not all(_is_number(v) or _is_missing(v) for v in cells) or all(
-        isinstance(v, (bool, np.bool_)) for v in cells
-    )
+    if all(isinstance(value, (bool, np.bool_)) for value in cells):
+        return True
+    return not all(_is_number(value) or _is_missing(value) for value in cells)
 
 
 def level(value: Any) -> str:
@@ -148,6 +148,8 @@ def level(value: Any) -> str:
     it: NumPy's text has none, and so the vocabulary of a lookup."""
     if isinstance(value, bytes):
         value = value.decode(errors="backslashreplace")
+    if type(value) is str:  # most are
+        return value.rstrip("\0")
     whole = isinstance(value, (float, np.floating)) and value.is_integer()
     return str(int(value) if whole else value).rstrip("\0")
 
@@ -164,7 +166,7 @@ def levels(values: Any, column: str, first_row: int = 0) -> np.ndarray:
     array = array_of(values, f"column {column!r}", object)
     if array.ndim != 1:
         raise ValueError(f"column {column!r}: shape {array.shape} where one level for each row is expected.")
-    missing = [row for row, value in enumerate(array) if _is_missing(value)]
+    missing = [row for row, value in enumerate(array) if not isinstance(value, str) and _is_missing(value)]
     if missing:
         raise ValueError(
             f"column {column!r}, row {first_row + missing[0]}: no value ({len(missing)} such rows in this column); drop"

@@ -1,0 +1,151 @@
+"""Which cells are numbers: decimal and thousands marks, percent signs, and what looks like a number or a date."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+MISSING = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-"])
+"""Cells, in lower case, that say that there is no value; as a line's they are neither names nor numbers."""
+
+_GROUPED = r"[0-9]{1,3}(?:(?P<thousands>[,.'\u2019\u00a0\u202f])[0-9]{3})(?:(?P=thousands)[0-9]{3})*"
+_EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
+_CELL = re.compile(
+    rf"[+-]?(?=[.,]?[0-9])(?P<whole>{_GROUPED}|[0-9]*)(?:(?P<decimal>[.,])[0-9]*)?{_EXPONENT}\s*(?P<percent>%?)",
+    re.ASCII,
+)
+_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+
+_LOOSE = r"(?:\d{1,3}(?:[.'\u2019_]\d{3})+(?:[.,]\d+)?|\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d+)?|\d+[.,]?\d*|[.,]\d+)"
+_SIGNED = re.compile(rf"[+\-\u2212]?{_LOOSE}{_EXPONENT}")
+_LOOKS = re.compile(rf"\(?[+\-\u2212]?\s*[$€£¥₹₽₩]?\s*[+\-\u2212]?{_LOOSE}{_EXPONENT}\s*[%‰$€£¥₹₽₩-]?\s*\)?")
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[ap]m)?\s*(?:z|utc|[+-]\d{2}:?\d{2})?"
+_DAY = (
+    rf"(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})"
+    rf"|\d{{1,2}}[- ]{_MONTH}[- ,]*\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
+)
+_DATE = re.compile(rf"(?:{_DAY}(?:[t ,]\s*{_TIME})?|{_TIME})", re.IGNORECASE)
+
+
+def is_number(cell: str) -> bool:
+    """In any of the usual formats."""
+    return is_cell(cell) or bool(_INFINITE.fullmatch(cell.strip()))
+
+
+def is_cell(cell: str) -> bool:
+    return _match(cell) is not None
+
+
+def _match(cell: str) -> re.Match | None:
+    found = _CELL.fullmatch(cell.strip())
+    return found if found and found["thousands"] != (found["decimal"] or "") else None
+
+
+def looks_like_number(cell: str) -> bool:
+    """A number of some format, also one that is not read here: $12, 1 234, (5), two numbers in a cell."""
+    parts = cell.split()
+    several = bool(parts) and all(map(_SIGNED.fullmatch, parts))
+    return several or bool(_LOOKS.fullmatch(cell.strip())) or is_number(cell)
+
+
+def looks_like_date(cell: str) -> bool:
+    """A date, a time of day, or both."""
+    return bool(_DATE.fullmatch(cell.strip()))
+
+
+class Format(NamedTuple):
+    """decimal: mark. thousands: mark between groups of three digits, or None. percent: columns that end in %."""
+
+    decimal: str
+    thousands: str | None
+    percent: tuple[str, ...]
+
+
+def decide(columns: dict[str, Sequence[str]], decimal: str | None, thousands: str | None, strict: bool) -> Format:
+    """The marks of numbers that a file's cells prove, besides those that are given.
+
+    Args:
+        columns: cells by name, of columns that may hold numbers.
+        decimal, thousands: marks, where known.
+        strict: refuse what is ambiguous; else it is read with a decimal point.
+
+    Raises:
+        ValueError: cells that contradict each other, or that have two readings, naming one of them.
+    """
+    decimals: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    either: dict[str, str] = {}  # 1,234 is one number with a thousands mark, another with a decimal mark
+    percent = []
+    for name, cells in columns.items():
+        cells = [cell for cell in cells if cell.strip().lower() not in MISSING]
+        found = [match for match in map(_match, cells) if match]
+        if 2 * len(found) <= len(cells):
+            continue
+        if all(match["percent"] for match in found) and len(found) == len(cells):
+            percent.append(name)
+        for match in found:
+            where, mark = f"column {name!r}: {match[0]!r}", match["thousands"]
+            if match["decimal"]:
+                decimals.setdefault(match["decimal"], where)
+            if not mark:
+                continue
+            if match["decimal"] or mark not in ".," or match["whole"].count(mark) > 1:
+                groups.setdefault(mark, where)
+                if mark in ".,":
+                    decimals.setdefault("." if mark == "," else ",", where)
+            elif match["whole"].startswith("0"):
+                decimals.setdefault(mark, where)
+            else:
+                either.setdefault(mark, where)
+    remedy = "give --decimal or --thousands (decimal=, thousands=), or name the column in categorical"
+    if decimal is None:
+        known = {mark: where for mark, where in decimals.items() if mark != thousands}
+        if len(known) > 1 and strict:
+            raise ValueError(
+                f"decimal: {' but '.join(known.values())}; write all numbers with one decimal mark, or name the column"
+                " in categorical."
+            )
+        if not known and thousands is None and "," in either and strict:
+            raise ValueError(f"decimal: {either[',']} may have a decimal or a thousands mark; {remedy}.")
+        decimal = next(iter(known)) if len(known) == 1 else "," if thousands == "." else "."
+        if not decimals and not strict:
+            either.pop(",", None)
+    if thousands is None:
+        marks = {mark: where for mark, where in {**either, **groups}.items() if mark != decimal}
+        if len(marks) > 1 and strict:
+            raise ValueError(f"thousands: {' but '.join(marks.values())}; {remedy}.")
+        thousands = next(iter(marks)) if len(marks) == 1 else None
+    return Format(decimal, thousands, tuple(percent))
+
+
+def numbers(cells: Iterable[str], decimal: str, thousands: str | None, percent: bool) -> pd.Series:
+    """Cells as numbers, NaN where a cell is none in this format; int64 where all of them are whole.
+
+    percent: "12%" is 0.12, and a cell without the sign is none.
+    """
+    if decimal != "." or thousands or percent:
+        mark = re.escape(thousands) if thousands else "(?!)"
+        whole = rf"(?:[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}|[0-9]+)"
+        form = rf"[+-]?(?:{whole}(?:{re.escape(decimal)}[0-9]*)?|{re.escape(decimal)}[0-9]+){_EXPONENT}"
+        form = re.compile(form + (r"\s*%" if percent else ""))
+        plain = str.maketrans({**({thousands: None} if thousands else {}), decimal: ".", "%": None})
+        cells = [cell.translate(plain) if form.fullmatch(cell) else "" for cell in map(str.strip, cells)]
+    else:
+        cells = [cell.strip() for cell in cells]  # spaces that do not break too
+    values = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
+    if values.dtype.kind != "i":  # pandas leaves out digits behind the 17th, zeros before them counted
+        exact = [_float(cell) if number else np.nan for cell, number in zip(cells, values.notna())]
+        values = pd.Series(exact, dtype="float64")
+    return values / 100 if percent else values
+
+
+def _float(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:  # such as "1e 5", which pandas takes
+        return np.nan

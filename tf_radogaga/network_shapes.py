@@ -1,0 +1,81 @@
+"""What a model asks of an encoder and a decoder, be they of this package or any Keras layers of the user's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+keras = tf.keras
+
+
+def as_network(argument: str, value: Any) -> keras.layers.Layer:
+    """The layer or model itself.
+
+    Raises:
+        TypeError: it is none, naming the argument.
+    """
+    if not isinstance(value, keras.layers.Layer):
+        raise TypeError(
+            f"{argument}: {value!r} is no Keras layer or model; give one such as DenseNetwork or keras.Sequential."
+        )
+    return value
+
+
+def input_shape(network: keras.layers.Layer) -> tuple[int, ...] | None:
+    """Shape of one input where the network tells it, without the batch: by `image_shape` or `input_units` as networks
+    of this package, as functional models do, or once it has been built."""
+    if shape := getattr(network, "image_shape", None):
+        return tuple(shape)
+    if units := getattr(network, "input_units", None):
+        return (units,)
+    try:
+        shape = network.input_shape
+    except (AttributeError, RuntimeError):  # of a layer that was not called on symbolic inputs
+        shape = (network.get_build_config() or {}).get("input_shape")
+    shape = None if shape is None or isinstance(shape, (list, dict)) else tuple(shape)[1:]
+    return shape if shape and None not in shape else None
+
+
+def latent_units(encoder: keras.layers.Layer, decoder: keras.layers.Layer, example: tf.Tensor, heads: int) -> int:
+    """N, by which both networks are called once, so that all their weights exist.
+
+    Args:
+        encoder: (B, *event) -> (B, heads N).
+        decoder: (B, N) -> (B, *event).
+        example: (1, *event).
+        heads: outputs of the encoder for each latent unit.
+
+    Raises:
+        ValueError: shapes that do not fit, naming the network.
+    """
+    taken = getattr(encoder, "input_units", None)
+    if taken is not None and taken != example.shape.num_elements():
+        width = example.shape.num_elements()
+        raise ValueError(f"encoder: {taken} units where the {width} columns of preprocess are needed.")
+    given = _output("encoder", encoder, example)
+    if given.shape.rank != 2 or given.shape[-1] % heads:
+        what = "(B, N)" if heads == 1 else f"(B, {heads} N), {heads} outputs for each latent unit,"
+        raise ValueError(f"encoder: gives {given.shape} where {what} is needed; end it with a Dense layer.")
+    units = given.shape[-1] // heads
+    asked = getattr(decoder, "input_units", units)
+    if asked != units:
+        raise ValueError(
+            f"encoder: {given.shape[-1]} units where the {heads * asked} outputs for the latent units of the decoder"
+            " are needed."
+        )
+    decoded = _output("decoder", decoder, tf.zeros((1, units)))
+    if decoded.shape != example.shape:
+        hint = "; give both the same image_shape" if example.shape.rank == 4 else ""
+        raise ValueError(f"decoder: gives {decoded.shape} where preprocess gives {example.shape}{hint}.")
+    return units
+
+
+def _output(argument: str, network: keras.layers.Layer, example: tf.Tensor) -> tf.Tensor:
+    try:
+        given = network(example, training=False)
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        raise ValueError(f"{argument}: does not take inputs of shape {example.shape} ({error}).") from error
+    if not tf.is_tensor(given):
+        raise ValueError(f"{argument}: gives a {type(given).__name__} where one tensor is needed.")
+    return given
