@@ -155,6 +155,13 @@ def test_names_that_are_numbers_are_names(tmp_path):
     np.testing.assert_array_equal(csv_rows.feed(block, MATRIX)["features"], rows)
 
 
+@pytest.mark.parametrize("columns", [{"features": ["a", "b"]}, {"a": "a", "b": "b"}])
+def test_the_card_of_another_model_is_refused(columns, tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b,c\n1,2,3\n")
+    with pytest.raises(ValueError, match=r"card: its columns .*are not the inputs of the model, \['features'\]"):
+        next(csv_rows.blocks(tmp_path / "rows.csv", MATRIX, 5, card={"columns": columns}))
+
+
 PRICE = {"column___": tf.TensorSpec((None,), tf.float32), "column__": tf.TensorSpec((None,), tf.string)}
 PRICE_CARD = {"columns": {"column___": "价格", "column__": "国"}}
 

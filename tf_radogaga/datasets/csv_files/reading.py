@@ -158,6 +158,8 @@ def opened(
         every = rows(lines, separator, spaced, trailing)
         start = next(every)
         names = names_of(start.cells) if header.is_there else [f"column_{i}" for i in range(len(start.cells))]
+        if expected is None and header.is_there:
+            _tell_numbered(path, start.cells, names)
         below = sample[1:] if header.is_there else sample
         columns = {
             name: [row[place] for row in below if place < len(row)]
@@ -245,6 +247,16 @@ def _header(
     if kept and not found.sure:
         return Header(kept.header, "as the model was trained", True)
     return found
+
+
+def _tell_numbered(path: str | Path, cells: list[str], names: list[str]) -> None:
+    numbered = [name for cell, name in zip(cells, names) if cell.strip() != name]
+    if numbered:
+        warnings.warn(
+            f"{path}: names of columns that are empty or repeated are read as {numbered}; name them, and leave out a"
+            " column that only counts the rows.",
+            stacklevel=4,
+        )
 
 
 def names_of(cells: list[str]) -> list[str]:
