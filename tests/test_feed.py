@@ -218,7 +218,7 @@ def test_bad_weights_of_a_stream_are_refused(few):
 def test_validation_split_is_validation_data_of_the_last_rows(few, importance):
     split = fitted(few, validation_split=0.2, shuffle=True, epochs=2, sample_weight=importance)
     held_out = (few[56:], None, importance[56:])
-    apart = fitted(few[:56], scale=few, validation_data=held_out, shuffle=True, epochs=2, sample_weight=importance[:56])
+    apart = fitted(few[:56], validation_data=held_out, shuffle=True, epochs=2, sample_weight=importance[:56])
     assert_same(split, apart)
     with pytest.raises(ValueError, match=r"validation_split: 0.999 of 70 rows leaves 0"):
         plain().fit(few, validation_split=0.999)
