@@ -10,7 +10,7 @@ BEAM = ["apache-beam==2.77.0; python_version >= '3.10'", "tensorflow-hub==0.15.0
 PEERS = ["pyod==3.6.7"]  # detectors without torch, for the tables; as in tests/benchmarks/peers.txt
 DOCS = ["matplotlib>=3.7", "pdoc>=14"]
 RUNNERS = ["pytest>=7", "pytest-xdist>=3", "pytest-cov>=5"]
-TESTS = [*RUNNERS, "hypothesis>=6.100", "polars>=1", "pyarrow>=14", "pyyaml>=6", "sybil>=6"]
+TESTS = [*RUNNERS, "hypothesis>=6.100", "pillow>=10", "polars>=1", "pyarrow>=14", "pyyaml>=6", "sybil>=6"]
 DEVELOP = [*DOCS, *TESTS, "ruff>=0.4"]
 
 setup(
@@ -31,7 +31,6 @@ setup(
         "numpy<2",
         "narwhals>=2",  # frames of any library
         "pandas>=2",
-        "pillow>=10",
         "scikit-learn>=1.3",
         "scipy>=1.10",
         "threadpoolctl>=3",

@@ -38,6 +38,12 @@ tf.config.set_logical_device_configuration(
 )
 
 
+@pytest.fixture(scope="session")
+def strategy():
+    """Two replicas; one strategy in a process, as several count their collectives alike."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     tf.keras.utils.set_random_seed(7)

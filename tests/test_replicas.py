@@ -19,11 +19,6 @@ from tf_radogaga import DenseNetwork, FactorizedPrior, RaDOGAGA, presets, random
 ROWS = 67  # a stream of batches of 33 ends in one row, which leaves the second device none
 
 
-@pytest.fixture(scope="module")
-def strategy():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def trained(scope, kind, rows, compiled=False, **options):
     """A model of two steps from a table, or compiled of six from a stream of odd batches; `scope` holds its making."""
     tf.keras.utils.set_random_seed(7)

@@ -42,9 +42,23 @@ def fresh(value: Any, argument: str) -> Any:
             f"{argument}: {type(value).__name__} cannot be copied ({error}); give it a get_config that returns the"
             " arguments of its constructor."
         ) from error
+    shared = {id(variable) for variable in _variables(made)} & {id(variable) for variable in _variables(value)}
+    if shared:
+        raise TypeError(
+            f"{argument}: variables of {type(value).__name__} cannot be copied; give a class or a function that makes"
+            " them anew."
+        )
     if isinstance(value, Preprocessing):
         made.set_weights(value.get_weights())
     return made
+
+
+def _variables(layer: keras.layers.Layer) -> list[tf.Variable]:
+    """None of a model that makes them at its first call."""
+    try:
+        return layer.variables
+    except ValueError:
+        return []
 
 
 def copy_model(model: TrainedOnRows) -> TrainedOnRows:

@@ -216,7 +216,7 @@ def _settings(model: Autoencoder) -> dict[str, Any]:
 
 def _unnumbered(value: Any) -> Any:
     """A configuration without the numbers by which Keras tells layers of one name apart."""
-    return re.sub(r'_\d+"', '"', json.dumps(value)) if isinstance(value, dict) and "keras" in value else value
+    return re.sub(r"_\d+(?=[\"_])", "", json.dumps(value)) if isinstance(value, dict) and "keras" in value else value
 
 
 class _Rates(keras.optimizers.schedules.LearningRateSchedule):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import struct
 import warnings
@@ -307,10 +306,22 @@ class DistributionPrior(Prior):
         return self._distribution
 
     def fresh(self) -> DistributionPrior:
-        return DistributionPrior(copy.deepcopy(self._distribution) if self._given else self.build_distribution)
+        return DistributionPrior(_apart(self._distribution) if self._given else self.build_distribution)
 
     def get_config(self) -> dict:
         return {"build": function_name("build", self.build_distribution)}
+
+
+def _apart(value: Any) -> Any:
+    """A distribution, or a parameter of one, with variables of its own."""
+    if isinstance(value, tfp.util.TransformedVariable):
+        inner = value.pretransformed_input
+        return tfp.util.TransformedVariable(tf.convert_to_tensor(value), value.bijector, trainable=inner.trainable)
+    if isinstance(value, tf.Variable):
+        return tf.Variable(value, trainable=value.trainable)
+    if isinstance(value, tfd.Distribution):
+        return type(value)(**{name: _apart(part) for name, part in value.parameters.items()})
+    return tf.nest.map_structure(_apart, value) if isinstance(value, (list, tuple, dict)) else value
 
 
 def as_prior(value: Any) -> Prior:
