@@ -534,17 +534,3 @@ def test_an_adaptation_that_fails_leaves_no_prior(few, monkeypatch):
             call(few)
         with pytest.raises(RuntimeError, match="not adapted"):
             model.energy(few)
-
-
-def test_two_devices_weigh_examples_as_one(few, importance):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    data = Data.from_tensor_slices((few, np.zeros(70), importance)).batch(33)
-    alone = plain(few)
-    with strategy.scope():
-        several = plain(few)
-    results = [model.fit(data, verbose=0, validation_data=data).history for model in (alone, several)]
-    np.testing.assert_allclose(results[0]["loss"], results[1]["loss"], rtol=1e-5)
-    np.testing.assert_allclose(results[0]["val_loss"], results[1]["val_loss"], rtol=1e-5)
-    logs = [m.train_on_batch(few, None, importance, return_dict=True)["loss"] for m in (alone, several)]
-    np.testing.assert_allclose(*logs, rtol=1e-4)
-    np.testing.assert_allclose(weights_of(several), weights_of(alone), rtol=1e-4, atol=1e-5)
