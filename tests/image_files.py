@@ -3,8 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga.image_preprocessing import PNG_END
-
+PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 SHAPE = (8, 6, 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, *SHAPE), dtype=np.uint8)
 

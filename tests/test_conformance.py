@@ -1,6 +1,7 @@
 """What users of Keras take for granted, for every family of models. A new one gets it all by a line in `FAMILIES`."""
 
 import copy
+import functools
 import shutil
 
 import numpy as np
@@ -21,16 +22,18 @@ from tf_radogaga import (
     MixturePrior,
     NormalPrior,
     RaDOGAGA,
+    radogaga,
     straightening,
 )
 from tf_radogaga.checkpoints import CONFIG
 from tf_radogaga.copies import copy_model, frozen
+from tf_radogaga.straightening import CouplingFlow
 
 keras = tf.keras
 WIDTH, UNITS = 4, 2
 
 
-def radogaga(prior, **options):
+def radogaga_with(prior, **options):
     def build(encoder, decoder, **shared):
         return RaDOGAGA(encoder, decoder, prior(), **{"lambda1": 10, "lambda2": 10, **options, **shared})
 
@@ -46,13 +49,13 @@ def mixture(units=UNITS):
 
 
 FAMILIES = {
-    "radogaga": (radogaga(factorized), 1),
-    "radogaga-papers": (radogaga(mixture, gauge=None, h="identity"), 1),
-    "radogaga-mixture": (radogaga(mixture), 1),
-    "radogaga-flow": (radogaga(factorized, gauge="flow"), 1),
-    "radogaga-normal": (radogaga(lambda: NormalPrior(UNITS), noisy_rate=True, noise="gaussian"), 1),
-    "radogaga-features": (radogaga(lambda: mixture(UNITS + 2), reconstruction_features=True), 1),
-    "radogaga-tfp": (radogaga(lambda: tfp.distributions.MultivariateNormalDiag(tf.Variable([0.0, 0.1]))), 1),
+    "radogaga": (radogaga_with(factorized), 1),
+    "radogaga-papers": (radogaga_with(mixture, gauge=None, h="identity"), 1),
+    "radogaga-mixture": (radogaga_with(mixture), 1),
+    "radogaga-flow": (radogaga_with(factorized, gauge="flow"), 1),
+    "radogaga-normal": (radogaga_with(lambda: NormalPrior(UNITS), noisy_rate=True, noise="gaussian"), 1),
+    "radogaga-features": (radogaga_with(lambda: mixture(UNITS + 2), reconstruction_features=True), 1),
+    "radogaga-tfp": (radogaga_with(lambda: tfp.distributions.MultivariateNormalDiag(tf.Variable([0.0, 0.1]))), 1),
     "dagmm": (lambda *networks, **shared: DAGMM(*networks, mixture(), **shared), 1),
     "beta-vae": (lambda *networks, **shared: BetaVAE(*networks, beta=0.1, **shared), 2),
     "beta-vae-decomposed": (
@@ -80,14 +83,15 @@ def model_of(family, networks=NETWORKS["subclassed"], **options):
     return build(networks(WIDTH, heads * UNITS), networks(UNITS, WIDTH), preprocess=scaling(), **options)
 
 
-def trained(model, epochs=2, rate=1e-2):
+def trained(model, epochs=1, rate=1e-2):
     model.compile(keras.optimizers.Adam(rate), run_eagerly=True)
-    model.fit(data(), batch_size=16, epochs=epochs, verbose=0)
+    model.fit(data(), batch_size=24, epochs=epochs, verbose=0)
     return model
 
 
 @pytest.fixture(autouse=True)
-def quick_flows(monkeypatch):
+def small_flows(monkeypatch):
+    monkeypatch.setattr(radogaga, "CouplingFlow", functools.partial(CouplingFlow, couplings=1, width=3))
     monkeypatch.setattr(straightening, "EPOCHS", 1)
     monkeypatch.setattr(straightening, "PRIOR_STEPS", 5)
 
@@ -111,7 +115,8 @@ def names(model):
 def test_every_weight_exists_before_the_first_step(family):
     model = model_of(family)
     before = names(model)
-    trained(model, epochs=1)
+    model.all_terms(model.preprocess(data()), training=True)
+    model.adapt_prior(data())
     assert names(model) == before
     assert {"gamma", "moving_mean"} <= {name.split("/")[-1].split(":")[0] for name, _ in before}
 
@@ -120,7 +125,7 @@ def test_every_weight_exists_before_the_first_step(family):
 def test_any_network_whose_shapes_fit_trains_and_moves(kind):
     model = model_of("radogaga", NETWORKS[kind])
     before = [variable.numpy() for variable in model.trainable_variables]
-    trained(model, epochs=1)
+    trained(model)
     still = [v.name for v, old in zip(model.trainable_variables, before) if np.array_equal(v, old)]
     assert not still
 
@@ -163,10 +168,6 @@ def test_losses_of_layers_are_in_the_loss_as_a_term_of_their_own(family):
     assert added > decay > 0
     np.testing.assert_allclose(terms["regularization"], np.full(len(x), added), rtol=1e-5)
     assert set(terms) - set(model.loss_terms(x)) == {"regularization"}
-    history = trained(model, epochs=1).history.history
-    np.testing.assert_allclose(
-        history["loss"], np.sum([history[name] for name in terms], axis=0), rtol=1e-4, err_msg=str(history)
-    )
 
 
 def test_a_regularizer_pulls_the_weights_it_is_of():
@@ -202,7 +203,8 @@ def test_a_copy_is_equal_and_apart(fitted_model):
     np.testing.assert_array_equal(twin.energy(data()), before)
     assert not {id(v) for v in twin.variables} & {id(v) for v in fitted_model.variables}
     assert twin.optimizer is not fitted_model.optimizer
-    trained(twin, epochs=1, rate=0.1)
+    for variable in twin.trainable_variables:
+        variable.assign_add(tf.ones_like(variable))
     assert not np.array_equal(twin.energy(data()), before)
     np.testing.assert_array_equal(fitted_model.energy(data()), before)
 
@@ -214,7 +216,8 @@ def test_a_clone_is_untrained_and_apart(fitted_model):
     assert not {id(v) for v in twin.variables} & {id(v) for v in fitted_model.variables}
     assert not np.array_equal(twin.encoder.hidden.kernel, fitted_model.encoder.hidden.kernel)
     np.testing.assert_array_equal(twin.preprocess(data()), fitted_model.preprocess(data()))  # as it was adapted
-    trained(twin, epochs=1)
+    for variable in twin.trainable_variables:
+        variable.assign_add(tf.ones_like(variable))
     np.testing.assert_array_equal(fitted_model.energy(data()), before)
 
 
@@ -235,7 +238,7 @@ def test_saving_keeps_every_weight(family, kind, tmp_path):
 
 
 def test_a_restore_is_complete_and_a_later_compile_the_users_own(tmp_path):
-    model = trained(model_of("radogaga", NETWORKS["sequential"]))
+    model = trained(model_of("radogaga", NETWORKS["sequential"]), epochs=2)
     tf_radogaga.save_model(model, tmp_path)
     for optimizer in (keras.optimizers.Adam(1e-5), keras.optimizers.SGD(0.5, momentum=0.9), keras.optimizers.Adam(2.0)):
         asked = float(optimizer.learning_rate)
@@ -243,7 +246,7 @@ def test_a_restore_is_complete_and_a_later_compile_the_users_own(tmp_path):
         loaded.compile(optimizer, run_eagerly=True)
         assert (float(loaded.optimizer.learning_rate), int(loaded.optimizer.iterations)) == (pytest.approx(asked), 0)
     resumed = tf_radogaga.load_model(tmp_path, optimizer=keras.optimizers.Adam(1.0))
-    assert int(resumed.optimizer.iterations) == 6
+    assert int(resumed.optimizer.iterations) == 4
     assert float(resumed.optimizer.learning_rate) == pytest.approx(1e-2)
     for mine, theirs in zip(resumed.optimizer.variables, model.optimizer.variables):
         np.testing.assert_array_equal(mine, theirs)
@@ -269,7 +272,7 @@ def test_frozen_parts_stay_as_they_are_through_copies_and_files(family, kind, tm
 
 @pytest.mark.parametrize("family", ["radogaga-mixture", "radogaga-flow", "dagmm", "beta-vae"])
 def test_exports_score_as_python_does(family, tmp_path):
-    model = trained(model_of(family), epochs=1)
+    model = trained(model_of(family))
     loaded = tf.saved_model.load(str(tf_radogaga.export_saved_model(model, tmp_path)))
     served = loaded.signatures["serving_default"](features=tf.constant(data()))
     np.testing.assert_allclose(served["energy"], model.energy(data()), rtol=1e-5, atol=1e-5)
@@ -281,7 +284,7 @@ def test_mixed_precision_keeps_priors_and_scores_in_float32(family, policy):
     keras.mixed_precision.set_global_policy(policy)
     try:
         model = model_of(family, lambda inputs, outputs: DenseNetwork(inputs, (6,), outputs))
-        trained(model, epochs=1)
+        trained(model)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert model.encoder(tf.zeros((1, WIDTH))).dtype == policy.removeprefix("mixed_")

@@ -154,17 +154,21 @@ REFUSED = {
         "'1,234' may have a decimal or a thousands mark; give --decimal",
     ),
     "currencies": ("a,b\n$12,2\n$13,4\n", r"column 'a', row 0: '\$12' \(line 2\) looks like a number.*categorical"),
+    "currencies with decimal commas": ("a;b\n12,50 €;2\nEUR 13,00;4\n", r"'12,50 €' \(line 2\) looks like a number"),
     "accounting": ("a,b\n(12.5),2\n(13),4\n", r"'\(12\.5\)' \(line 2\) looks like a number"),
     "numbers with spaces": ("a;b\n1 234;2\n5;4\n2 000;4\n", r"'1 234' \(line 2\) looks like a number.*--thousands"),
     "percentages and numbers": ("a,b\n12%,2\n13%,4\n14,4\n", r"'12%' \(line 2\) looks like a number"),
     "another separator": ("a b\n0.1 0.2\n1 2\n", r"'0\.1 0\.2' \(line 2\) looks like a number.*--separator"),
     "numbers and missing words": ("a,b\nNA,1\nnull,2\n3,4\n", r"row 2: '3' \(line 4\) is a number.*missing cells"),
     "a missing word in the first line": ("NA,tcp\n1,udp\n2,x\n", "column 'column_0', row 0: 'NA' is no number.*line 1"),
+    "a broken exponent": ("a,b\n1,1\n1e 5,2\n3,4\n", r"column 'a', row 1: '1e 5' is no number"),
     "a missing word": ("a,b\n1,1\nNA,2\n3,4\n", r"column 'a', row 1: 'NA' is no number.*line 3"),
     "dates": ("t,b\n2024-01-31,2\n2024-02-01,4\n", r"column 't', row 0: '2024-01-31' \(line 2\) is a date; convert it"),
     "times": ("t,b\n2024-01-31T10:00:00Z,2\n2024-02-01 11:30,4\n", "is a date; convert it to a number"),
     "dates of other countries": ("t;b\n31.01.2024;2\n1/2/2024;4\n", "is a date; convert it to a number"),
     "dates with names": ('t,b\n05-Jan-2024,2\n"Feb 3, 2024",4\n', "is a date; convert it to a number"),
+    "dates with weekdays": ('t,b\n"Fri, 05 Jan 2024 10:00:00",2\n20240131T101500Z,4\n', "is a date; convert it"),
+    "spans": ("t,b\n0 days 00:01:00,2\n1 days,4\n", "is a date; convert it"),
     "Latin-1": ("größe,b\n1,2\n".encode("latin-1"), r"line 1: b'gr\\xf6.*not UTF-8.*--encoding latin-1"),
     "Latin-1 below": ("a,b\n1,2\nß,2\n".encode("latin-1"), ", line 3: .*not UTF-8"),
     "UTF-16 without mark": ("größe,b\n1,2\n".encode("utf-16-le"), "--encoding utf-16-le"),
@@ -182,6 +186,12 @@ def test_what_cannot_be_read_as_it_is_meant_is_refused(case, tmp_path):
     for read in (read_table, lambda path: StreamedTable(path).training_rows()):
         with pytest.raises(ValueError, match=f"own.csv.*{message}"):
             read(path)
+
+
+def test_names_that_are_empty_or_repeated_are_told(tmp_path):
+    with pytest.warns(UserWarning, match=r"empty or repeated are read as \['Unnamed: 0', 'x\.1'\]; name them"):
+        table = read_table(written(tmp_path, ",x,x\n0,1.5,2\n1,3,4\n"))
+    assert list(table.rows) == ["Unnamed: 0", "x", "x.1"]
 
 
 def test_text_stays_text(tmp_path):
@@ -203,7 +213,11 @@ HEADERS = {
     "a matrix by pandas": (frame_text(RANDOM.normal(size=(30, 10))), True, "counts the columns from 0"),
     "a matrix of integers by pandas": (frame_text(RANDOM.integers(0, 9, (30, 10))), True, "counts the columns from 0"),
     "one column by pandas": (frame_text(RANDOM.normal(size=(30, 1))), True, "counts the columns from 0"),
-    "a matrix with its index": (pd.DataFrame(RANDOM.normal(size=(30, 3))).to_csv(), True, "counts the columns from 0"),
+    "a matrix with its index": (
+        pd.DataFrame(RANDOM.normal(size=(30, 3))).to_csv(index_label="row"),
+        True,
+        "counts the columns from 0",
+    ),
     "a matrix and a label": (
         pd.DataFrame(RANDOM.normal(size=(30, 3))).assign(y="no").to_csv(index=False),
         True,
@@ -214,15 +228,18 @@ HEADERS = {
     "numbers": (frame_text(RANDOM.normal(size=(30, 3)), header=False), False, "numbers as the lines below"),
     "integers": ("3,1,2\n4,5,6\n", False, "numbers as the lines below"),
     "integers that swap": ("1,0\n0,1\n0,1\n", False, "numbers as the lines below"),
-    "numbers and text": ("tcp,1.5\nudp,2.5\n", False, "numbers as the lines below"),
+    "numbers and text": ("tcp,1.5\nudp,2.5\ntcp,7\n", False, "numbers as the lines below"),
     "zero and a text that comes again": ("0,1,tcp\n1,1,tcp\n", False, "numbers as the lines below"),
-    "one row": ("0,1,2\n", False, "numbers as the lines below"),
 }
 UNSURE = {
     "text alone": ("proto,flag\ntcp,SF\nudp,SF\n", True, "the first line holds no number"),
     "text that comes again": ("tcp,SF\nudp,SF\ntcp,REJ\n", False, "occur again below"),
     "a count that comes again": ("0,1\n1,0\n0,1\n", False, "occurs again below"),
     "a short count over integers": ("0,1\n1,0\n1,1\n", True, "counts the columns from 0"),
+    "a count from 1": ("1,2,3\n0.5,1.5,7.5\n3.5,2.5,0.5\n", True, "counts in equal steps"),
+    "equal steps of decimals": ("0.5,1.0,1.5\n0.5,1.5,7.5\n", False, "numbers as the lines below"),
+    "a text that comes once": ("sample,400.5,401\nA,0.5,0.25\nB,0.5,0.25\n", False, "numbers as the lines below"),
+    "a count alone": ("0,1,2\n", False, "numbers as the lines below"),
     "zero over integers": ("0\n1\n2\n", False, "counts the columns from 0"),
 }
 

@@ -150,9 +150,16 @@ def test_names_that_are_numbers_are_names(tmp_path):
     names = {"columns": {"features": ["0", "1", "2"]}}
     rows = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     pd.DataFrame(rows)[[2, 0, 1]].to_csv(tmp_path / "rows.csv", index=False)
-    reader = {"header": True}  # 2,0,1 does not count the columns, but these are the model's names
-    (block,) = csv_rows.blocks(tmp_path / "rows.csv", MATRIX, 9, card={**names, "reader": reader})
+    # 2,0,1 does not count the columns, but these are the model's names
+    (block,) = csv_rows.blocks(tmp_path / "rows.csv", MATRIX, 9, card=names)
     np.testing.assert_array_equal(csv_rows.feed(block, MATRIX)["features"], rows)
+
+
+@pytest.mark.parametrize("columns", [{"features": ["a", "b"]}, {"a": "a", "b": "b"}])
+def test_the_card_of_another_model_is_refused(columns, tmp_path):
+    (tmp_path / "rows.csv").write_text("a,b,c\n1,2,3\n")
+    with pytest.raises(ValueError, match=r"card: its columns .*are not the inputs of the model, \['features'\]"):
+        next(csv_rows.blocks(tmp_path / "rows.csv", MATRIX, 5, card={"columns": columns}))
 
 
 PRICE = {"column___": tf.TensorSpec((None,), tf.float32), "column__": tf.TensorSpec((None,), tf.string)}

@@ -1,11 +1,14 @@
 """A version of a model is published whole or not at all: kills, full disks, exports at the same time; its card."""
 
 import errno
+import io
 import json
 import multiprocessing
 import os
 import resource
 import signal
+import sys
+import threading
 import time
 
 import numpy as np
@@ -13,9 +16,9 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from conftest import fitted, scaled, small_model
-from exports import rows32
 
 import tf_radogaga
+from exports import rows32
 from tf_radogaga import files, serving
 from tf_radogaga.serving import export
 
@@ -45,6 +48,34 @@ def test_versions_count_up_and_are_never_overwritten(model, tmp_path):
     with pytest.raises(FileExistsError, match="leave version out"):
         tf_radogaga.export_saved_model(model, tmp_path, version=7)
     assert _contents(tmp_path) == before and _names(tmp_path) == ["1", "7", "8"]
+
+
+def test_exports_of_threads_leave_each_other_and_the_process_alone(model, tmp_path, monkeypatch):
+    """Every word of a third thread arrives, and nothing else; draws of the process go on as they would."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    real, said = sys.stdout, 0
+    tf.random.set_seed(3)
+    expected = tf.random.uniform((3,)), tf.random.uniform((3,))
+    tf.random.set_seed(3)
+    before = tf.random.uniform((3,))
+    exporting = [
+        threading.Thread(target=tf_radogaga.export_saved_model, args=(model, tmp_path / f"{part}")) for part in range(3)
+    ]
+    for thread in exporting:
+        thread.start()
+        time.sleep(0.05)
+    while any(thread.is_alive() for thread in exporting):
+        print("tick")
+        said += 1
+        time.sleep(0.01)
+    assert sys.stdout is real and real.getvalue() == said * "tick\n"
+    np.testing.assert_array_equal((before, tf.random.uniform((3,))), expected)
+    rows = rows32()
+    for part in range(3):
+        loaded = tf.saved_model.load(str(tmp_path / f"{part}" / "1"))
+        found = loaded.signatures["serving_default"](features=tf.constant(rows, tf.float32))
+        np.testing.assert_allclose(found["energy"], model.energy(rows), rtol=1e-5)
+        serving.check_ops(tmp_path / f"{part}" / "1")
 
 
 @pytest.mark.parametrize("version", [-1, 1.5, True, "canary"])

@@ -15,7 +15,7 @@ from tf_radogaga import (
     StructuralDissimilarity,
     serving,
 )
-from tf_radogaga.image_preprocessing import ImageScaling, decode_images, fit_images, looks_whole
+from tf_radogaga.image_preprocessing import ImageScaling, fit_images
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder
 
 SHAPE = (16, 18, 3)
@@ -90,6 +90,13 @@ def test_wrong_images_are_named():
     for bad, message in (
         (good[0], r"shape \(8, 8, 3\).*images\[None\]"),
         (good[..., :1], r"\(images, height, width, 3\) is expected; convert the channels.*grayscale_to_rgb"),
+        (
+            np.zeros((3, 8, 8, 4)),
+            r"3\) is expected; blend them with a background by their last channel, or leave that out",
+        ),
+        (np.zeros((3, 8, 8, 2)), r"3\) is expected\.$"),
+        (np.zeros((3, 3, 8, 8)), r"move the channels to the end, for example by np\.moveaxis\(images, 1, -1\)"),
+        (np.zeros((8, 8, 4)), r"of one channel by images\[\.\.\., None\]"),
         (good[:0], "give at least one"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -98,6 +105,27 @@ def test_wrong_images_are_named():
         scaling.check(np.ones((1, 8, 8, 3), np.int64))
     with pytest.raises(ValueError, match=r"image_shape: \(8, 8\) must be"):
         ImageScaling((8, 8))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_masked_pixels_are_refused(dtype):
+    scaling, images = ImageScaling((8, 8, 3)), np.ma.masked_array(np.ones((4, 8, 8, 3), dtype))
+    np.testing.assert_array_equal(scaling.check(images), images.data)
+    images[2, 1, 0, 1] = np.ma.masked
+    for given in (images, list(images), tuple(images)):
+        with pytest.raises(ValueError, match=r"image 12 has masked pixels \(1 such images\).*fill them"):
+            scaling.check(given, first_row=10)
+
+
+def test_images_of_four_channels_are_served_as_arrays(tmp_path):
+    """No file has them in a way that all readers share."""
+    model = radogaga((11, 11, 4), prior=MixturePrior(3, 1))
+    images = np.random.default_rng(0).integers(0, 256, (16, 11, 11, 4), dtype=np.uint8)
+    model.adapt_prior(images)
+    loaded = tf.saved_model.load(str(tf_radogaga.export_saved_model(model, tmp_path)))
+    assert "serving_bytes" not in loaded.signatures
+    found = loaded.signatures["serving_default"](images=tf.constant(images))
+    np.testing.assert_allclose(found["energy"], model.energy(images), rtol=1e-4)
 
 
 def test_networks_and_preprocessing_of_different_shapes_are_refused():
@@ -234,20 +262,22 @@ def test_encoded_images_are_served_and_broken_ones_marked(model, served, images)
     np.testing.assert_allclose(*score(image_bytes=tf.constant(sizes))["energy"], rtol=1e-6)
 
 
-def test_whole_files_are_told_from_others(images):
-    png, jpeg = tf.io.encode_png(images[0]).numpy(), tf.io.encode_jpeg(images[0]).numpy()
-    cut = [content[:end] for content in (png, jpeg) for end in range(0, len(content), 7)]
-    assert looks_whole(tf.constant([png, jpeg])).numpy().all()
-    assert not looks_whole(tf.constant(cut)).numpy().any()
-    np.testing.assert_array_equal(decode_images(tf.constant([png]), images[0].shape)[0], images[0])
-
-
-def test_the_client_catches_what_the_graph_cannot(model, served, images, tmp_path, capsys):
+def test_damage_between_the_ends_marks_that_image_alone(model, served, images):
     png = tf.io.encode_png(images[0]).numpy()
     damaged = png[:60] + bytes(20) + png[80:]
-    assert looks_whole(tf.constant([damaged])).numpy().all()
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        served[1].signatures["serving_bytes"](image_bytes=tf.constant([png, damaged]))
+    score = served[1].signatures["serving_bytes"]
+    found = score(image_bytes=tf.constant([damaged, png, damaged, b"", png + b"appended"]))
+    assert found["valid"].numpy().tolist() == [False, True, False, False, True]
+    np.testing.assert_allclose(found["energy"].numpy()[[1, 4]], 2 * [model.energy(images[:1])[0]], rtol=1e-5)
+    for nothing in ([damaged], [b"", b""], []):
+        found = score(image_bytes=tf.constant(nothing, tf.string))
+        assert not found["valid"].numpy().any() and np.isnan(found["energy"]).all()
+        assert found["energy"].shape == (len(nothing),)
+
+
+def test_the_client_scores_a_folder(model, served, images, tmp_path, capsys):
+    png = tf.io.encode_png(images[0]).numpy()
+    damaged = png[:60] + bytes(20) + png[80:]
     for name, content in (("a.png", png), ("b.PNG", damaged), ("c/d.jpg", tf.io.encode_jpeg(images[1]).numpy())):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(content)

@@ -1,4 +1,6 @@
 import functools
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -341,6 +343,44 @@ def test_a_string_that_is_damaged_or_garbage_is_refused(trained, coded):
     for string in _damaged(coded[1]):
         with pytest.raises(ValueError, match="strings: "):
             trained.decompress(string)
+
+
+@pytest.mark.parametrize("value", [2.0**30 - 2**15, 2.0**29, 2.0**24 + 2, 2.0**16 + 0.5])
+def test_the_farthest_latents_come_back_exactly(trained, value):
+    z = tf.constant([[value, 0.3], [-1.5, -value], [-value, value]])
+    np.testing.assert_array_equal(trained.decompress(trained.compress(z)), trained.quantize(z))
+
+
+@pytest.mark.parametrize("value", [2.0**30 + 2**15, 2.0**31, 2.0**32, 1e20, np.inf, np.nan])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_latents_beyond_the_coder_are_refused_and_named(trained, value, sign):
+    z = tf.constant([[1.0, 2.0], [0.0, sign * value], [sign * value, 1.0]])
+    with pytest.raises(ValueError, match=r"z: row 1 has .* in dimension 1, and .* steps \(2 such rows\); leave"):
+        trained.compress(z)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (3, 3), (2,), (1, 3, 2)])
+def test_only_a_matrix_of_latents_is_coded(trained, shape):
+    with pytest.raises(ValueError, match=r"z: shape .* where \(B, 2\) is expected"):
+        trained.compress(tf.zeros(shape))
+
+
+def test_strings_of_another_prior_are_refused(trained):
+    other = _perturbed(FactorizedPrior(2), seed=5)
+    for rows in (0, 50):
+        with pytest.raises(ValueError, match="strings: compressed by another prior than this"):
+            trained.decompress(other.compress(_bimodal_and_normal(rows)))
+    with pytest.raises(ValueError, match="strings: a str where the bytes of compress are expected"):
+        trained.decompress("text")
+
+
+def test_strings_without_a_digest_are_read_with_a_warning(trained, coded):
+    z, string = coded
+    earlier = string[4:8] + string[16:]
+    earlier = struct.pack("<I", zlib.crc32(earlier)) + earlier
+    with pytest.warns(UserWarning, match="strings: of an earlier version, which did not note the prior"):
+        found = trained.decompress(earlier)
+    np.testing.assert_array_equal(found, trained.quantize(z))
 
 
 @pytest.mark.parametrize("name", ["mixture", "normal", "distribution"])

@@ -81,6 +81,16 @@ def test_decompressing_decodes_the_quantized_latents():
     assert float(error) == pytest.approx(2 / 12 / SCALE, rel=0.2)  # the noise of the loss: sigma2 in each dimension
 
 
+def test_a_row_too_far_for_the_coder_is_named():
+    kernel = isometric_kernel(2, 3)
+    rows = rows_along(kernel, n=100)
+    model = linear_model(kernel, FactorizedPrior(2), rows)
+    far = rows.copy()
+    far[7] *= 1e12
+    with pytest.raises(ValueError, match=r"z: row 7 has .* finite latents"):
+        model.compress(far)
+
+
 def test_reconstruction_features_cannot_be_sampled_nor_coded(rows):
     model = _small(rows, reconstruction_features=True)
     for call in (lambda: model.sample(3), lambda: model.compress(rows)):

@@ -27,8 +27,10 @@ def test_halves_cover_the_normal_rows_to_train_and_all_rows_to_test(streamed):
 
 
 def test_preprocessing_is_that_of_the_whole_table(streamed, frame):
-    rows = read_table(streamed.path, "fraud", categorical=("code",)).rows
-    assert streamed.preprocessing().get_config() == encoded(rows).get_config()
+    table = read_table(streamed.path, "fraud", categorical=("code",))
+    rows = table.rows
+    assert streamed.preprocessing().get_config() == table.preprocessing().get_config()
+    assert streamed.preprocessing().reader == table.preprocessing().reader == table.reader
     np.testing.assert_array_equal(
         streamed.preprocessing()(encoded(rows).check(rows)), encoded(rows)(encoded(rows).check(rows))
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import records
+import runs
 import score
 import table_tabular
 import tables
@@ -153,6 +154,17 @@ def test_a_file_too_large_for_memory_is_streamed(frame, tmp_path, monkeypatch, c
     for option, message in (("--separator", "no columns"), ("--decimal", "give --decimal and --thousands")):
         with pytest.raises(SystemExit, match=f"--input: .*{message}"):
             run_score(monkeypatch, *arguments, option, "," if option == "--separator" else ".")
+
+
+def test_a_run_begun_before_an_option_came_goes_on(tmp_path, capsys):
+    args = SimpleNamespace(out=tmp_path, export=None, overwrite=False, dataset="own.csv", separator=None)
+    (tmp_path / "run.json").write_text(json.dumps({"dataset": "own.csv"}))
+    with runs.prepared_out(args):
+        assert "going on with the interrupted run" in capsys.readouterr().out
+    (tmp_path / "run.json").write_text(json.dumps({"dataset": "own.csv"}))
+    args.separator = ";"
+    with pytest.raises(SystemExit, match=r"other settings \{'separator': \(None, ';'\)\}"), runs.prepared_out(args):
+        pass
 
 
 def test_overwrite_spares_a_folder_of_other_things(tmp_path):

@@ -15,6 +15,7 @@ from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.image_preprocessing import ImageScaling
 from tf_radogaga.pipelines import ScoredInGraphs, without_nan
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
+from tf_radogaga.preprocessing.cells import array_of
 from tf_radogaga.priors import Prior, as_prior
 from tf_radogaga.reconstruction_features import with_features, with_scored_features
 from tf_radogaga.settled import settled
@@ -77,6 +78,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         wide_prior = self.latent_units + 2 * reconstruction_features
         if (found := getattr(self.prior, "latent_units", wide_prior)) != wide_prior:
             raise ValueError(f"prior: {found} units where the {wide_prior} latent units and features are needed.")
+        if self.prior.adapted and (found := self.prior.rate(tf.zeros((1, wide_prior))).shape) != (1,):
+            raise ValueError(f"prior: a rate of shape {found} for one latent; one number per example, (B,), is needed.")
         self.distortion = as_distortion(distortion)
         found = tf.convert_to_tensor(self.distortion(example, example)).shape
         if found != (1,):
@@ -175,7 +178,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         Raises:
             ValueError: no or non-finite energies, or a share outside (0, 1).
         """
-        energies = np.asarray(energies)
+        energies = array_of(energies, "energies")
         if not energies.size or not np.isfinite(energies).all():
             raise ValueError(f"energies: {energies.size} values, all must be finite and there must be one at least.")
         if not 0 < anomaly_share < 1:
@@ -361,6 +364,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
         Raises:
             NotImplementedError: the prior has no range coder; `FactorizedPrior` has.
+            ValueError: bad rows, or a latent too far to be coded, naming the row.
         """
         self._require_adapted()
         self._require_prior_of_z("compress")
@@ -370,7 +374,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """x_hat (B, *event), in the preprocessed space, of the latents that `compress` of this very model rounded.
 
         Raises:
-            ValueError: a string that is damaged, or no output of `compress`.
+            ValueError: a string that is damaged, no output of `compress`, or of another prior.
         """
         return self.decode(self.prior.decompress(strings))
 

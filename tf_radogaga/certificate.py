@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_radogaga import verdicts
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
+from tf_radogaga.frames import to_pandas
 from tf_radogaga.inversion import reconstructed_share, round_trips
 from tf_radogaga.isometry import (
     by_blocks,
@@ -27,6 +28,7 @@ from tf_radogaga.isometry import (
     tangent_pairs,
     unit_norms,
 )
+from tf_radogaga.preprocessing.cells import array_of
 
 QUANTILE = 0.95
 """Of the round trips in a report."""
@@ -312,7 +314,8 @@ def _inversion(model: Autoencoder, rows: Any) -> dict[str, float]:
 def _draw(rows: Any, most: int, seed: int) -> Any:
     """At most so many of the rows, in random order."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[:most]
-    return rows.iloc[drawn] if isinstance(rows, pd.DataFrame) else np.asarray(rows)[drawn]
+    rows = to_pandas(rows)
+    return rows.iloc[drawn] if isinstance(rows, pd.DataFrame) else array_of(rows, "rows")[drawn]
 
 
 def _cosines(gram: np.ndarray) -> np.ndarray:

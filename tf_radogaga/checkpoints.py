@@ -16,6 +16,7 @@ from tf_radogaga.copies import freeze, frozen
 from tf_radogaga.distortions import Distortion
 from tf_radogaga.keras_configs import from_keras_config, keras_config
 from tf_radogaga.registration import registered_object
+from tf_radogaga.remembered import remember, remembered
 
 keras = tf.keras
 
@@ -38,6 +39,7 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
     config = described(model)
     if paths := frozen(model):
         config["frozen"] = paths
+    config["remembered"] = described(remembered(model))
     config = json.dumps(config, indent=1) + "\n"
     with files.written_whole(Path(directory), "model", CONFIG, f"{WEIGHTS}.*", needed=files.weight_bytes(model)) as new:
         tf.train.Checkpoint(model=model).write(str(new / WEIGHTS))
@@ -69,9 +71,12 @@ def load_model(directory: str | Path, optimizer: keras.optimizers.Optimizer | No
     try:
         described = json.loads(path.read_text())
         paths = described.pop("frozen", []) if isinstance(described, dict) else []
+        values = described.pop("remembered", {}) if isinstance(described, dict) else {}
         model = _decode(described)
         if paths:
             freeze(model, paths)
+        if isinstance(model, Autoencoder):
+            remember(model, values)
     except Exception as error:  # of the constructors, which are given whatever stands there
         raise ValueError(f"{path}: damaged, or of an unregistered class ({error}).") from error
     if not isinstance(model, Autoencoder):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_radogaga import functional
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors import Prior
+from tf_radogaga.remembered import remember, remembered
 
 if TYPE_CHECKING:
     from tf_radogaga.training import TrainedOnRows
@@ -64,7 +65,7 @@ def copy_model(model: TrainedOnRows) -> TrainedOnRows:
         )
     for source, target in zip(*states):
         target.assign(source)
-    twin._shuffle_seed = model._shuffle_seed
+    remember(twin, remembered(model))
     if model.optimizer is not None:
         twin.compile(
             type(model.optimizer).from_config(model.optimizer.get_config()),

@@ -16,7 +16,7 @@ from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.copies import copy_model
 from tf_radogaga.detector_densities import AveragesDensities
 from tf_radogaga.detector_files import KeptInFiles
-from tf_radogaga.detector_rows import has_text, matrix_of, table_of, take
+from tf_radogaga.detector_rows import has_text, matrix_of, require_few_levels, table_of, take
 from tf_radogaga.explanations import shapley_values
 from tf_radogaga.frames import check_names, column_names
 from tf_radogaga.preprocessing import TableEncoding
@@ -181,7 +181,8 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         """`_encoded` of rows whose names are known to be right."""
         if self._encoding is not None:
             self.n_features_in_ = len(self._encoding.columns)
-            blocks = ((table[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
+            rows = getattr(table, "iloc", table)  # slices of a frame may go by its index
+            blocks = ((rows[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
             x = [self._encoding(self._encoding.check(*block)) for block in blocks]
             return np.concatenate(x).astype(np.float64) if self.model_ is None else table
         x = matrix_of(table, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
@@ -205,7 +206,9 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             raise TypeError(f"categorical: {self.categorical} names columns; give X as a DataFrame, not a matrix.")
         if not self.categorical and not (framed and has_text(table)):
             return None
-        return TableEncoding.for_table(table, self.categorical)
+        encoding = TableEncoding.for_table(table, self.categorical)
+        require_few_levels(encoding, len(table))
+        return encoding
 
     def _raw(self, table: Any, x: np.ndarray | pd.DataFrame) -> np.ndarray | pd.DataFrame:
         """Rows whose columns are those of X: x itself, or where columns have names and levels a table that files can

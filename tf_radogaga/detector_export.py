@@ -24,7 +24,7 @@ _WHOLE = 2.0**24
 """From here on float32 does not tell a whole number from the next."""
 
 _FLOAT32 = np.finfo(np.float32)
-_COMPARED_ROWS = 2000
+_COMPARED_ROWS = 1000
 _BLAMED = 20
 
 

@@ -13,7 +13,12 @@ from sklearn.utils.validation import check_array
 
 from tf_radogaga.batches import rows_only
 from tf_radogaga.frames import to_pandas
+from tf_radogaga.latent_densities import MOST_ROWS
+from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.preprocessing.cells import array_of, is_text, level, numbers
+
+MOST_ENCODED = 2**22
+"""Numbers in the one-hot table of the rows that densities are fitted to."""
 
 
 def table_of(X: Any) -> Any:
@@ -70,6 +75,23 @@ def has_text(table: pd.DataFrame) -> bool:
     )
 
 
+def require_few_levels(encoding: TableEncoding, rows: int) -> None:
+    """Refuses a table whose densities would take minutes and gigabytes, as each level is a dimension of theirs.
+
+    Raises:
+        ValueError: with the column that has the most levels.
+    """
+    fitted = min(rows, MOST_ROWS)
+    if fitted * encoding.width > MOST_ENCODED:
+        counts = {column: len(known) for column, known in encoding.columns.items() if known is not None}
+        column = max(counts, key=counts.get)
+        raise ValueError(
+            f"column {column!r}: {counts[column]} levels, of {encoding.width} columns once levels are one-hot, and"
+            f" densities of {fitted} rows take at most {MOST_ENCODED // fitted}; drop the column if it is an"
+            " identifier, convert it if it is a number or a date, or make fewer levels of it."
+        )
+
+
 def matrix_of(table: Any, **options: Any) -> np.ndarray:
     """A table as (n, M) float64, by scikit-learn's `check_array` with these options.
 
@@ -82,6 +104,8 @@ def matrix_of(table: Any, **options: Any) -> np.ndarray:
         columns = (numbers(column, str(name), dtype=np.float64) for name, column in table.items())
         table = np.stack(list(columns), axis=1)
     table = array_of(table, "X")
+    if table.ndim == 2 and table.dtype.kind in "mM":  # scikit-learn takes dates and times as numbers of any unit
+        numbers(table[:, 0], "0")
     try:
         return check_array(table, dtype=np.float64, **options)
     except (TypeError, ValueError) as error:

@@ -26,7 +26,8 @@ def to_pandas(value: Any) -> Any:
     try:
         frame = nw.from_native(value, pass_through=True)
     except nw.exceptions.DuplicateError as error:
-        raise ValueError(f"columns: two have one name ({error}); rename one of them.") from error
+        told = " ".join(str(error).split())
+        raise ValueError(f"columns: two have one name ({told}); rename one of them.") from error
     if isinstance(frame, nw.LazyFrame):
         raise TypeError(f"rows: a lazy {type(value).__name__}, not read yet; call .collect() or .compute() first.")
     if isinstance(frame, nw.DataFrame):
@@ -39,8 +40,9 @@ def to_pandas(value: Any) -> Any:
 def _pandas_column(column: nw.Series) -> Any:
     if isinstance(column.dtype, (nw.Categorical, nw.Enum)):
         return pd.Categorical(column.to_list())
+    wide = isinstance(column.dtype, (nw.Int128, nw.UInt128))  # NumPy has none
     plain = column.dtype.is_integer() or column.dtype.is_float() or column.dtype == nw.Boolean
-    if plain and not column.null_count():
+    if plain and not wide and not column.null_count():
         return column.to_numpy()
     return pd.Series(column.to_list(), dtype=object)
 

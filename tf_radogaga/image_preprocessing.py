@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_radogaga import encoded_images
 from tf_radogaga.networks import check_image_shape
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic, register
-
-JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
-"""How the files begin, and how whole ones end."""
 
 
 def fit_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
@@ -41,47 +38,37 @@ def fit_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.cast(resized, images.dtype)
 
 
-def begins_well(content: tf.Tensor) -> tf.Tensor:
-    """Whether encoded images (B,) or () begin as JPEG or PNG files do, bool of the same shape."""
-    begins = [tf.strings.substr(content, 0, len(begin)) == begin for begin in (JPEG, PNG)]
-    return begins[0] | begins[1]
-
-
-def looks_whole(content: tf.Tensor) -> tf.Tensor:
-    """Whether encoded images (B,) begin as JPEG or PNG files do and end as whole ones do, (B,) bool.
-
-    The end is looked for at the very end, as thumbnails hold the marker too; bytes that phones append must be cut off.
-    """
-    padded = tf.strings.join([tf.constant(bytes(len(PNG_END))), content])  # `substr` raises for what is too short
-
-    def framed(begin: bytes, end: bytes) -> tf.Tensor:
-        begins = tf.strings.substr(content, 0, len(begin)) == begin
-        return begins & (tf.strings.substr(padded, -len(end), len(end)) == end)
-
-    return framed(JPEG, JPEG_END) | framed(PNG, PNG_END)
-
-
 def decode_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
     """Encoded JPEG or PNG images (B,) of any size as uint8 images (B, *image_shape), by `fit_images`.
 
     Raises:
         tf.errors.InvalidArgumentError: for the whole batch, where one of them cannot be decoded.
     """
-    height, width, channels = image_shape
-
-    def decode(content):
-        # this op reads PNG as well; only this one fills up what a JPEG lacks in place of an error
-        return fit_images(tf.io.decode_jpeg(content, channels, try_recover_truncated=True), height, width)
-
-    images = tf.map_fn(decode, contents, fn_output_signature=tf.uint8)
+    images = tf.map_fn(lambda content: decode_image(content, image_shape), contents, fn_output_signature=tf.uint8)
     return tf.ensure_shape(images, (None, *image_shape))
 
 
-def decode_whole_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """`decode_images` with black ones in place of what is not a whole JPEG or PNG file, and which are whole, (B,)."""
-    whole = looks_whole(contents)
-    black = tf.io.encode_png(tf.zeros((1, 1, 1), tf.uint8))
-    return decode_images(tf.where(whole, contents, black), image_shape), whole
+def decode_image(content: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """One of `decode_images`, () to image_shape."""
+    height, width, channels = image_shape
+    return tf.ensure_shape(fit_images(encoded_images.decode(content, channels), height, width), image_shape)
+
+
+def decode_readable_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """`decode_images` with black ones in place of those that cannot be decoded, and which can, (B,) bool."""
+    count, black = tf.size(contents, tf.int64), tf.zeros(image_shape, tf.uint8)
+    decoded = (  # of what core ops offer, only these pipelines outlive an error
+        tf.data.Dataset.from_tensor_slices((tf.range(count), contents))
+        .map(lambda place, content: (place, decode_image(content, image_shape)), tf.data.AUTOTUNE)
+        .ignore_errors()
+        .concatenate(tf.data.Dataset.from_tensors((count, black)))  # so that there is a batch
+        .batch(count + 1)
+    )
+    places, images = decoded.get_single_element()
+    places = places[:, None]
+    shape = tf.concat([count[None] + 1, tf.constant(image_shape, tf.int64)], 0)
+    valid = tf.scatter_nd(places, tf.ones_like(places[:, 0], tf.int32), count[None] + 1) > 0
+    return tf.ensure_shape(tf.scatter_nd(places, images, shape)[:-1], (None, *image_shape)), valid[:-1]
 
 
 @register
@@ -109,6 +96,7 @@ class ImageScaling(Preprocessing):
     def check(self, rows: Any, first_row: int = 0) -> tf.Tensor:
         if is_symbolic(rows):
             return _assert_range(self.check_kind(rows))
+        _refuse_masked(rows, first_row)
         try:
             images = np.asarray(rows)
         except ValueError as error:
@@ -148,14 +136,7 @@ class ImageScaling(Preprocessing):
                 "images: of unknown rank; decode them with expand_animations=False, or state it by tf.ensure_shape."
             )
         if not shape.is_compatible_with((None, None, None, channels)):
-            hint = ""
-            if shape.rank == 3:
-                hint = (
-                    "; add the axis that is missing, of one image by images[None], of one channel by images[..., None]"
-                )
-            elif shape.rank == 4:
-                change = "tf.image.grayscale_to_rgb" if channels == 3 else "tf.image.rgb_to_grayscale"
-                hint = f"; convert the channels, for example by {change}" if channels in (1, 3) else ""
+            hint = _hint(shape, channels)
             raise ValueError(f"images: shape {shape} where (images, height, width, {channels}) is expected{hint}.")
         if not (is_floating or dtype == "uint8"):
             raise TypeError(
@@ -190,6 +171,33 @@ class ImageScaling(Preprocessing):
 
     def get_config(self) -> dict:
         return {"image_shape": list(self.image_shape)}
+
+
+def _refuse_masked(rows: Any, first_row: int) -> None:
+    images = rows if isinstance(rows, (list, tuple, np.ma.MaskedArray)) else ()
+    masked = [number for number, image in enumerate(images) if np.ma.getmaskarray(image).any()]
+    if masked:
+        raise ValueError(
+            f"images: image {first_row + masked[0]} has masked pixels ({len(masked)} such images), and a missing value"
+            " is no brightness; fill them, for example by images.filled(0), or drop such images."
+        )
+
+
+def _hint(shape: tf.TensorShape, channels: int) -> str:
+    found = shape[-1]
+    if shape.rank == 3:
+        axis = "of one image by images[None]" if found == channels else "of one channel by images[..., None]"
+        return f"; add the axis that is missing, {axis}"
+    if shape.rank != 4:
+        return ""
+    if shape[1] == channels and found != channels:
+        return "; move the channels to the end, for example by np.moveaxis(images, 1, -1)"
+    if (found, channels) in ((3, 1), (1, 3)):
+        change = "rgb_to_grayscale" if channels == 1 else "grayscale_to_rgb"
+        return f"; convert the channels, for example by tf.image.{change}"
+    if (found, channels) in ((4, 3), (2, 1)):
+        return f"; blend them with a background by their last channel, or leave that out by images[..., :{channels}]"
+    return ""
 
 
 def _assert_range(images: tf.Tensor) -> tf.Tensor:

@@ -51,12 +51,13 @@ class IsometricLatent:
         constant = ~self.varies
         self.constants, self.rows = low[constant] + spread[constant] / 2, len(x)
         self.rounding, self.noise = np.broadcast_to(rounding, low.shape)[constant], spread[constant]
-        x, spread = x[:, self.varies], spread[self.varies]
-        exponent = np.frexp(spread)[1]  # squares of very great or small numbers are none; powers of 2 round nothing
+        # squares of very great or small numbers are none; powers of 2 round nothing
+        exponent = np.frexp(np.where(constant, np.maximum(np.abs(low), np.abs(high)), spread))[1]
         x, spread = np.ldexp(x, -exponent), np.ldexp(spread, -exponent)
-        deviation = x.std(axis=0)
-        scale = np.sqrt(deviation * spread) if scale is None else np.ldexp(scale[self.varies], -exponent)
-        self.mean = np.ldexp(x.mean(axis=0), exponent)
+        deviation, exponent = x.std(axis=0)[self.varies], exponent[self.varies]
+        own = np.sqrt(deviation * spread[self.varies])
+        scale = own if scale is None else np.ldexp(scale[self.varies], -exponent)
+        self.mean = np.ldexp(x[:, self.varies].mean(axis=0), exponent)
         self.scale = np.ldexp(scale * np.sqrt(np.mean(np.square(deviation / scale))), exponent)
 
     @property

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_compression as tfc
 import tensorflow_probability as tfp
@@ -17,6 +20,13 @@ from tf_radogaga.registration import function_name, registered_function
 
 keras = tf.keras
 tfd = tfp.distributions
+
+CODABLE = 2.0**30
+"""Steps from the first of a range coder's table beyond which its escape code, twice as many, overruns int32 and never
+ends."""
+
+WITH_DIGEST = 1
+"""Start of the check sum of strings that hold a digest of the prior; that of earlier ones was 0."""
 
 
 def require(name: str, value: float, allowed: bool, what: str) -> None:
@@ -163,20 +173,68 @@ class FactorizedPrior(Prior):
         return self._coder().quantize(z)
 
     def compress(self, z: tf.Tensor) -> bytes:
-        coded = struct.pack("<I", len(z)) + self._coder().compress(tf.cast(z, tf.float32)).numpy()
-        return struct.pack("<I", zlib.crc32(coded)) + coded
+        """As `Prior.compress`. The string tells which prior coded it, by a digest of its tables.
+
+        Raises:
+            ValueError: z is not (B, N); a row, which is named, has a latent that is not finite or too far for the
+                coder, about 2**30 steps; or the prior itself is too wide.
+        """
+        z, coder = tf.convert_to_tensor(z), self._coder()
+        if z.shape.rank != 2 or z.shape[1] != self.latent_units:
+            raise ValueError(f"z: shape {z.shape} where (B, {self.latent_units}) is expected.")
+        z = tf.cast(z, tf.float32)
+        steps = tf.cast(coder.quantize(z), tf.float64) - tf.cast(coder.cdf_offset, tf.float64)
+        codable = (tf.abs(steps) < CODABLE).numpy()  # NaN is not
+        if not codable.all():
+            row, dimension = np.argwhere(~codable)[0]
+            raise ValueError(
+                f"z: row {row} has {z[row, dimension]} in dimension {dimension}, and range coding takes finite latents"
+                f" below {CODABLE:.0f} steps ({np.sum(~codable.all(axis=1))} such rows); leave such rows out."
+            )
+        coded = struct.pack("<I", len(z)) + _digest(coder) + coder.compress(z).numpy()
+        return struct.pack("<I", zlib.crc32(coded, WITH_DIGEST)) + coded
 
     def decompress(self, strings: bytes) -> tf.Tensor:
-        if len(strings) < 8 or struct.unpack_from("<I", strings)[0] != zlib.crc32(strings[4:]):
+        """As `Prior.decompress`. Strings of versions that wrote no digest are read too, with a warning.
+
+        Raises:
+            ValueError: a string that is damaged, no output of `compress`, or of another prior than this.
+        """
+        if not isinstance(strings, bytes):
+            raise ValueError(f"strings: a {type(strings).__name__} where the bytes of compress are expected.")
+        found, coded = strings[:4], strings[4:]
+        digested = found == struct.pack("<I", zlib.crc32(coded, WITH_DIGEST))
+        if len(coded) < 4 or not (digested or found == struct.pack("<I", zlib.crc32(coded))):
             raise ValueError(f"strings: these {len(strings)} bytes are no output of compress, or damaged.")
-        (rows,) = struct.unpack_from("<I", strings, 4)
+        coder, (rows,), content = self._coder(), struct.unpack_from("<I", coded), coded[4:]
+        if digested:
+            digest = _digest(coder)
+            if content[: len(digest)] != digest:
+                raise ValueError(
+                    "strings: compressed by another prior than this, or by one whose weights have changed since;"
+                    " decompress them by the model that compressed them."
+                )
+            content = content[len(digest) :]
+        else:
+            warnings.warn(
+                "strings: of an earlier version, which did not note the prior; they are wrong without a word where it"
+                " was another. Compress the rows anew.",
+                stacklevel=2,
+            )
         try:
-            return self._coder().decompress(tf.constant(strings[8:]), broadcast_shape=[rows])
-        except tf.errors.InvalidArgumentError as error:
+            return coder.decompress(tf.constant(content), broadcast_shape=[rows])
+        except tf.errors.OpError as error:
             raise ValueError("strings: compressed by another prior than this.") from error
 
     def get_config(self) -> dict:
         return {"latent_units": self.latent_units, "filters": list(self.filters), "init_scale": self.init_scale}
+
+
+def _digest(coder: tfc.ContinuousBatchedEntropyModel) -> bytes:
+    """8 bytes that differ between coders of other tables or other steps."""
+    offset = coder.quantization_offset
+    parts = (coder.cdf, coder.cdf_offset, *(() if offset is None else (offset,)))
+    return hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).digest()[:8]
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")

@@ -209,6 +209,7 @@ class RaDOGAGA(Autoencoder):
 
     def _invalidate(self) -> None:
         super()._invalidate()
+        self.straightening = {}
         if isinstance(self.gauge, FlowGauge):
             self.gauge.flow.reset()
 

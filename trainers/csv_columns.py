@@ -20,14 +20,21 @@ def matrix_of(inputs: Inputs) -> tf.TensorSpec | None:
 
 
 def originals(inputs: Inputs, card: Mapping[str, Any]) -> dict[str, str] | list[str] | None:
-    """Original names of columns that a card tells: of each input, or of a matrix's columns; None where it has none."""
+    """Original names of columns that a card tells: of each input, or of a matrix's columns; None where it has none.
+
+    Raises:
+        ValueError: the card is of another model.
+    """
     columns = card.get("columns")
     if not columns:
         return None
-    if matrix_of(inputs):
-        names = columns.get("features")
-        return list(map(str, names)) if names else None
-    return {name: str(columns.get(name, name)) for name in inputs}
+    matrix = matrix_of(inputs)
+    if set(columns) != set(inputs) or (matrix and len(columns["features"]) != matrix.shape[1]):
+        raise ValueError(
+            f"card: its columns {columns} are not the inputs of the model, {sorted(inputs)}; is it the card of another"
+            " model?"
+        )
+    return list(map(str, columns["features"])) if matrix else {name: str(columns[name]) for name in inputs}
 
 
 def served_name(column: str) -> str:

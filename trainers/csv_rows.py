@@ -115,7 +115,8 @@ def blocks(
 
 
 def _known_by_input(inputs: Inputs) -> Callable[[str], bool]:
-    return lambda name: served_name(name) in inputs
+    # digits may be values as well, of which an input's name, column_7, says nothing
+    return lambda name: not name.isdecimal() and served_name(name) in inputs
 
 
 def _block(path: str | Path, chunk: list[Any], positions: list[int], names: list[str], reader: Any) -> Block:

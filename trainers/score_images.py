@@ -2,27 +2,43 @@
 
     python trainers/score_images.py --model saved_models/mnist --input photos/ --output scores.csv
 
-Needs TensorFlow, pandas and tqdm, nothing of tf_radogaga. The input is a folder, searched for JPEG and PNG files, or
-one file. The output has a line for each file, in the order of their names. A file that does not decode comes out with
-valid = False and no scores: some damage, which a server's graph cannot catch, would make it refuse the whole batch, so
-files are decoded here first and what fails is sent as an empty string.
+Needs TensorFlow, pandas and tqdm, and of tf_radogaga two files that need nothing else of it. The input is a folder,
+searched for JPEG and PNG files, hidden ones left out and links followed, or one file. The output has a line for each
+file, in the order of their names. A file that cannot be read or decoded comes out with valid = False and no scores.
+Files are decoded here first, as training does it: what the graph of an older export would misread or fail at, such as
+16 bits, transparency, CMYK, an EXIF orientation and damage, is sent anew as PNG or as an empty string.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import numpy as np
 import pandas as pd
 import tensorflow as tf
+from arguments import positive
 from score import newest_version
 from tqdm import tqdm
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+
+def of_package(path: str) -> ModuleType:
+    """A file of tf_radogaga, without the package."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, Path(__file__).parents[1] / "tf_radogaga" / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+encoded_images, found_images = of_package("encoded_images.py"), of_package("datasets/found_images.py")
+
+JPEG_END, PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -33,35 +49,66 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="a SavedModel, or a folder of numbered versions")
     parser.add_argument("--input", type=Path, required=True, help="folder of JPEG and PNG files, or one file")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write, a line for each image")
-    parser.add_argument("--batch-size", type=int, default=64, help="images in one call (default: %(default)s)")
+    parser.add_argument(
+        "--batch-size", type=positive(int), default=64, help="images in one call (default: %(default)s)"
+    )
     return parser.parse_args(arguments)
 
 
-def readable(path: Path) -> bytes:
-    """The file's bytes up to the image's end, as phones append more; none where they do not decode."""
-    content = path.read_bytes()
+def find(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if found_images.has_image_suffix(str(path)) else []
+    names, left_out = found_images.images_within(str(path))
+    if left_out:
+        print(f"left out: {left_out}", file=sys.stderr)
+    return [path / name for name in names]
+
+
+def readable(path: Path, channels: int) -> tuple[bytes, str]:
+    """What to send of a file, nothing where it does not decode; and what its owner should know."""
     try:
-        tf.io.decode_image(content, expand_animations=False)
+        content = path.read_bytes()
+        encoded = tf.constant(content)
+        image = encoded_images.decode(encoded, channels)
+        remark = encoded_images.remark(encoded).numpy().decode()
+        if not encoded_images.is_plain(encoded):
+            return tf.io.encode_png(image).numpy(), remark
+    except (OSError, ValueError, tf.errors.OpError):
+        return b"", ""
+    end = PNG_END if content.startswith(encoded_images.PNG) else JPEG_END
+    return content[: content.rfind(end) + len(end)], remark  # phones append more
+
+
+def scores_of(contents: list[bytes], score) -> dict[str, np.ndarray]:
+    """Named scores (B,). Where the graph fails at one image, the others are scored without it."""
+    try:
+        return {name: values.numpy() for name, values in score(image_bytes=tf.constant(contents)).items()}
     except tf.errors.InvalidArgumentError:
-        return b""
-    ends = [content.rfind(end) + len(end) for end in (b"\xff\xd9", b"IEND\xaeB`\x82") if end in content]
-    return content[: max(ends, default=0)]
+        if contents == [b""]:
+            raise
+        single = (
+            [scores_of([content], score) for content in contents] if len(contents) > 1 else [scores_of([b""], score)]
+        )
+        return {name: np.concatenate([scores[name] for scores in single]) for name in single[0]}
 
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse_arguments(arguments)
-    files = [args.input] if args.input.is_file() else sorted(args.input.rglob("*"))
-    files = [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
+    files = find(args.input)
     if not files:
-        sys.exit(f"--input: {args.input} holds no file that ends in {', '.join(SUFFIXES)}.")
+        sys.exit(f"--input: {args.input} holds no file that ends in {', '.join(found_images.SUFFIXES)}.")
     loaded = tf.saved_model.load(newest_version(args.model))  # kept: the signature dies with it
     if "serving_bytes" not in loaded.signatures:
         sys.exit(f"--model: {args.model} takes no images, it has no signature serving_bytes; see score.py for tables.")
-    score, blocks = loaded.signatures["serving_bytes"], []
+    score, blocks, remarks = loaded.signatures["serving_bytes"], [], []
+    channels = loaded.signatures["serving_default"].structured_input_signature[1]["images"].shape[-1]
     for start in tqdm(range(0, len(files), args.batch_size), unit="batch"):
         some = files[start : start + args.batch_size]
-        scores = score(image_bytes=tf.constant([readable(file) for file in some]))
-        blocks.append(pd.DataFrame({"file": map(str, some), **{name: value.numpy() for name, value in scores.items()}}))
+        contents, said = zip(*(readable(file, channels) for file in some))
+        remarks += [f"{file} {remark}" for file, remark in zip(some, said) if remark]
+        blocks.append(pd.DataFrame({"file": map(str, some), **scores_of(list(contents), score)}))
+    if remarks:
+        print(f"{len(remarks)} images are perhaps not what you think: {', '.join(remarks[:10])}", file=sys.stderr)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     partial = args.output.with_name(args.output.name + ".partial")
     scores = pd.concat(blocks)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga.datasets.images import File, find_images, has_image_suffix, load_encoded, load_files
+from tf_radogaga.datasets.found_images import chosen
+from tf_radogaga.datasets.images import File, find_images, load_encoded, load_files, tell_left_out
 
 FOLDERS = ("train", "valid", "val", "test")
 """The outermost of these on the way to a file says which part it belongs to."""
@@ -30,7 +31,7 @@ class ImageSplit(NamedTuple):
 
 
 def load_folder(path: File, image_shape: tuple[int, int, int]) -> ImageSplit:
-    """The images of a folder or a zip file in memory, by `load_files`, some held out.
+    """The images of a folder or a zip file in memory, by `load_files`, some held out; hidden ones are left out.
 
     Where there are folders train and test, at any depth, these are the two parts, and what lies in neither is left
     out, such as a folder valid; without a folder test, valid or val is the part that is held out. Otherwise the first
@@ -73,7 +74,9 @@ def _load_split(path: Path, image_shape: tuple[int, int, int], partitions: list[
         def read(name):
             return tf.ensure_shape(tf.numpy_function(member, [name], tf.string), ())
 
-        parts = _divide(path, sorted(filter(has_image_suffix, archive.namelist())), partitions)
+        names, left_out = chosen(name for name in archive.namelist() if not name.endswith("/"))
+        tell_left_out(path, left_out)
+        parts = _divide(path, names, partitions)
         return ImageSplit(*(load_encoded([f"{path}/{name}" for name in part], read, image_shape) for part in parts))
 
 

@@ -1,7 +1,9 @@
 """Images of the user's own, JPEG and PNG of any size, from files and TFRecord files.
 
 `load_files` gives an array in memory, on which a training resumes exactly; `from_files` and `from_records` give
-`tf.data` pipelines for sets larger than memory. All are uint8, as `ImageScaling` takes them.
+`tf.data` pipelines for sets larger than memory. All are uint8, as `ImageScaling` takes them, and
+show what a viewer shows: PNG files of 16 bits are rounded to 8, transparent parts show white behind them, CMYK is
+converted, and the EXIF orientation is followed. A server's `serving_bytes` and trainers/score_images.py do the same.
 
 The batches of `tf.keras.utils.image_dataset_from_directory` are floats of 0 to 255 and become uint8 by
 
@@ -21,18 +23,22 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tf_radogaga.image_preprocessing import begins_well, fit_images
+from tf_radogaga import encoded_images
+from tf_radogaga.datasets.found_images import SUFFIXES, images_within, is_hidden
+from tf_radogaga.image_preprocessing import fit_images
 from tf_radogaga.networks import check_image_shape
 
 File = Union[str, os.PathLike]
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 RECORD_FRAME = 16
 """Bytes of lengths and check sums around each record of a TFRecord file."""
 
 
 def find_images(path: File, pattern: str = "**/*") -> list[str]:
     """The JPEG and PNG files of a folder by their suffix, sorted.
+
+    Hidden files and folders, such as .ipynb_checkpoints and __MACOSX, are left out; links are followed, and each folder
+    is looked into once. A warning tells of images that are left out.
 
     Args:
         path: the folder.
@@ -43,42 +49,50 @@ def find_images(path: File, pattern: str = "**/*") -> list[str]:
     """
     if not Path(path).is_dir():
         raise FileNotFoundError(f"path: {str(path)!r} is no folder; name the one that holds the images.")
-    files = sorted(str(file) for file in Path(path).glob(pattern) if has_image_suffix(file) and file.is_file())
+    files, left_out = images_within(os.fspath(path), pattern)
+    tell_left_out(path, left_out)
     if not files:
         raise FileNotFoundError(
             f"path: {str(path)!r} holds no file {', '.join(SUFFIXES)} that matches {pattern!r}; name another folder"
             " or pattern."
         )
-    return files
+    return [os.path.join(path, file) for file in files]
 
 
-def has_image_suffix(file: File) -> bool:
-    """Whether a file is named as JPEG or PNG files are; the stubs that macOS adds are not."""
-    return Path(file).suffix.lower() in SUFFIXES and not Path(file).name.startswith("._")
+def tell_left_out(path: File, left_out: str) -> None:
+    """Warns of files that are not taken, as `chosen` has them in words."""
+    if left_out:
+        warnings.warn(f"path: of {str(path)!r} are left out: {left_out}.", stacklevel=3)
 
 
 def readable(files: Sequence[File]) -> list[str]:
     """Those of the files that decode as whole JPEG or PNG images; a warning names the others. Decodes each once.
+
+    Another warning names files whose values are perhaps not what one thinks: of 16 bits, of which few are used, as of
+    cameras of 12 bits, so that 8 bits of them are nearly black; and animated PNG files, whose first picture is taken.
 
     Raises:
         ValueError: no file is given, or none of them decodes.
     """
     names = _names(files)
 
-    def size(name):
-        return tf.shape(_decode(tf.io.read_file(name), 0, name))
+    def brightest(name):
+        content = tf.io.read_file(name)
+        return tf.reduce_max(encoded_images.decode(content, 1, name)), encoded_images.remark(content)
 
-    sources = tf.data.Dataset.from_tensor_slices(_encoded(names))
-    kept = [position for positions, _ in _decodable(sources, size) for position in positions]
-    _report(names, kept)
+    sources, kept, remarks = tf.data.Dataset.from_tensor_slices(_encoded(names)), [], []
+    for positions, (_, remarked) in _decodable(sources, brightest):
+        kept.extend(positions)
+        remarks.extend(remarked)
+    _report(names, kept, remarks)
     return [names[position] for position in kept]
 
 
 def load_files(files: Sequence[File], image_shape: tuple[int, int, int]) -> np.ndarray:
     """The images of JPEG or PNG files in memory, (n, *image_shape) uint8, cut and resized by `fit_images`.
 
-    Grey and coloured images are converted to the channels of image_shape; an EXIF orientation is ignored. Files that
-    `readable` would leave out are left out here, with the same warning.
+    Grey and coloured images are converted to the channels of image_shape. Files that `readable` would leave out are
+    left out here, with the same warnings.
 
     Raises:
         ValueError: image_shape is not (height, width, 1 or 3), no file is given, or none of them decodes.
@@ -91,12 +105,18 @@ def load_encoded(
 ) -> np.ndarray:
     """`load_files` of what `read` gives for the names, one at a time: the encoded image (), from its name ()."""
     image_shape = _checked(image_shape)
-    images, kept = np.empty((len(names), *image_shape), np.uint8), []
+    images, kept, remarks = np.empty((len(names), *image_shape), np.uint8), [], []
+
+    def decode(name):
+        content = read(name)
+        return _fitted(content, image_shape), encoded_images.remark(content)
+
     sources = tf.data.Dataset.from_tensor_slices(_encoded(names))
-    for positions, decoded in _decodable(sources, lambda name: _fitted(read(name), image_shape)):
+    for positions, (decoded, remarked) in _decodable(sources, decode):
         images[len(kept) : len(kept) + len(decoded)] = decoded
         kept.extend(positions)
-    _report(names, kept)
+        remarks.extend(remarked)
+    _report(names, kept, remarks)
     return images[: len(kept)]
 
 
@@ -108,6 +128,8 @@ def from_files(
     cache: bool = False,
 ) -> tf.data.Dataset:
     """A pipeline of batches (B, *image_shape) uint8 of JPEG or PNG files, the same images as by `load_files`.
+
+    A warning tells of the first file of which `readable` would tell that its values are perhaps not what one thinks.
 
     Args:
         files: whole images, see `readable`.
@@ -122,10 +144,19 @@ def from_files(
         tf.errors.InvalidArgumentError: when batches are drawn, a file does not decode; `readable` names all such.
         tf.errors.NotFoundError: when batches are drawn, a file is missing, naming it.
     """
-    names, image_shape = _names(files), _checked(image_shape)
+    names, image_shape, once = _names(files), _checked(image_shape), iter([True])
+
+    def tell(name, remarked):
+        if next(once, False):
+            warnings.warn(f"{_remarks([os.fsdecode(name)], [remarked])} `readable` names all such files.", stacklevel=2)
+        return remarked
 
     def decode(name):
-        return _fitted(tf.io.read_file(name), image_shape, name)
+        content = tf.io.read_file(name)
+        image, remarked = _fitted(content, image_shape, name), encoded_images.remark(content)
+        said = tf.cond(remarked == "", lambda: "", lambda: tf.numpy_function(tell, [name, remarked], tf.string))
+        with tf.control_dependencies([said]):
+            return tf.identity(image)
 
     sources = tf.data.Dataset.from_tensor_slices(_encoded(names))
     return _batches(sources, len(names), decode, batch_size, shuffle_seed, cache)
@@ -159,6 +190,7 @@ def from_records(
     image_shape = _checked(image_shape)
     if isinstance(files, (str, os.PathLike)):
         pattern, files = files, sorted(glob.glob(os.fspath(files), recursive=True))
+        files = [file for file in files if not is_hidden(os.path.relpath(file, _fixed_part(pattern)))]
         if not files:
             raise FileNotFoundError(f"files: {str(pattern)!r} matches none; name TFRecord files, or a pattern of them.")
     files = _names(files)
@@ -166,21 +198,36 @@ def from_records(
     records = tf.data.TFRecordDataset(_encoded(files))
 
     def decode(record):
-        example = tf.io.parse_single_example(record, {feature: tf.io.FixedLenFeature((), tf.string)})
-        return _fitted(example[feature], image_shape)
+        return _fitted(encoded(record), image_shape)
 
-    kept = [position for positions, _ in _decodable(records, decode) for position in positions]
+    def encoded(record):
+        return tf.io.parse_single_example(record, {feature: tf.io.FixedLenFeature((), tf.string)})[feature]
+
+    kept, remarks = [], []
+    for positions, (_, remarked) in _decodable(
+        records, lambda record: (tf.reduce_max(decode(record)), encoded_images.remark(encoded(record)))
+    ):
+        kept.extend(positions)
+        remarks.extend(remarked)
     reason = f"are no tf.train.Example with a whole JPEG or PNG image in {feature!r}"
     if not kept:
         raise ValueError(
             f"feature: all {len(names)} records in {_shown(files)} {reason}{_features_of_first(records)}; name the"
             " feature of the encoded images."
         )
-    _report(names, kept, reason)
+    _report(names, kept, remarks, reason)
     mask = tf.constant(np.isin(np.arange(len(names)), kept))
     whole = records.enumerate().filter(lambda position, _: mask[position]).map(lambda _, record: record)
     sources = whole.apply(tf.data.experimental.assert_cardinality(len(kept)))
     return _batches(sources, len(kept), decode, batch_size, shuffle_seed, cache)
+
+
+def _fixed_part(pattern: File) -> str:
+    """The folder of a glob pattern before its first wildcard."""
+    fixed = os.fspath(pattern)
+    while glob.has_magic(fixed):
+        fixed = os.path.dirname(fixed)
+    return fixed or os.curdir
 
 
 def _names(files: Sequence[File]) -> list[str]:
@@ -200,16 +247,9 @@ def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return image_shape
 
 
-def _decode(content: tf.Tensor, channels: int, name: tf.Tensor | str) -> tf.Tensor:
-    """One encoded image (h, w, channels), uint8; an error, unlike in `decode_images`, where it lacks something."""
-    image = tf.debugging.Assert(begins_well(content), [name, "is no JPEG or PNG image"])
-    with tf.control_dependencies([image]):
-        return tf.io.decode_jpeg(tf.identity(content), channels)  # this op reads PNG as well
-
-
 def _fitted(content: tf.Tensor, image_shape: tuple[int, int, int], name: tf.Tensor | str = "image") -> tf.Tensor:
     height, width, channels = image_shape
-    return tf.ensure_shape(fit_images(_decode(content, channels, name), height, width), image_shape)
+    return tf.ensure_shape(fit_images(encoded_images.decode(content, channels, name), height, width), image_shape)
 
 
 def _decodable(sources: tf.data.Dataset, decode: Callable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -238,7 +278,10 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def _report(
-    names: list[str], kept: list[int], reason: str = "cannot be read, or are no whole JPEG or PNG images"
+    names: list[str],
+    kept: list[int],
+    remarks: list[bytes],
+    reason: str = "cannot be read, or are no whole JPEG or PNG images",
 ) -> None:
     lost = [names[position] for position in np.setdiff1d(np.arange(len(names)), kept)]
     if not kept:
@@ -249,6 +292,16 @@ def _report(
             " have them used.",
             stacklevel=3,
         )
+    if any(remarks):
+        warnings.warn(_remarks([names[position] for position in kept], remarks), stacklevel=3)
+
+
+def _remarks(names: list[str], remarks: list[bytes]) -> str:
+    said = [f"{name} {remarked.decode()}" for name, remarked in zip(names, remarks) if remarked]
+    return (
+        f"{len(said)} of {len(names)} images are perhaps not what you think: {_shown(said)}. Save pictures of animated"
+        " files each by itself, and values of fewer than 16 bits multiplied so that white is 65535."
+    )
 
 
 def _count_records(file: str) -> int:

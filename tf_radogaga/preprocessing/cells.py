@@ -55,7 +55,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (is_scalar(value) and bool(pd.isna(value)))
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return value is None or value is np.ma.masked or (is_scalar(value) and bool(pd.isna(value)))
 
 
 def _as_float(value: Any) -> float:
@@ -107,10 +109,10 @@ def numbers(values: Any, column: str, first_row: int = 0, dtype: Any = np.float3
 
 def _remedy(value: Any, column: str) -> str:
     if isinstance(value, _TIMES):
-        return (
-            f"make seconds of dates and times, the same way for training and scoring, for example (frame[{column!r}] -"
-            " pd.Timestamp('2024-01-01')).dt.total_seconds()"
-        )
+        times = f"(pd.to_datetime(frame[{column!r}]) - pd.Timestamp('2024-01-01'))"
+        if isinstance(value, (datetime.timedelta, np.timedelta64)):
+            times = f"frame[{column!r}]"
+        return f"make seconds of it, the same way for training and scoring, for example {times}.dt.total_seconds()"
     if isinstance(value, (Iterable, complex)) and not isinstance(value, (str, bytes)):
         return "give each row one real number, for example in columns of their own"
     return "convert the column to numbers, or train with it as a categorical column"
@@ -136,9 +138,9 @@ def is_text(values: pd.Series, column: str, first_row: int = 0) -> bool:
             )
     if not is_object_dtype(values):
         return True
-    return not all(_is_number(v) or _is_missing(v) for v in cells) or all(
-        isinstance(v, (bool, np.bool_)) for v in cells
-    )
+    if all(isinstance(value, (bool, np.bool_)) for value in cells):
+        return True
+    return not all(_is_number(value) or _is_missing(value) for value in cells)
 
 
 def level(value: Any) -> str:
@@ -146,6 +148,8 @@ def level(value: Any) -> str:
     it: NumPy's text has none, and so the vocabulary of a lookup."""
     if isinstance(value, bytes):
         value = value.decode(errors="backslashreplace")
+    if type(value) is str:  # most are
+        return value.rstrip("\0")
     whole = isinstance(value, (float, np.floating)) and value.is_integer()
     return str(int(value) if whole else value).rstrip("\0")
 
@@ -162,7 +166,7 @@ def levels(values: Any, column: str, first_row: int = 0) -> np.ndarray:
     array = array_of(values, f"column {column!r}", object)
     if array.ndim != 1:
         raise ValueError(f"column {column!r}: shape {array.shape} where one level for each row is expected.")
-    missing = [row for row, value in enumerate(array) if _is_missing(value)]
+    missing = [row for row, value in enumerate(array) if not isinstance(value, str) and _is_missing(value)]
     if missing:
         raise ValueError(
             f"column {column!r}, row {first_row + missing[0]}: no value ({len(missing)} such rows in this column); drop"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -125,8 +125,10 @@ class MinMaxScaling(PassThrough):
         Raises:
             TypeError, ValueError: as `check`; or a column that spreads over more than float32 holds.
         """
+        rows = to_pandas(rows)
         nested_list = isinstance(rows, list) and rows and not hasattr(rows[0], "shape")
-        blocks = [rows] if hasattr(rows, "shape") or nested_list else rows
+        several = isinstance(rows, Iterable) and not (hasattr(rows, "shape") or isinstance(rows, (Mapping, Set)))
+        blocks = rows if several and not nested_list else [rows]
         low, high, seen = np.full(self.width, np.inf), np.full(self.width, -np.inf), 0
         names, relative = self.column_names, np.inf
         for block in map(to_pandas, blocks):

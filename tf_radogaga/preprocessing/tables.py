@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from pandas.api.types import is_object_dtype
 
 from tf_radogaga.frames import to_pandas
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
@@ -73,7 +74,8 @@ class TableEncoding(Preprocessing):
                 different levels that read the same.
         """
         table = to_pandas(table)
-        blocks = [table] if isinstance(table, pd.DataFrame) else table
+        several = isinstance(table, Iterable) and not isinstance(table, (pd.DataFrame, Mapping))
+        blocks = table if several else [table]
         categorical = {categorical} if isinstance(categorical, str) else set(categorical)
         found, seen_levels, extremes, seen = {}, {}, [], 0
         for block in map(to_pandas, blocks):
@@ -83,7 +85,8 @@ class TableEncoding(Preprocessing):
             for column, texts in found.items():
                 if texts is not None:
                     read = levels(block[column], column, seen)
-                    same_texts(block[column], read, seen_levels.setdefault(column, {}), column)
+                    if is_object_dtype(block[column]) or isinstance(block[column].dtype, pd.CategoricalDtype):
+                        same_texts(block[column], read, seen_levels.setdefault(column, {}), column)
                     texts.update(read)
             values = [numbers(block[c], c, seen) for c, texts in found.items() if texts is None]
             if values and len(block):
@@ -131,7 +134,7 @@ class TableEncoding(Preprocessing):
 
     def plain(self, table: pd.DataFrame) -> pd.DataFrame:
         """The columns of a checked table as numbers and text that files can hold; x of them is the same."""
-        return pd.DataFrame({column: _plain(table[column], known is None) for column, known in self.columns.items()})
+        return pd.DataFrame({name: _plain(column, self.columns[name] is None) for name, column in table.items()})
 
     def call(self, rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
         parts = []

@@ -16,7 +16,9 @@ import pandas as pd
 
 import tf_radogaga
 from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga.frames import to_pandas
 from tf_radogaga.preprocessing import PassThrough
+from tf_radogaga.preprocessing.cells import array_of
 
 PATH = Path("assets", "card.json")
 _PACKAGES = ("tensorflow", "keras", "tensorflow-compression", "tensorflow-probability", "numpy")
@@ -97,12 +99,16 @@ def data_hash(rows: Any) -> str:
     """SHA-256 of training rows, 64 hexadecimal digits, for a card: of names, dtypes, shapes and values.
 
     Args:
-        rows: a matrix, images, or named columns (a DataFrame or mapping), text as well as numbers.
+        rows: a matrix, images, or named columns (a frame or mapping), text as well as numbers.
+
+    Raises:
+        TypeError: as `check` of a model's `preprocess`, where these are no rows.
     """
+    rows = to_pandas(rows)
     digest = hashlib.sha256()
     columns = rows.items() if isinstance(rows, (pd.DataFrame, Mapping)) else [("", rows)]
     for name, values in columns:
-        array = np.asarray(values)
+        array = array_of(values, f"rows {name}".rstrip())
         text = array.dtype.kind not in "fiub"
         array = array if text else array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(json.dumps([str(name), "text" if text else array.dtype.str, array.shape]).encode())

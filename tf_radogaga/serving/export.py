@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import numbers
 import os
 import shutil
@@ -52,12 +51,12 @@ def export_saved_model(
         serving_examples: examples (B,), serialized tf.train.Example of the same names, float_list for numbers and
             bytes_list for levels -> as serving_default. Not valid are those that lack a feature or have too many
             values in it; bytes that are no Example, or a list of another type, fail the whole batch
-    Models of images have two more:
+    Models of images have one or two more:
         serving_floats: images of values in 0..1 -> as serving_default; one outside of it, or NaN, is not valid
-        serving_bytes: image_bytes (B,), JPEG or PNG files of any size -> as serving_default. Not valid are empty
-            strings, those that are neither JPEG nor PNG, and files that are cut off. A file that begins and ends well
-            and is damaged between can fail the whole batch, as core ops have it; let the client decode such files
-            before it sends them, as trainers/score_images.py does.
+        serving_bytes: image_bytes (B,), JPEG or PNG files of any size -> as serving_default; for 1 or 3 channels. What
+            cannot be decoded whole is not valid, and changes nothing for the others. Pixels are those that
+            `datasets.images.load_files` reads: PNG files of 16 bits rounded to 8, transparency on white, CMYK
+            converted, the EXIF orientation followed
 
     What is cut off by a kill or a full disk is removed by the next export into the same folder. Exports of several
     machines into one folder need a file system whose locks reach all of them.
@@ -120,10 +119,22 @@ def _check_version(version: int | None) -> None:
 def _write(model: Autoencoder, directory: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
-    with exporting(), contextlib.redirect_stdout(io.StringIO()):  # Keras prints every signature
+    with exporting(), _keras_quiet():
         for name, (function, inputs) in signatures(model).items():
             archive.add_endpoint(name, function, [inputs])
         archive.write_out(str(directory))
+
+
+@contextlib.contextmanager
+def _keras_quiet() -> Iterator[None]:
+    """Keras prints no signatures in this thread; what others print arrives, unlike under `redirect_stdout`."""
+    interactive = keras.utils.is_interactive_logging_enabled()
+    keras.utils.disable_interactive_logging()
+    try:
+        yield
+    finally:
+        if interactive:
+            keras.utils.enable_interactive_logging()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.image_preprocessing import ImageScaling, decode_whole_images
+from tf_radogaga.image_preprocessing import ImageScaling, decode_readable_images
 from tf_radogaga.pipelines import blank
 
 
@@ -34,7 +34,7 @@ def signatures(model: Autoencoder) -> dict[str, tuple[Callable, dict[str, tf.Ten
         return model.marked_scores(preprocess(preprocess.fill(rows, valid)), valid)
 
     def serving_bytes(inputs):
-        images, valid = decode_whole_images(inputs["image_bytes"], preprocess.image_shape)
+        images, valid = decode_readable_images(inputs["image_bytes"], preprocess.image_shape)
         return model.marked_scores(preprocess(images), valid)
 
     def encode(inputs):
@@ -58,8 +58,9 @@ def signatures(model: Autoencoder) -> dict[str, tuple[Callable, dict[str, tf.Ten
     if isinstance(preprocess, ImageScaling):
         images = tf.TensorSpec((None, None, None, preprocess.image_shape[2]), tf.float32, "images")
         found["serving_floats"] = serving_default, {"images": images}
-        contents = tf.TensorSpec((None,), tf.string, "image_bytes")
-        found["serving_bytes"] = serving_bytes, {"image_bytes": contents}
+        if _is_encodable(preprocess):
+            contents = tf.TensorSpec((None,), tf.string, "image_bytes")
+            found["serving_bytes"] = serving_bytes, {"image_bytes": contents}
     else:
         found["serving_examples"] = serving_examples, {"examples": tf.TensorSpec((None,), tf.string, "examples")}
     return found
@@ -79,9 +80,9 @@ def requests(model: Autoencoder, rows: Any) -> dict[str, dict[str, tf.Tensor]]:
         made["sample"] = {"seed": tf.range(len(made["decode"]["latent"]))}
     if "images" in inputs:
         made["serving_floats"] = {"images": tf.image.convert_image_dtype(checked, tf.float32)}
-        made["serving_bytes"] = {
-            "image_bytes": tf.map_fn(tf.io.encode_png, inputs["images"], fn_output_signature=tf.string)
-        }
+        if _is_encodable(model.preprocess):
+            encoded = tf.map_fn(tf.io.encode_png, inputs["images"], fn_output_signature=tf.string)
+            made["serving_bytes"] = {"image_bytes": encoded}
     else:
         made["serving_examples"] = {"examples": tf.constant(examples(inputs))}
     return made
@@ -100,9 +101,13 @@ def examples(inputs: Mapping[str, tf.Tensor]) -> list[bytes]:
     return [tf.train.Example(features=tf.train.Features(feature=row)).SerializeToString() for row in rows]
 
 
+def _is_encodable(preprocess: ImageScaling) -> bool:
+    return preprocess.image_shape[2] in (1, 3)
+
+
 def _can_sample(model: Autoencoder) -> bool:
     try:
-        model.sample(1)
+        model.sample(1, seed=0)  # without a seed it would move that of the process
     except NotImplementedError:
         return False
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -97,21 +98,32 @@ def header_of(rows: Sequence[Sequence[str]]) -> Header:
             return Header(False, "the first line lacks values", False)
         return Header(True, "the first line holds no number", False)
     values = [first[place].strip() for place in digits]
-    if not all(value.isdecimal() for value in values) or again:
-        return Header(False, "the first line holds numbers as the lines below do", True)
-    counting = values == [str(number) for number in range(len(values))]
     body = [cell for place in digits for cell in columns[place]]
     decimals = bool(body) and not any(cell.strip().lstrip("+-").isdecimal() for cell in body)
     over_numbers = any(place in numeric for place in texts)
-    if counting and set(digits) <= mostly:
-        if len(digits) == 1:
-            return Header(decimals or over_numbers, "the first line counts the columns from 0", decimals)
-        if list(first) in map(list, below):
-            return Header(False, "the first line counts from 0, and occurs again below", False)
-        return Header(True, "the first line counts the columns from 0", decimals or len(digits) > 4)
-    years = len(set(values)) == len(values) and all(int(value) in YEARS for value in values)
-    if years and not any(cell.strip().isdecimal() and int(cell) in YEARS for cell in body):
-        if decimals or over_numbers:
-            return Header(True, "the first line holds years, unlike those below", decimals and over_numbers)
-        return Header(False, "the first line holds numbers", False)
-    return Header(False, "the first line holds numbers as the lines below do", not texts or not over_numbers)
+    if not again and all(value.isdecimal() for value in values):
+        if values == [str(number) for number in range(len(values))] and set(digits) <= mostly:
+            if len(digits) == 1:
+                return Header(decimals or over_numbers, "the first line counts the columns from 0", decimals)
+            if list(first) in map(list, below):
+                return Header(False, "the first line counts from 0, and occurs again below", False)
+            return Header(True, "the first line counts the columns from 0", decimals or len(digits) > 4)
+        years = len(set(values)) == len(values) and all(int(value) in YEARS for value in values)
+        if years and not any(cell.strip().isdecimal() and int(cell) in YEARS for cell in body):
+            if decimals or over_numbers:
+                return Header(True, "the first line holds years, unlike those below", decimals and over_numbers)
+            return Header(False, "the first line holds numbers", False)
+        if _in_steps(values) and decimals:
+            return Header(True, "the first line counts in equal steps, with decimals below", False)
+    sure = (again or not texts) and not _in_steps(values)
+    return Header(False, "the first line holds numbers as the lines below do", sure)
+
+
+def _in_steps(values: Sequence[str]) -> bool:
+    """Of three numbers and more: each is greater than the one before by the same."""
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError:
+        return False
+    steps = [after - before for before, after in zip(numbers, numbers[1:])]
+    return len(steps) > 1 and steps[0] > 0 and all(math.isclose(step, steps[0], rel_tol=1e-6) for step in steps)

@@ -22,14 +22,17 @@ _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 _LOOSE = r"(?:\d{1,3}(?:[.'\u2019_]\d{3})+(?:[.,]\d+)?|\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d+)?|\d+[.,]?\d*|[.,]\d+)"
 _SIGNED = re.compile(rf"[+\-\u2212]?{_LOOSE}{_EXPONENT}")
-_LOOKS = re.compile(rf"\(?[+\-\u2212]?\s*[$€£¥₹₽₩]?\s*[+\-\u2212]?{_LOOSE}{_EXPONENT}\s*[%‰$€£¥₹₽₩-]?\s*\)?")
+_CURRENCY = r"(?:[$€£¥₹₽₩]|USD|EUR|GBP|JPY|CHF)"
+_LOOKS = re.compile(rf"\(?[+\-\u2212]?\s*{_CURRENCY}?\s*[+\-\u2212]?{_LOOSE}{_EXPONENT}\s*(?:[%‰-]|{_CURRENCY})?\s*\)?")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[ap]m)?\s*(?:z|utc|[+-]\d{2}:?\d{2})?"
+_WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
 _DAY = (
-    rf"(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})"
+    rf"{_WEEKDAY}(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})"
     rf"|\d{{1,2}}[- ]{_MONTH}[- ,]*\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
 )
-_DATE = re.compile(rf"(?:{_DAY}(?:[t ,]\s*{_TIME})?|{_TIME})", re.IGNORECASE)
+_SPAN = rf"-?\d+ days?(?: [+-]?{_TIME})?"
+_DATE = re.compile(rf"(?:{_DAY}(?:[t ,]\s*{_TIME})?|{_TIME}|{_SPAN}|\d{{8}}t\d{{4,6}}z?)", re.IGNORECASE)
 
 
 def is_number(cell: str) -> bool:
@@ -54,7 +57,7 @@ def looks_like_number(cell: str) -> bool:
 
 
 def looks_like_date(cell: str) -> bool:
-    """A date, a time of day, or both."""
+    """A date, a time of day, both, or a span of days."""
     return bool(_DATE.fullmatch(cell.strip()))
 
 
@@ -139,7 +142,13 @@ def numbers(cells: Iterable[str], decimal: str, thousands: str | None, percent: 
         cells = [cell.strip() for cell in cells]  # spaces that do not break too
     values = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
     if values.dtype.kind != "i":  # pandas leaves out digits behind the 17th, zeros before them counted
-        values = pd.Series(
-            [float(cell) if number else np.nan for cell, number in zip(cells, values.notna())], dtype=float
-        )
+        exact = [_float(cell) if number else np.nan for cell, number in zip(cells, values.notna())]
+        values = pd.Series(exact, dtype="float64")
     return values / 100 if percent else values
+
+
+def _float(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:  # such as "1e 5", which pandas takes
+        return np.nan

@@ -129,7 +129,7 @@ def opened(
         text: columns that hold no numbers, whatever they look like.
         expected: whether a name is one of the model's, where the file is to be scored; None in training, where what is
             ambiguous is refused.
-        width: number of columns that the model takes from a file without a header.
+        width: number of columns that the model takes.
         open_file: opens the bytes of a path, still compressed.
 
     Raises:
@@ -152,32 +152,21 @@ def opened(
         spaces = all(len(row) > 1 and all(cell.startswith(" ") for cell in row[1:]) for row in raw)
         spaced = separator == " " or (spaces and (expected is None or kept is not None))
         sample = sample_rows(lines.sample, lines.whole, separator, spaced)
-        header = _header(sample, options, kept, expected)
+        header = _header(sample, options, kept, expected, width)
         fits = not header.is_there and len(sample[0]) == width
         trailing = len(sample[0]) > 1 and all(not row[-1].strip() for row in sample) and not fits
         every = rows(lines, separator, spaced, trailing)
         start = next(every)
         names = names_of(start.cells) if header.is_there else [f"column_{i}" for i in range(len(start.cells))]
+        if expected is None and header.is_there:
+            _tell_numbered(path, start.cells, names)
         below = sample[1:] if header.is_there else sample
         columns = {
             name: [row[place] for row in below if place < len(row)]
             for place, name in enumerate(names)
             if name not in text
         }
-        decimal, thousands = options.decimal, options.thousands
-        if kept:
-            decimal, thousands = decimal or kept.decimal, thousands or (kept.thousands if not decimal else None)
-            percent = kept.percent
-            if decimal == thousands:
-                raise ValueError(f"thousands: {thousands!r} is the decimal mark too; give --decimal with it.")
-            _fits(path, columns, decimal, thousands)
-        else:
-            try:
-                decimal, thousands, percent = numbers.decide(columns, decimal, thousands, expected is None)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
-            if expected:  # the model was trained on one or the other of 12 and 0.12
-                percent = ()
+        decimal, thousands, percent = _format(path, columns, options, kept, strict=expected is None)
         yield CsvFile(
             Reader(
                 separator=separator,
@@ -188,13 +177,32 @@ def opened(
                 encoding=lines.encoding.replace("-sig", ""),
                 compression=COMPRESSIONS.get(Path(str(path)).suffix.lower()),
                 spaced=spaced,
-                percent=tuple(percent),
+                percent=percent,
             ),
             start.line,
             start.cells,
             names,
             every if header.is_there else _after(start, every),
         )
+
+
+def _format(
+    path: str | Path, columns: dict[str, list[str]], options: Options, kept: Reader | None, strict: bool
+) -> numbers.Format:
+    """Of the numbers: as given, else as kept, else as the columns' cells prove."""
+    if kept:
+        thousands = options.thousands or (None if options.decimal else kept.thousands)
+        found = numbers.Format(options.decimal or kept.decimal, thousands, kept.percent)
+        if found.decimal == thousands:
+            raise ValueError(f"thousands: {thousands!r} is the decimal mark too; give --decimal with it.")
+        _fits(path, columns, found.decimal, thousands)
+        return found
+    try:
+        found = numbers.decide(columns, options.decimal, options.thousands, strict)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    # a model that is to score may have been trained on 12 as well as on 0.12
+    return found if strict else found._replace(percent=())
 
 
 def _fits(path: str | Path, columns: Mapping[str, Sequence[str]], decimal: str, thousands: str | None) -> None:
@@ -215,7 +223,11 @@ def _after(start: Row, rest: Iterator[Row]) -> Iterator[Row]:
 
 
 def _header(
-    sample: list[list[str]], options: Options, kept: Reader | None, expected: Callable[[str], bool] | None
+    sample: list[list[str]],
+    options: Options,
+    kept: Reader | None,
+    expected: Callable[[str], bool] | None,
+    width: int | None,
 ) -> Header:
     if options.header != "auto":
         return Header(options.header == "yes", "as given", True)
@@ -228,12 +240,23 @@ def _header(
                 stacklevel=4,
             )
         return found
-    here = [name for name in map(str.strip, sample[0]) if expected(name)]
-    if here and (not all(map(numbers.is_number, here)) or found.is_there or (kept and kept.header)):
+    here = {name for name in map(str.strip, sample[0]) if expected(name)}
+    names = not all(map(numbers.is_number, here)) or found.is_there or len(here) == width > 1
+    if here and (names or (kept and kept.header)):
         return Header(True, "it holds names of the model", True)
     if kept and not found.sure:
         return Header(kept.header, "as the model was trained", True)
     return found
+
+
+def _tell_numbered(path: str | Path, cells: list[str], names: list[str]) -> None:
+    numbered = [name for cell, name in zip(cells, names) if cell.strip() != name]
+    if numbered:
+        warnings.warn(
+            f"{path}: names of columns that are empty or repeated are read as {numbered}; name them, and leave out a"
+            " column that only counts the rows.",
+            stacklevel=4,
+        )
 
 
 def names_of(cells: list[str]) -> list[str]:
