@@ -336,6 +336,17 @@ def test_utf_8_is_not_read_as_the_encoding_that_was_kept(tmp_path):
     assert next(csv_rows.blocks(path, inputs, 9, card=card, options=options))["rows"] == [["1"]]
 
 
+def test_a_line_may_be_longer_than_what_a_file_is_judged_by(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_files.lines, "SAMPLE", 100)
+    values = np.random.default_rng(0).normal(size=(3, 50)).round(4)
+    frame = pd.DataFrame(values, columns=[f"column of number {i}" for i in range(50)])
+    frame.to_csv(tmp_path / "own.csv", index=False, sep=";", decimal=",")
+    with csv_files.opened(tmp_path / "own.csv", csv_files.Options()) as file:
+        reader, names, rows = file.reader, file.names, list(file.rows)
+    assert (reader.separator, reader.decimal, reader.header_reason) == (";", ",", "names over numbers")
+    assert names == list(frame) and reader.numbers(rows[2].cells, "").tolist() == values[2].tolist()
+
+
 class Endless(io.RawIOBase):
     """Rows 1,0.5 without end below a header."""
 

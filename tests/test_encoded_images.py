@@ -267,16 +267,18 @@ def test_the_client_scores_what_training_sees_and_never_dies(digits, files, tmp_
     bad = write(folder / "bad", unreadable(), unreadable().values())
     turned = saved(Image.fromarray(RGB), "JPEG", exif=entries(6, True, False))
     write(folder, ["good/turned.jpg", ".thumbnails/a.png", "good/b.webp"], [turned, png(RGB), b""])
+    write(folder, [os.fsdecode(b"good/not \xff Unicode.png")], [png(RGB)])
     os.symlink(folder / "nowhere", folder / "bad" / "gone.png")
     command = ["--model", str(digits), "--input", str(folder), "--output", str(tmp_path / "scores.csv")]
     score_images.main([*command, "--batch-size", "7"])
-    scores = pd.read_csv(tmp_path / "scores.csv").set_index("file")
-    assert list(scores.index) == sorted(scores.index) and len(scores) == len(bad) + len(KINDS) + 1
+    scores = pd.read_csv(tmp_path / "scores.csv", encoding_errors="backslashreplace").set_index("file")
+    assert list(scores.index) == sorted(scores.index) and len(scores) == len(bad) + len(KINDS) + 2
     valid = sorted((folder / "good").glob("*.[jp]*"))
-    assert sorted(scores.index[scores["valid"]]) == [str(path) for path in valid]
+    names = [os.fsencode(path).decode(errors="backslashreplace") for path in valid]
+    assert scores.index[scores["valid"]].tolist() == names
     served = tf.saved_model.load(score_images.newest_version(digits))
     found = served.signatures["serving_default"](images=tf.constant(load_files(valid, (28, 28, 1))))
-    np.testing.assert_allclose(scores.loc[map(str, valid), "energy"], found["energy"], rtol=1e-5)
+    np.testing.assert_allclose(scores.loc[names, "energy"], found["energy"], rtol=1e-5)
     said = capsys.readouterr().err
     assert "1 hidden (.thumbnails/); 1 in another format" in said and "1 that cannot be read (bad/gone.png)" in said
 

@@ -63,13 +63,14 @@ def test_models_saved_before_have_none_and_load(trained, rows, tmp_path):
     assert dict(loaded.straightening) == dict(loaded.prior.adaptation) == {} and loaded.judged_by == "energy"
 
 
-def test_a_training_that_begins_forgets_what_the_last_one_found(trained, rows):
+def test_a_training_that_begins_forgets_what_the_last_one_found(trained, rows, tmp_path):
     seen = []
     record = tf.keras.callbacks.LambdaCallback(
         on_epoch_end=lambda *_: seen.append((dict(trained.straightening), dict(trained.prior.adaptation)))
     )
     trained.fit(rows, batch_size=64, verbose=0, callbacks=[record])
     assert seen == [({}, {})] and trained.prior.adaptation["em_iterations"] >= 0
+    assert dict(moved(trained, "files", tmp_path / "model").prior.adaptation) == dict(trained.prior.adaptation)
 
 
 @pytest.mark.parametrize("value", [3, "x", ["straightening"], {"fit": "straightening"}])

@@ -169,7 +169,7 @@ class MixturePrior(Prior):
 
     def invalidate(self) -> None:
         self.is_adapted.assign(False)
-        self.adaptation.clear()
+        self.adaptation = {}
 
     def memberships(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """gamma (B, K), float64."""

@@ -73,7 +73,7 @@ def readable(path: Path, channels: int) -> tuple[bytes, str]:
         remark = encoded_images.remark(encoded).numpy().decode()
         if not encoded_images.is_plain(encoded):
             return tf.io.encode_png(image).numpy(), remark
-    except (OSError, ValueError, tf.errors.OpError):
+    except (OSError, ValueError, MemoryError, tf.errors.OpError):
         return b"", ""
     end = PNG_END if content.startswith(encoded_images.PNG) else JPEG_END
     return content[: content.rfind(end) + len(end)], remark  # phones append more
@@ -83,7 +83,7 @@ def scores_of(contents: list[bytes], score) -> dict[str, np.ndarray]:
     """Named scores (B,). Where the graph fails at one image, the others are scored without it."""
     try:
         return {name: values.numpy() for name, values in score(image_bytes=tf.constant(contents)).items()}
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.OpError:
         if contents == [b""]:
             raise
         single = (
@@ -106,13 +106,14 @@ def main(arguments: list[str] | None = None) -> None:
         some = files[start : start + args.batch_size]
         contents, said = zip(*(readable(file, channels) for file in some))
         remarks += [f"{file} {remark}" for file, remark in zip(some, said) if remark]
-        blocks.append(pd.DataFrame({"file": map(str, some), **scores_of(list(contents), score)}))
+        names = pd.Series([str(file) for file in some], dtype=object)  # text of pandas' own would have to be Unicode
+        blocks.append(pd.DataFrame({"file": names, **scores_of(list(contents), score)}))
     if remarks:
         print(f"{len(remarks)} images are perhaps not what you think: {', '.join(remarks[:10])}", file=sys.stderr)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     partial = args.output.with_name(args.output.name + ".partial")
     scores = pd.concat(blocks)
-    scores.to_csv(partial, index=False, float_format="%.9g")
+    scores.to_csv(partial, index=False, float_format="%.9g", errors="surrogateescape")
     partial.replace(args.output)
     print(f"{len(scores)} images, {int((~scores['valid']).sum())} not valid; scores: {args.output}")
 

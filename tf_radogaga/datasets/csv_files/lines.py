@@ -92,10 +92,14 @@ class Lines:
         self.encoding = self._encoding(head, given, kept)
         self._text = io.TextIOWrapper(buffered, self.encoding, newline="")
         self.sample, size = [], 0
-        while size < SAMPLE and (line := next(self._decoded(), None)) is not None:
+        self.whole = False
+        while size < SAMPLE or len(self.sample) < 20:  # lines of wide tables are long
+            line = next(self._decoded(), None)
+            if line is None:
+                self.whole = True
+                break
             self.sample.append(line)
             size += len(line)
-        self.whole = size < SAMPLE
         self._check_first("".join(self.sample[:1]))
 
     def _encoding(self, head: bytes, given: str | None, kept: str | None) -> str:
