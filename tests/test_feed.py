@@ -81,8 +81,6 @@ def test_every_kind_of_rows_trains_the_same_model(few, importance):
         Data.from_tensor_slices((few, np.zeros(70))).batch(30),
         Data.from_tensor_slices(few).batch(30).filter(lambda *_: True),  # of unknown number
         Batches(30, few),
-        few.tolist(),
-        {str(i): few[:, i] for i in range(4)},
     ):
         assert_same(fitted(same), expected)
     weighted = fitted(few, sample_weight=importance)
@@ -90,7 +88,6 @@ def test_every_kind_of_rows_trains_the_same_model(few, importance):
     for same in (
         (few, None, pd.Series(importance)),
         Data.from_tensor_slices((few, np.zeros(70), importance[:, None])).batch(30),
-        Batches(30, few, np.zeros(70), importance),
     ):
         assert_same(fitted(same), weighted)
 
@@ -102,7 +99,7 @@ def test_steps_of_unknown_number_are_not_lost_in_executions_of_many(few):
     model = plain(few, compiled=True, steps_per_execution=4)
     losses = []
     for data in (uncounted, counted, uncounted):
-        losses += model.fit(data, epochs=2, validation_data=data, verbose=0).history["loss"]
+        losses += model.fit(data, epochs=2, verbose=0).history["loss"]
     assert int(model.optimizer.iterations) == 6 * 7
     assert losses == pytest.approx(fitted(counted, plain(few), epochs=6)[0]["loss"], rel=1e-5)
     expected = model.evaluate(counted, verbose=0)
@@ -396,11 +393,11 @@ def test_sequences_are_rows_wherever_rows_are(few):
     np.testing.assert_allclose(model.predict(sequence, steps=4, verbose=0)["energy"], energy[:40], rtol=1e-5, atol=1e-5)
     model.adapt_prior(sequence)
     frame = table(60)
-    named = small_model(preprocess=encoded(frame))
+    named = small_model("vae", encoded(frame))
     named.compile(run_eagerly=True)
-    named.fit(Batches(20, frame), verbose=0)
+    named.fit(Batches(30, frame), verbose=0)
     np.testing.assert_allclose(
-        named.predict(Batches(20, frame), verbose=0)["energy"], named.energy(frame), rtol=1e-4, atol=1e-4
+        named.predict(Batches(30, frame), verbose=0)["energy"], named.energy(frame), rtol=1e-4, atol=1e-4
     )
     bad = few.copy()
     bad[65, 1] = np.nan
@@ -509,20 +506,18 @@ class Interrupt(tf.keras.callbacks.Callback):
 
 
 def test_what_was_found_before_is_out_of_date_after_an_interrupt(few):
-    model = small_model()
-    model.compile(run_eagerly=True)
+    model = plain(few, MixturePrior(2, 2, em_iterations=0))
     model.fit(few, validation_data=few, verbose=0)
     with pytest.raises(KeyboardInterrupt):
-        model.fit(few, epochs=3, validation_data=few[:10], callbacks=[Interrupt()], verbose=0)
+        model.fit(few, epochs=3, validation_data=few[:10], callbacks=[Interrupt()], batch_size=70, verbose=0)
     with pytest.raises(RuntimeError, match="not adapted"):
         model.energy(few)
     history = model.fit(few, validation_data=few, verbose=0).history  # not by the ten rows of the one that failed
-    assert history["val_loss"] == [pytest.approx(model.evaluate(few, verbose=0)[0], rel=0.2)]
+    assert history["val_loss"] == [pytest.approx(model.evaluate(few, verbose=0)[0], rel=1e-5)]
 
 
 def test_an_adaptation_that_fails_leaves_no_prior(few, monkeypatch):
-    model = small_model()
-    model.compile(run_eagerly=True)
+    model = plain(few, MixturePrior(2, 2, em_iterations=1))
     model.fit(few, verbose=0)
 
     def interrupted(*_):
@@ -534,17 +529,3 @@ def test_an_adaptation_that_fails_leaves_no_prior(few, monkeypatch):
             call(few)
         with pytest.raises(RuntimeError, match="not adapted"):
             model.energy(few)
-
-
-def test_two_devices_weigh_examples_as_one(few, importance):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    data = Data.from_tensor_slices((few, np.zeros(70), importance)).batch(33)
-    alone = plain(few)
-    with strategy.scope():
-        several = plain(few)
-    results = [model.fit(data, verbose=0, validation_data=data).history for model in (alone, several)]
-    np.testing.assert_allclose(results[0]["loss"], results[1]["loss"], rtol=1e-5)
-    np.testing.assert_allclose(results[0]["val_loss"], results[1]["val_loss"], rtol=1e-5)
-    logs = [m.train_on_batch(few, None, importance, return_dict=True)["loss"] for m in (alone, several)]
-    np.testing.assert_allclose(*logs, rtol=1e-4)
-    np.testing.assert_allclose(weights_of(several), weights_of(alone), rtol=1e-4, atol=1e-5)

@@ -75,6 +75,24 @@ def test_so_they_do_compiled_on_a_stream_whose_last_batch_is_odd(rows, strategy)
     assert_same(one, trained(strategy.scope(), "log", rows, compiled=True), rows)
 
 
+def test_two_devices_weigh_examples_as_one(rows, strategy):
+    rows, weights = rows[:ROWS].astype("float32"), np.linspace(0, 2, ROWS)
+    data = tf.data.Dataset.from_tensor_slices((rows, np.zeros(ROWS), weights)).batch(33)
+    found = []
+    for scope in (contextlib.nullcontext(), strategy.scope()):
+        tf.keras.utils.set_random_seed(7)
+        with scope:
+            model = small_model("vae", scaled(rows))
+            model.compile(two_workers.optimizer(), run_eagerly=True)
+        losses = model.fit(data, validation_data=data, verbose=0).history
+        step = model.train_on_batch(rows, None, weights, return_dict=True)
+        scored = model.test_on_batch(rows, None, weights, return_dict=True)
+        found.append([*losses.values(), *step.values(), *scored.values()])
+        assert scored["loss"] != pytest.approx(model.test_on_batch(rows, return_dict=True)["loss"], rel=1e-3)
+    for one, several in zip(*found):
+        np.testing.assert_allclose(several, one, rtol=1e-4, atol=1e-5)
+
+
 def test_a_preset_is_built_in_the_scope_and_its_checkpoint_is_that_of_one_device(frame, strategy, tmp_path):
     preprocess = encoded(frame)  # outside of the scope
     preset = presets.preset("thyroid", "radogaga-log", "small")
