@@ -136,7 +136,8 @@ def _stored_once(models: list[Autoencoder], tables: list[Any]) -> tuple[list[tf.
     stored, places = {}, []
     for model, table in zip(models, tables):
         if is_stream(table):
-            raise TypeError(f"tables: a {type(table).__name__}; models trained together take rows in memory.")
+            kind = "tf.data.Dataset" if isinstance(table, tf.data.Dataset) else "keras.utils.Sequence"
+            raise TypeError(f"tables: a {kind}; models trained together take rows in memory.")
         key = id(model.preprocess), id(table)
         if key not in stored:
             stored[key], weights = feed.weighted(model.preprocess, table, argument="tables")
