@@ -318,7 +318,9 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     def _invalidate(self) -> None:
         super()._invalidate()
-        self._informative.assign(0)  # so that a density asks for what an interrupted training did not find
+        # an interrupted training must leave neither directions nor a threshold of the last one
+        self._informative.assign(0)
+        self.threshold.assign(math.inf)
 
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
         super()._adapt(dataset, cache, refine)
