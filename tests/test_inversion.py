@@ -19,7 +19,6 @@ from tf_radogaga import (
     StructuralDissimilarity,
     SumSquaredError,
     certificate,
-    training,
 )
 from tf_radogaga.inversion import reconstructed_share, round_trips
 from tf_radogaga.priors import FactorizedPrior
@@ -146,7 +145,7 @@ def test_blocks_and_order_change_nothing(monkeypatch):
     model = tanh_model(rows)
     share, trips = reconstructed_share(model, rows), round_trips(model, rows)
     assert share == pytest.approx(reconstructed_share(model, rows[::-1]), abs=1e-5)
-    monkeypatch.setattr(training, "SCORING_BATCH", 7)
+    monkeypatch.setattr(feed, "SCORING_BATCH", 7)
     assert share == pytest.approx(reconstructed_share(model, rows), abs=1e-5)
     np.testing.assert_allclose(round_trips(model, rows), trips, rtol=1e-3)
     np.testing.assert_allclose(round_trips(model, rows[::-1]), trips[::-1], rtol=1e-3)

@@ -74,7 +74,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         self.preprocess = replicas.within_strategy(preprocess or _default_preprocessing(encoder))
         example = tf.zeros((1, *self.preprocess.event_shape))
         self.latent_units = network_shapes.latent_units(encoder, decoder, example, self.heads)
-        self.prior = prior(self.latent_units) if isinstance(prior, type) else as_prior(prior)
+        self.prior = self._as_prior(prior)
         wide_prior = self.latent_units + 2 * reconstruction_features
         if (found := getattr(self.prior, "latent_units", wide_prior)) != wide_prior:
             raise ValueError(f"prior: {found} units where the {wide_prior} latent units and features are needed.")
@@ -93,6 +93,9 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         self._directions = self.add_weight("informative_directions", (units, units), trainable=False)
         self._informative = self.add_weight("informative_dimensions", (), "int32", "zeros", trainable=False)
         self.built = True  # every weight exists from here on
+
+    def _as_prior(self, prior: Any) -> Prior:
+        return as_prior(prior)
 
     # Encoding and scoring
 

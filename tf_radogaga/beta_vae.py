@@ -70,7 +70,7 @@ class BetaVAE(Autoencoder):
         transform: Distortion | Callable | None = None,
         **kwargs: Any,
     ):
-        super().__init__(encoder, decoder, NormalPrior, **kwargs)
+        super().__init__(encoder, decoder, None, **kwargs)
         if (beta is None) == (lambda1 is None) or (lambda1 is None) != (lambda2 is None):
             given = {"beta": beta, "lambda1": lambda1, "lambda2": lambda2}
             raise TypeError(f"{given}: give either beta, or lambda1 and lambda2 for the decomposed form.")
@@ -88,6 +88,9 @@ class BetaVAE(Autoencoder):
         self.beta = 1 / lambda2 if self.decomposed else beta
         self.lambda1, self.lambda2 = lambda1, lambda2 if self.decomposed else 1 / beta
         self.transform = self.distortion if transform is None else as_distortion(transform, "transform")
+
+    def _as_prior(self, prior: None) -> NormalPrior:
+        return NormalPrior(self.latent_units)
 
     # The loss
 

@@ -39,9 +39,9 @@ class DAGMM(Autoencoder):
         lambda2: float = 0.005,
         **kwargs: Any,
     ):
-        super().__init__(encoder, decoder, prior, **kwargs)
         if not isinstance(prior, MixturePrior):
             raise TypeError(f"prior: {type(prior).__name__}, but DAGMM penalises the covariances of a MixturePrior.")
+        super().__init__(encoder, decoder, prior, **kwargs)
         self.lambda1, self.lambda2 = lambda1, lambda2
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
