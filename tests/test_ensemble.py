@@ -62,7 +62,9 @@ def assert_same(one, other, rows):
     np.testing.assert_allclose(one.energy(rows), other.energy(rows), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", list(APART))
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in ("vae", "dagmm") else kind for kind in APART]
+)
 def test_each_of_two_together_is_what_its_own_fit_makes_of_it(kind, tables, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("an op is not vectorized, but repeated in a loop over the models")

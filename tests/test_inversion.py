@@ -19,6 +19,7 @@ from tf_radogaga import (
     StructuralDissimilarity,
     SumSquaredError,
     certificate,
+    feed,
 )
 from tf_radogaga.inversion import reconstructed_share, round_trips
 from tf_radogaga.priors import FactorizedPrior

@@ -76,7 +76,11 @@ def test_log_reaches_the_closed_form_in_one_dimension():
     assert a == pytest.approx(math.sqrt(2 * lambda2), rel=0.02)
 
 
-@pytest.mark.parametrize("distortion", [SumSquaredError(), MeanSquaredError()], ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize(
+    "distortion",
+    [SumSquaredError(), pytest.param(MeanSquaredError(), marks=pytest.mark.slow)],
+    ids=lambda d: type(d).__name__,
+)
 def test_gaussian_data_are_embedded_isometrically_with_their_density(distortion):
     """Columns of the decoder orthogonal, of squared length 1 / (2 lambda2 sigma2 a); log p(x) absolute."""
     rng = np.random.default_rng(0)

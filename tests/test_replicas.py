@@ -55,8 +55,8 @@ def assert_same(one, several, rows):
     ("kind", "options"),
     [
         ("factorized", {}),
-        ("noisy-rate", {}),
-        ("identity", {"reconstruction_features": True}),
+        pytest.param("noisy-rate", {}, marks=pytest.mark.slow),
+        pytest.param("identity", {"reconstruction_features": True}, marks=pytest.mark.slow),
         ("dagmm", {"reconstruction_features": True}),
         ("vae-decomposed", {}),
     ],

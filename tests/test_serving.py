@@ -198,7 +198,7 @@ def _solved():
     return {"turned": (turned, rows_along(kernel)), "marginal": (marginal, dead_rows(dead, inverse))}
 
 
-@pytest.mark.parametrize("kind", ["mixture", "turned", "marginal"])
+@pytest.mark.parametrize("kind", ["mixture", pytest.param("turned", marks=pytest.mark.slow), "marginal"])
 def test_nothing_is_solved_at_a_request_and_the_scores_are_those_of_the_solve(kind, matrix, tmp_path):
     served = matrix if kind == "mixture" else Served(*_solved()[kind], tmp_path)
     ops = serving.check_ops(served.version)

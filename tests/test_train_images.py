@@ -77,7 +77,10 @@ def metrics_of(out):
     return json.loads((out / "metrics.json").read_text())
 
 
-@pytest.mark.parametrize("choice", [["--model", "radogaga", "--distortion", "ssim"], ["--model", "beta-vae"]])
+@pytest.mark.parametrize(
+    "choice",
+    [["--model", "radogaga", "--distortion", "ssim"], pytest.param(["--model", "beta-vae"], marks=pytest.mark.slow)],
+)
 def test_train_measure_draw_save_and_export(choice, data_dir, narrow, tmp_path, capsys):
     out, served = tmp_path / "out", tmp_path / "served"
     command = ["--dataset", "mnist", *choice, "--data-dir", str(data_dir), "--out", str(out)]

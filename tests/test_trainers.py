@@ -174,6 +174,7 @@ def test_overwrite_spares_a_folder_of_other_things(tmp_path):
     assert (tmp_path / "chapter1.txt").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_tables_keep_records_and_compare_on_the_same_splits(tmp_path, monkeypatch):
     methods = ["radogaga-log", "untrained", "isolation-forest", "histogram"]
     command = ["tabular", "--datasets", "arrhythmia", "--models", *methods, "--steps", "20"]
