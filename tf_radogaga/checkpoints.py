@@ -32,7 +32,8 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
 
     Raises:
         FileExistsError: the directory holds something else than a model.
-        TypeError: a part of the model is of a class that is not registered, so it could not be read again.
+        TypeError: the model could not be read again: a part of it is of a class that is not registered, or whose
+            get_config leaves arguments out, or encoder and decoder share variables.
         BlockingIOError: another process is writing a model there.
         OSError: the disk is full or cannot be written to; the model that was there is still whole.
     """
