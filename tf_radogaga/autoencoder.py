@@ -13,6 +13,7 @@ import tensorflow as tf
 from tf_radogaga import copies, geometry, informative, network_shapes, randomness, replicas
 from tf_radogaga.distortions import Distortion, as_distortion
 from tf_radogaga.image_preprocessing import ImageScaling
+from tf_radogaga.keras_configs import require_told
 from tf_radogaga.pipelines import ScoredInGraphs, without_nan
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.preprocessing.cells import array_of
@@ -404,6 +405,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         return copies.copy_model(self)
 
     def get_config(self) -> dict:
+        require_told(self)
+        copies.require_apart(self)
         return {
             "encoder": self.encoder,
             "decoder": self.decoder,

@@ -12,9 +12,9 @@ import tensorflow as tf
 from tf_radogaga import files
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.copies import copy_model as copy_model
-from tf_radogaga.copies import freeze, frozen
+from tf_radogaga.copies import freeze, frozen, settle
 from tf_radogaga.distortions import Distortion
-from tf_radogaga.keras_configs import from_keras_config, keras_config
+from tf_radogaga.keras_configs import from_keras_config, keras_config, require_told
 from tf_radogaga.registration import registered_object
 from tf_radogaga.remembered import remember, remembered
 
@@ -32,7 +32,8 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
 
     Raises:
         FileExistsError: the directory holds something else than a model.
-        TypeError: a part of the model is of a class that is not registered, so it could not be read again.
+        TypeError: the model could not be read again: a part of it is of a class that is not registered, or whose
+            get_config leaves arguments out, or encoder and decoder share variables.
         BlockingIOError: another process is writing a model there.
         OSError: the disk is full or cannot be written to; the model that was there is still whole.
     """
@@ -96,15 +97,15 @@ def _restore(model: Autoencoder, weights: Path) -> None:
     # what the files hold beside, such as an optimizer, would be read as soon as the model has the like
     for part in tf.train.TrackableView(checkpoint).descendants():
         part._deferred_dependencies.clear()
+    settle(model)
 
 
 def _resume(model: Autoencoder, weights: Path, optimizer: keras.optimizers.Optimizer) -> None:
     model.compile(optimizer)
     model.build_optimizer()
-    kept = tf.train.Checkpoint(optimizer=model.optimizer)
     try:
-        tf.train.Checkpoint(model=kept).read(str(weights)).assert_existing_objects_matched().expect_partial()
-    except Exception as error:
+        _restore(model, weights)  # legacy optimizers find their moments by the variables that these are of
+    except ValueError as error:
         raise ValueError(
             f"optimizer: {weights} holds no state of such a {type(optimizer).__name__}; give one of the kind that the"
             " model was saved with, or load without and compile."
@@ -121,6 +122,7 @@ def described(value: Any) -> Any:
         name = keras.utils.get_registered_name(type(value))
         if registered_object(name) is None:
             return {"keras": keras_config(value)}
+        require_told(value)
         return {"class": name, "config": described(value.get_config())}
     if isinstance(value, dict):
         return {str(key): described(item) for key, item in value.items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from tf_radogaga import functional
+from tf_radogaga.keras_configs import UNKNOWN, require_told, with_input_shapes
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors import Prior
 from tf_radogaga.remembered import remember, remembered
@@ -27,7 +28,7 @@ def fresh(value: Any, argument: str) -> Any:
         argument: that took the value, for the message.
 
     Raises:
-        TypeError: a layer does not tell its configuration.
+        TypeError: a layer does not tell its configuration, or not all of it.
     """
     if isinstance(value, (list, tuple)):
         return type(value)(fresh(item, argument) for item in value)
@@ -35,8 +36,14 @@ def fresh(value: Any, argument: str) -> Any:
         return {key: fresh(item, argument) for key, item in value.items()}
     if not isinstance(value, keras.layers.Layer):
         return value
+    require_told(value)
     try:
-        made = value.fresh() if isinstance(value, Prior) else type(value).from_config(value.get_config())
+        with keras.utils.custom_object_scope(UNKNOWN):
+            made = (
+                value.fresh()
+                if isinstance(value, Prior)
+                else type(value).from_config(with_input_shapes(value.get_config()))
+            )
     except (NotImplementedError, TypeError, ValueError) as error:
         raise TypeError(
             f"{argument}: {type(value).__name__} cannot be copied ({error}); give it a get_config that returns the"
@@ -79,6 +86,7 @@ def copy_model(model: TrainedOnRows) -> TrainedOnRows:
         )
     for source, target in zip(*states):
         target.assign(source)
+    settle(twin)
     remember(twin, remembered(model))
     if model.optimizer is not None:
         twin.compile(
@@ -88,6 +96,25 @@ def copy_model(model: TrainedOnRows) -> TrainedOnRows:
             run_eagerly=model._run_eagerly,
         )
     return twin
+
+
+def settle(model: keras.Model) -> None:
+    """Tells layers that their weights have been assigned: some, as `Normalization`, compute by numbers made of them."""
+    for layer in model._flatten_layers():
+        layer.finalize_state()
+
+
+def require_apart(model: keras.Model) -> None:
+    """
+    Raises:
+        TypeError: encoder and decoder share variables, of which there would be two in another model.
+    """
+    owned = [{id(v): v.name for v in part.variables} for part in (model.encoder, model.decoder)]
+    if shared := sorted(owned[0][key] for key in owned[0].keys() & owned[1].keys()):
+        raise TypeError(
+            f"encoder, decoder: they share {shared}, which a configuration cannot tell; make the other model by the"
+            " code that made this one, and use model.save_weights and load_weights."
+        )
 
 
 def _layers(model: keras.Model) -> dict[str, keras.layers.Layer]:

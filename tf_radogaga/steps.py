@@ -82,6 +82,7 @@ class SumOfTerms(keras.Model):
             steps_per_execution=1 if run_eagerly else steps_per_execution,
             jit_compile=jit_compile,
             run_eagerly=run_eagerly,
+            weighted_metrics=[],  # else Keras warns that weights are not used
         )
 
     def _loss_scaling(self, optimizer: Any) -> keras.optimizers.Optimizer:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import batches, feed, randomness, streams
+from tf_radogaga import batches, copies, feed, randomness, streams
 from tf_radogaga.callbacks import StopOnNonFinite, non_finite_error
 from tf_radogaga.executions import executions
 from tf_radogaga.preprocessing import is_symbolic
@@ -291,10 +291,17 @@ class TrainedOnRows(SumOfTerms):
     def save_own_variables(self, store: Any) -> None:
         raise NotImplementedError(_SAVE_MESSAGE)
 
-    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        if str(filepath).endswith((".h5", ".keras", ".hdf5")):
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, save_format: str | None = None, options: Any = None
+    ) -> None:
+        if str(filepath).endswith((".h5", ".keras", ".hdf5")) or save_format not in (None, "tf", "tensorflow"):
             raise NotImplementedError(_SAVE_MESSAGE)
-        super().save_weights(filepath, *args, **kwargs)
+        super().save_weights(filepath, overwrite, save_format, options)
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> Any:
+        status = super().load_weights(*args, **kwargs)
+        copies.settle(self)
+        return status
 
 
 _SAVE_MESSAGE = (
