@@ -76,6 +76,7 @@ class AveragedDensities(Prior, _Constants):
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """-log P(z) in nats, (B, N) -> (B,) float64, of so many rows at once as memory takes."""
+        z = tf.cast(z, tf.float64)
         rows = tf.shape(z)[0]
         size = tf.clip_by_value(rows, 1, self.block)
         blocks = tf.maximum((rows + size - 1) // size, 1)  # map_fn takes no empty list
