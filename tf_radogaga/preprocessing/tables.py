@@ -50,7 +50,7 @@ class TableEncoding(Preprocessing):
         self.reader, self.column_names = reader, list(columns)
         self.columns = {column: None if levels is None else list(levels) for column, levels in columns.items()}
         self.numeric = [column for column, levels in self.columns.items() if levels is None]
-        self.scaling = MinMaxScaling(len(self.numeric))
+        self.scaling = MinMaxScaling(len(self.numeric), self.numeric)
         self.lookups = {
             column: keras.layers.StringLookup(vocabulary=levels, num_oov_indices=1, oov_token=_UNSEEN)
             for column, levels in self.columns.items()
