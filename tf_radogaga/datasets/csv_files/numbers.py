@@ -64,7 +64,7 @@ def looks_like_number(cell: str) -> bool:
 
 def unit_of(cells: Sequence[str]) -> str | None:
     """What stands behind the number in most of these cells, such as kg, where their numbers are more than a few."""
-    found = [match for match in map(_UNIT.fullmatch, map(str.strip, cells)) if match]
+    found = [match for match in (_UNIT.fullmatch(cell.strip()) for cell in cells if len(cell) < 50) if match]
     (unit, count), *_ = Counter(match[1] for match in found).most_common(1) or [("", 0)]
     several = len({match[0] for match in found if match[1] == unit}) > 10
     return unit if several and 2 * count > len(cells) else None
