@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import csv_rows
 import numpy as np
 import pandas as pd
 import pytest
@@ -140,6 +141,22 @@ def test_columns_of_text_are_inputs_of_their_own(tmp_path):
     inputs = detector._encoding.to_inputs(detector._encoding.check(odd))
     assert set(inputs) == {"blood_pressure", "kind", "code", "dose"}
     assert_scores(served(**inputs), detector.score_samples(odd))
+
+
+def test_columns_may_be_named_as_python_keeps_for_itself(tmp_path):
+    frame = table(60).set_axis(["class", "kind", "self", "lambda"], axis=1)
+    detector = AnomalyDetector(random_state=0).fit(frame)
+    served = Served(detector, tmp_path)
+    inputs = detector._encoding.to_inputs(detector._encoding.check(frame))
+    assert set(inputs) == {"column_class", "kind", "column_self", "column_lambda"}
+    assert_scores(served(**inputs), detector.score_samples(frame))
+    path = tmp_path / "rows.csv"
+    frame[frame.columns[::-1]].to_csv(path, index=False)
+    specs = served.loaded.signatures["serving_default"].structured_input_signature[1]
+    for card in (read_card(served.version), {}):
+        found = csv_rows.feed(next(csv_rows.blocks(path, specs, 99, card=card)), specs)
+        for name, values in inputs.items():
+            np.testing.assert_array_equal(found[name].astype(str), values.numpy().astype(str))
 
 
 @pytest.mark.parametrize(("kind", "features"), [("vae-decomposed", False), ("dagmm", True)])

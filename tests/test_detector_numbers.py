@@ -221,3 +221,12 @@ def test_a_model_is_served_as_it_scores_at_any_offset(scaling):
     found = served(detector, rows)
     np.testing.assert_allclose(found["log_density"], detector.score_samples(rows), rtol=1e-6, atol=AGREEMENT)
     np.testing.assert_array_equal(found["anomaly"], detector.predict(rows) == -1)
+
+
+@pytest.mark.parametrize("start", [10**15, 10**18])
+def test_whole_numbers_that_float64_does_not_tell_apart_are_refused(start):
+    rows = np.stack([start + np.arange(ROWS) % 10, np.arange(ROWS) % 7], axis=1)
+    for table in (rows, pd.DataFrame(rows, columns=["id", "b"]), pd.DataFrame(rows).convert_dtypes()):
+        with pytest.raises(ValueError, match=rf"column '(0|id)': its whole numbers, from {start} to .* subtract"):
+            fitted(table)
+    assert fitted(np.where([True, False], start, rows)).n_features_in_ == 2

@@ -174,3 +174,9 @@ def test_valid_is_every_feature_finite_also_where_sums_of_rows_are_not():
     assert valid.numpy().tolist() == [True, True, False, False, False]
     np.testing.assert_array_equal(layer.fill(rows, valid), tf.concat([good, tf.zeros((3, 3))], axis=0))
     np.testing.assert_array_equal(layer.fill(good, layer.valid(good)), good)
+
+
+def test_a_column_too_coarse_for_float32_is_named():
+    frame = pd.DataFrame({"kind": ["a", "b"], "dose": [1.0, 2.0], "when": [1.7e9, 1.7e9 + 60]})
+    with pytest.warns(UserWarning, match=r"columns \['when'\]: their values are so large"):
+        TableEncoding.for_table(frame)

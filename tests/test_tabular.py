@@ -130,6 +130,8 @@ def test_labels_that_are_missing_or_mistyped_are_named(tmp_path):
         read_table(path, label_column="state", normal_label="0")
     path.write_text("value,state\n1,ok\n2,bad\n3,ok\n")
     assert read_table(path, label_column="state", normal_label="ok").labels.tolist() == [0, 1, 0]
+    path.write_text("value,state\n1,ok \n2,bad\n3, ok\n")
+    assert read_table(path, label_column="state", normal_label="ok").labels.tolist() == [0, 1, 0]
     with pytest.raises(ValueError, match="normal_label: 'okay' never occurs"):
         read_table(path, label_column="state", normal_label="okay")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_integer_dtype
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
@@ -25,6 +26,21 @@ _ONE_THREAD = 2**16
 """Numbers in a table below which threads wait for one another longer than they work."""
 
 
+def _require_whole_numbers_apart(table: Any, varies: np.ndarray) -> None:
+    """Refuses columns of integers, which know no rounding, that differ and yet are constant in float64.
+
+    Raises:
+        ValueError: with the column.
+    """
+    frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(np.asarray(table))
+    for name, column in frame.loc[:, ~varies].items():
+        if is_integer_dtype(column) and column.min() < column.max():
+            raise ValueError(
+                f"column {str(name)!r}: its whole numbers, from {column.min()} to {column.max()}, are one in float64;"
+                " subtract a constant from it before fit, or name the column in categorical."
+            )
+
+
 class AveragesDensities:
     """What an `AnomalyDetector` without a `model` scores by."""
 
@@ -36,6 +52,8 @@ class AveragesDensities:
         # an encoding makes float32 of the size of 1
         own = rounding.relative(table if raw else np.empty(0, np.float32), x)
         self._latent = IsometricLatent(x, rounding=own, unit=0 if raw else 1)
+        if raw:
+            _require_whole_numbers_apart(table, self._latent.varies)
         with threadpool_limits(1 if x.size < _ONE_THREAD else None):
             self._fit_densities(x, np.random.default_rng(seed))
             self._training_scores = self._left_out_scores(x, judged)

@@ -67,7 +67,7 @@ def _require_agreement(detector: AnomalyDetector, model: DensityModel) -> None:
             f"X: column {_name(detector, np.argmax(beyond))} reaches {greatest[beyond][0]:.9g}, which float32, as a"
             " server takes it, does not hold; divide it by a constant before fit."
         )
-    if (vast := ~latent.varies & (greatest > _WHOLE)).any():
+    if (vast := ~latent.varies & (greatest >= _WHOLE)).any():
         raise ValueError(
             f"X: column {_name(detector, np.argmax(vast))} is constant at {greatest[vast][0]:.17g}, where float32,"
             f" which a server takes, has steps of {np.spacing(np.float32(greatest[vast][0])):.3g}, so that a new value"

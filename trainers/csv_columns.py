@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,9 +39,11 @@ def originals(inputs: Inputs, card: Mapping[str, Any]) -> dict[str, str] | list[
 
 
 def served_name(column: str) -> str:
-    """Of an input: the ASCII letters, digits and underscores of a column's name; it starts with a letter."""
+    """Of an input: the ASCII letters, digits and underscores of a column's name; it starts with a letter, and no
+    keyword of Python or "self" is one."""
     plain = re.sub(r"\W", "_", column, flags=re.ASCII)
-    return plain if plain[:1].isalpha() else f"column_{plain}"
+    taken = keyword.iskeyword(plain) or plain == "self"
+    return plain if plain[:1].isalpha() and not taken else f"column_{plain}"
 
 
 def _place(path: str | Path, wanted: str, fits: list[int], names: Sequence[str]) -> int:

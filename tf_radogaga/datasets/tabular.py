@@ -223,7 +223,8 @@ def split_labels(
     if labels.isna().any():
         row = first_row + int(np.flatnonzero(labels.isna())[0])
         raise ValueError(f"label_column: {label_column!r} is empty in row {row}; label the row or drop it.")
-    labels = labels != normal_label if normal_label is not None else labels
+    if normal_label is not None:  # spaces around a cell tell nothing
+        labels = labels.astype(str).str.strip() != normal_label.strip()
     return rows.drop(columns=label_column), _as_labels(labels, first_row)
 
 

@@ -142,18 +142,19 @@ class MinMaxScaling(PassThrough):
         if not seen:
             raise ValueError("rows: the table is empty; give at least one row.")
         spread, size, constant = high - low, np.abs([low, high]).max(axis=0), is_constant(low, high, relative)
+        told = names or list(range(self.width))
         coarse = np.flatnonzero(~constant & (spread < 1e3 * np.spacing(size.astype(np.float32))))
         if coarse.size:
             warnings.warn(
-                f"columns {coarse.tolist()}: their values are so large beside their spread that float32 keeps fewer"
-                " than 1000 steps of it; subtract a constant from these columns first.",
+                f"columns {[told[place] for place in coarse]}: their values are so large beside their spread that"
+                " float32 keeps fewer than 1000 steps of it; subtract a constant from these columns first.",
                 stacklevel=2,
             )
         limits = np.finfo(np.float32)
         if (wide := np.flatnonzero(spread > limits.max)).size:
             raise ValueError(
-                f"columns {wide.tolist()}: their values spread over more than float32 holds; divide these columns by a"
-                " constant first."
+                f"columns {[told[place] for place in wide]}: their values spread over more than float32 holds; divide"
+                " these columns by a constant first."
             )
         scale = np.where(spread >= limits.tiny, spread, 1.0)  # smaller ones are 0 to kernels
         # float32 may tell numbers apart that rounding does, by steps that grow with them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -49,7 +50,7 @@ class TableEncoding(Preprocessing):
         self.reader, self.column_names = reader, list(columns)
         self.columns = {column: None if levels is None else list(levels) for column, levels in columns.items()}
         self.numeric = [column for column, levels in self.columns.items() if levels is None]
-        self.scaling = MinMaxScaling(len(self.numeric))
+        self.scaling = MinMaxScaling(len(self.numeric), self.numeric)
         self.lookups = {
             column: keras.layers.StringLookup(vocabulary=levels, num_oov_indices=1, oov_token=_UNSEEN)
             for column, levels in self.columns.items()
@@ -58,7 +59,9 @@ class TableEncoding(Preprocessing):
         self.width = len(self.numeric) + sum(len(levels or ()) for levels in self.columns.values())
         self.serving_names = {column: _serving_name(column) for column in self.columns}
         if len(set(self.serving_names.values())) < len(self.columns):
-            raise ValueError(f"columns: names {list(self.columns)} differ only in characters that serving cannot keep.")
+            raise ValueError(
+                f"columns: names {list(self.columns)} differ only in characters that serving cannot keep; rename some."
+            )
 
     @classmethod
     def for_table(cls, table: Any, categorical: Iterable[str] = ()) -> TableEncoding:
@@ -213,4 +216,6 @@ def _as_level(values: tf.Tensor, column: str) -> tf.Tensor:
 
 def _serving_name(column: str) -> str:
     name = "".join(ch if ch.isascii() and (ch.isalnum() or ch == "_") else "_" for ch in str(column))
-    return name if name[:1].isalpha() else f"column_{name}"
+    # TensorFlow makes arguments of a function of them
+    taken = keyword.iskeyword(name) or name == "self"
+    return name if name[:1].isalpha() and not taken else f"column_{name}"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .lines import Row, damage
-from .numbers import MISSING, looks_like_date, looks_like_number
+from .numbers import MISSING, looks_like_date, looks_like_number, unit_of
 from .reading import CsvFile, Options, Reader, opened
 
 BLOCK_ROWS = 65536
@@ -98,6 +98,9 @@ def _check_text(path: str | Path, column: str, cells: Sequence[str], lines: list
             if unread.any()
             else "is a number, as most of the column but its missing cells; fill these, or leave out their rows"
         )
+    elif unit := unit_of([cells[place] for place in filled]):
+        place = next(place for place in filled if cells[place].strip().endswith(unit))
+        what = f"is a number with the unit {unit!r}; write it as a plain number"
     else:
         return
     raise ValueError(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-MISSING = frozenset(["", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "-"])
+MISSING = frozenset(
+    ["", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "null", "none", "?", "-", "--", ".", "#div/0!", "#value!", "#num!"]
+)
 """Cells, in lower case, that say that there is no value; as a line's they are neither names nor numbers."""
 
 _GROUPED = r"[0-9]{1,3}(?:(?P<thousands>[,.'\u2019\u00a0\u202f])[0-9]{3})(?:(?P=thousands)[0-9]{3})*"
@@ -21,9 +24,11 @@ _CELL = re.compile(
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 _LOOSE = r"(?:\d{1,3}(?:[.'\u2019_]\d{3})+(?:[.,]\d+)?|\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d+)?|\d+[.,]?\d*|[.,]\d+)"
-_SIGNED = re.compile(rf"[+\-\u2212]?{_LOOSE}{_EXPONENT}")
+_LOOSE += r"(?:[eEdD][+-]?\d+)?"
+_SIGNED = re.compile(rf"[+\-\u2212]?{_LOOSE}")
+_UNIT = re.compile(rf"[+\-\u2212]?{_LOOSE}\s*([^\W\d_][\w/]*|[°µ\"'].*)")
 _CURRENCY = r"(?:[$€£¥₹₽₩]|USD|EUR|GBP|JPY|CHF)"
-_LOOKS = re.compile(rf"\(?[+\-\u2212]?\s*{_CURRENCY}?\s*[+\-\u2212]?{_LOOSE}{_EXPONENT}\s*(?:[%‰-]|{_CURRENCY})?\s*\)?")
+_LOOKS = re.compile(rf"\(?[+\-\u2212]?\s*{_CURRENCY}?\s*[+\-\u2212]?{_LOOSE}\s*(?:[%‰-]|{_CURRENCY})?\s*\)?")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[ap]m)?\s*(?:z|utc|[+-]\d{2}:?\d{2})?"
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
@@ -50,10 +55,19 @@ def _match(cell: str) -> re.Match | None:
 
 
 def looks_like_number(cell: str) -> bool:
-    """A number of some format, also one that is not read here: $12, 1 234, (5), two numbers in a cell."""
+    """A number of some format, also one that is not read here: $12, 1 234, (5), '7', two numbers in a cell."""
+    cell = cell.strip().strip("'\"")
     parts = cell.split()
     several = bool(parts) and all(map(_SIGNED.fullmatch, parts))
     return several or bool(_LOOKS.fullmatch(cell.strip())) or is_number(cell)
+
+
+def unit_of(cells: Sequence[str]) -> str | None:
+    """What stands behind the number in most of these cells, such as kg, where their numbers are more than a few."""
+    found = [match for match in (_UNIT.fullmatch(cell.strip()) for cell in cells if len(cell) < 50) if match]
+    (unit, count), *_ = Counter(match[1] for match in found).most_common(1) or [("", 0)]
+    several = len({match[0] for match in found if match[1] == unit}) > 10
+    return unit if several and 2 * count > len(cells) else None
 
 
 def looks_like_date(cell: str) -> bool:
@@ -69,13 +83,16 @@ class Format(NamedTuple):
     percent: tuple[str, ...]
 
 
-def decide(columns: dict[str, Sequence[str]], decimal: str | None, thousands: str | None, strict: bool) -> Format:
+def decide(
+    columns: dict[str, Sequence[str]], decimal: str | None, thousands: str | None, strict: bool, separator: str = ","
+) -> Format:
     """The marks of numbers that a file's cells prove, besides those that are given.
 
     Args:
         columns: cells by name, of columns that may hold numbers.
         decimal, thousands: marks, where known.
         strict: refuse what is ambiguous; else it is read with a decimal point.
+        separator: of cells; beside semicolons a point may well be a thousands mark.
 
     Raises:
         ValueError: cells that contradict each other, or that have two readings, naming one of them.
@@ -113,8 +130,9 @@ def decide(columns: dict[str, Sequence[str]], decimal: str | None, thousands: st
                 f"decimal: {' but '.join(known.values())}; write all numbers with one decimal mark, or name the column"
                 " in categorical."
             )
-        if not known and thousands is None and "," in either and strict:
-            raise ValueError(f"decimal: {either[',']} may have a decimal or a thousands mark; {remedy}.")
+        unclear = either.get(",") or (either.get(".") if separator == ";" else None)
+        if not known and thousands is None and unclear and strict:
+            raise ValueError(f"decimal: {unclear} may have a decimal or a thousands mark; {remedy}.")
         decimal = next(iter(known)) if len(known) == 1 else "," if thousands == "." else "."
         if not decimals and not strict:
             either.pop(",", None)

@@ -166,7 +166,7 @@ def opened(
             for place, name in enumerate(names)
             if name not in text
         }
-        decimal, thousands, percent = _format(path, columns, options, kept, strict=expected is None)
+        decimal, thousands, percent = _format(path, columns, options, kept, separator, strict=expected is None)
         yield CsvFile(
             Reader(
                 separator=separator,
@@ -187,7 +187,12 @@ def opened(
 
 
 def _format(
-    path: str | Path, columns: dict[str, list[str]], options: Options, kept: Reader | None, strict: bool
+    path: str | Path,
+    columns: dict[str, list[str]],
+    options: Options,
+    kept: Reader | None,
+    separator: str,
+    strict: bool,
 ) -> numbers.Format:
     """Of the numbers: as given, else as kept, else as the columns' cells prove."""
     if kept:
@@ -198,7 +203,7 @@ def _format(
         _fits(path, columns, found.decimal, thousands)
         return found
     try:
-        found = numbers.decide(columns, options.decimal, options.thousands, strict)
+        found = numbers.decide(columns, options.decimal, options.thousands, strict, separator)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     # a model that is to score may have been trained on 12 as well as on 0.12
