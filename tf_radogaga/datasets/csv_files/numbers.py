@@ -25,6 +25,8 @@ _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 _LOOSE = r"(?:\d{1,3}(?:[.'\u2019_]\d{3})+(?:[.,]\d+)?|\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d+)?|\d+[.,]?\d*|[.,]\d+)"
 _LOOSE += r"(?:[eEdD][+-]?\d+)?"
+_LONGEST = 50
+"""Characters of a cell that formats are looked for in; on long ones the patterns take seconds."""
 _SIGNED = re.compile(rf"[+\-\u2212]?{_LOOSE}")
 _UNIT = re.compile(rf"[+\-\u2212]?{_LOOSE}\s*([^\W\d_][\w/]*|[°µ\"'].*)")
 _CURRENCY = r"(?:[$€£¥₹₽₩]|USD|EUR|GBP|JPY|CHF)"
@@ -57,6 +59,8 @@ def _match(cell: str) -> re.Match | None:
 def looks_like_number(cell: str) -> bool:
     """A number of some format, also one that is not read here: $12, 1 234, (5), '7', two numbers in a cell."""
     cell = cell.strip().strip("'\"")
+    if len(cell) > _LONGEST:
+        return is_number(cell)
     parts = cell.split()
     several = bool(parts) and all(map(_SIGNED.fullmatch, parts))
     return several or bool(_LOOKS.fullmatch(cell.strip())) or is_number(cell)
@@ -64,7 +68,7 @@ def looks_like_number(cell: str) -> bool:
 
 def unit_of(cells: Sequence[str]) -> str | None:
     """What stands behind the number in most of these cells, such as kg, where their numbers are more than a few."""
-    found = [match for match in (_UNIT.fullmatch(cell.strip()) for cell in cells if len(cell) < 50) if match]
+    found = [match for match in (_UNIT.fullmatch(cell.strip()) for cell in cells if len(cell) < _LONGEST) if match]
     (unit, count), *_ = Counter(match[1] for match in found).most_common(1) or [("", 0)]
     several = len({match[0] for match in found if match[1] == unit}) > 10
     return unit if several and 2 * count > len(cells) else None
