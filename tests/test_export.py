@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from conftest import fitted, scaled, small_model
+from exports import rows32
 
 import tf_radogaga
-from exports import rows32
 from tf_radogaga import files, serving
 from tf_radogaga.serving import export
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from exports import KINDS, model_and_rows, read_tensors, write_tensors
 
 import tf_radogaga
-from exports import KINDS, model_and_rows, read_tensors, write_tensors
 from tf_radogaga.serving.signatures import requests
 
 TENSORFLOW_ALONE = """
