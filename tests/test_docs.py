@@ -23,7 +23,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["tutorial.md", "certificate.md"])
+@pytest.mark.parametrize("page", [pytest.param("tutorial.md", marks=pytest.mark.slow), "certificate.md"])
 def test_a_page_prints_what_it_says(page, tmp_path, monkeypatch):
     """NUMBER compares floats up to the last digit that the page shows; later ones vary between machines."""
     monkeypatch.chdir(tmp_path)

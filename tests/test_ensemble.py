@@ -63,7 +63,11 @@ def assert_same(one, other, rows):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in ("vae", "dagmm") else kind for kind in APART]
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow) if kind in ("vae", "dagmm", "distribution") else kind
+        for kind in APART
+    ],
 )
 def test_each_of_two_together_is_what_its_own_fit_makes_of_it(kind, tables, monkeypatch):
     def refuse(*args, **kwargs):

@@ -125,6 +125,7 @@ def test_celeba_without_its_numbers(celeba, tmp_path):
     assert split_order(load_celeba(folder, SHAPE)) == ([7], [8])
 
 
+@pytest.mark.slow
 def test_the_real_faces(shared_data):
     path = shared_data / "celeba64_jpg.zip"
     with warnings.catch_warnings():

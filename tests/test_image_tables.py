@@ -79,6 +79,7 @@ def test_scores_are_the_models_own():
     np.testing.assert_allclose(found["both"], found["energy"] + model.lambda2 * found["distortion"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_faces_stand_side_by_side_and_failures_show(records, tmp_path, monkeypatch):
     folder, out = tmp_path / "photos", tmp_path / "made" / "faces.md"
     folder.mkdir()

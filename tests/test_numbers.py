@@ -214,7 +214,7 @@ def _trained(seed, kind="noisy-rate"):
     return model
 
 
-@pytest.mark.parametrize("kind", ["noisy-rate", "vae"])
+@pytest.mark.parametrize("kind", [pytest.param("noisy-rate", marks=pytest.mark.slow), "vae"])
 def test_one_seed_gives_one_model_to_the_bit(kind):
     first, again, other = (_trained(seed, kind) for seed in (3, 3, 4))
     rows = clusters(50)

@@ -136,7 +136,8 @@ def test_reconstruction_features_are_relative_distance_and_cosine(rows):
     np.testing.assert_allclose(features[:, 3], (rows * x_hat).sum(1) / norms[0] / norms[1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("h", ["log", pytest.param("identity", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("h", ["log", "identity"])
 def test_linear_networks_and_a_factorized_prior_recover_principal_components(h):
     """orthogonal columns of squared length 1 / metric_scale, latent variances metric_scale x eigenvalues."""
     rng = np.random.default_rng(0)

@@ -69,6 +69,7 @@ def test_two_devices_train_as_one(kind, options, rows, strategy):
     np.testing.assert_allclose(several[0].predict(rows, verbose=0)["energy"], one[0].energy(rows), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_so_they_do_compiled_on_a_stream_whose_last_batch_is_odd(rows, strategy):
     rows = rows[:ROWS]
     one = trained(contextlib.nullcontext(), "log", rows, compiled=True)

@@ -107,6 +107,7 @@ def test_divergence_is_the_excess_of_the_loss():
     np.testing.assert_allclose(divergence(turn @ tf.linalg.diag(lengths) @ turn.T), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_bent_sheet_becomes_flat(pair):
     rows, linear, flow = pair
     assert flow.straightening["after"] < 0.1 * flow.straightening["before"]

@@ -79,7 +79,7 @@ def metrics_of(out):
 
 @pytest.mark.parametrize(
     "choice",
-    [["--model", "radogaga", "--distortion", "ssim"], pytest.param(["--model", "beta-vae"], marks=pytest.mark.slow)],
+    [pytest.param(["--model", "radogaga", "--distortion", "ssim"], marks=pytest.mark.slow), ["--model", "beta-vae"]],
 )
 def test_train_measure_draw_save_and_export(choice, data_dir, narrow, tmp_path, capsys):
     out, served = tmp_path / "out", tmp_path / "served"
