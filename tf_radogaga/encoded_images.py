@@ -83,7 +83,7 @@ def remark(content: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_png(content: tf.Tensor, channels: int) -> tf.Tensor:
-    size = tf.cast(tf.io.decode_raw(tf.strings.substr(content, 16, 8), tf.int32, little_endian=False), tf.int64)
+    size = tf.cast(tf.io.decode_raw(_header(content, 16, 8), tf.int32, little_endian=False), tf.int64)
     with tf.control_dependencies([_small_enough(size)]):
         colours = tf.cond(
             _depth(content) == 16,
@@ -130,6 +130,12 @@ def _near_exif(content: tf.Tensor) -> tf.Tensor:
     return tf.strings.substr(content, 0, tf.where(_is_png(content), of_png, _HEAD))
 
 
+def _header(content: tf.Tensor, first: int, count: int) -> tf.Tensor:
+    """Bytes of the header of a PNG file, zeros where there are none: what is no image fails by its own check alone."""
+    padded = tf.strings.join([tf.strings.substr(content, 0, 26), tf.constant(bytes(26))])
+    return tf.strings.substr(padded, first, count)
+
+
 def _holds(content: tf.Tensor, word: str) -> tf.Tensor:
     without = tf.strings.regex_replace(content, word, "", replace_global=False)  # a pattern would take longer
     return tf.strings.length(without) < tf.strings.length(content)
@@ -141,11 +147,11 @@ def _is_png(content: tf.Tensor) -> tf.Tensor:
 
 def _depth(content: tf.Tensor) -> tf.Tensor:
     """Bits of a PNG file's values."""
-    return tf.io.decode_raw(tf.strings.substr(content, 24, 1), tf.uint8)[0]
+    return tf.io.decode_raw(_header(content, 24, 1), tf.uint8)[0]
 
 
 def _has_alpha(content: tf.Tensor) -> tf.Tensor:
-    kind = tf.io.decode_raw(tf.strings.substr(content, 25, 1), tf.uint8)[0]
+    kind = tf.io.decode_raw(_header(content, 25, 1), tf.uint8)[0]
     return (kind >= 4) | _holds(content, "tRNS")  # by chance in opaque ones, too, to which it does nothing
 
 
