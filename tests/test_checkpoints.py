@@ -18,7 +18,10 @@ np.savez(sys.argv[3], energy=model.energy(rows), threshold=model.threshold, late
 """
 
 
-@pytest.mark.parametrize(("kind", "table"), [("log", "frame"), pytest.param("dagmm", "rows", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kind", "table"),
+    [("log", "frame"), *(pytest.param(kind, "rows", marks=pytest.mark.slow) for kind in ("no-gauge", "dagmm"))],
+)
 def test_round_trip_through_a_fresh_process(kind, table, request, tmp_path):
     data = request.getfixturevalue(table)
     preprocess = scaled(data) if table == "rows" else encoded(data)
