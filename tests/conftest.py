@@ -1,5 +1,6 @@
 """Small models and data shared by the tests."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -125,6 +126,21 @@ def fitted(model, rows, epochs=3, compiled=False, **options):
     model.compile(tf.keras.optimizers.Adam(1e-3), run_eagerly=not compiled)
     model.fit(rows, batch_size=64, epochs=epochs, verbose=0, **options)
     return model
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Of a kind of `exports.KINDS` the model, its rows, and the version exported; made once, so not to be changed."""
+    import exports
+
+    from tf_radogaga import export_saved_model
+
+    @functools.cache
+    def made(kind):
+        model, rows = exports.model_and_rows(kind)
+        return model, rows, export_saved_model(model, tmp_path_factory.mktemp(kind) / "served")
+
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,9 @@ def _gradient(distortion, x, y):
 
 
 @for_each_case
-@pytest.mark.parametrize(("dtype", "accuracy"), [(tf.float32, 1e-5), (tf.float64, 1e-9)])
+@pytest.mark.parametrize(
+    ("dtype", "accuracy"), [pytest.param(tf.float32, 1e-5, marks=pytest.mark.slow), (tf.float64, 1e-9)]
+)
 def test_inner_product_follows_the_hessian_rule(distortion, event, dtype, accuracy):
     x, (v, w) = _uniform(6, *event, dtype=dtype), tf.unstack(_normal(2, 6, *event, dtype=dtype))
     expected = _General(distortion).inner_product(x, v, w)

@@ -193,7 +193,7 @@ def test_a_lock_goes_with_its_holder(tmp_path):
 @pytest.fixture(scope="module")
 def model():
     tf.keras.utils.set_random_seed(7)
-    return fitted(small_model(preprocess=scaled(clusters())), clusters(), epochs=1)
+    return fitted(small_model("dagmm", scaled(clusters())), clusters(), epochs=1)
 
 
 def _threshold(directory):

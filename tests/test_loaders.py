@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from exports import KINDS, model_and_rows, read_tensors, write_tensors
+from exports import KINDS, read_tensors, write_tensors
 
-import tf_radogaga
 from tf_radogaga.serving.signatures import requests
 
 TENSORFLOW_ALONE = """
@@ -29,25 +28,22 @@ sys.path.append("{trainers}")
 import csv_rows  # what the scripts that score files need
 assert not [m for m in sys.modules if m.startswith(("tf_radogaga", "tensorflow_compression", "tensorflow_probability"))]
 """.replace("{trainers}", str(Path(__file__).parents[1] / "trainers"))
+QUICK, SLOW = ("log-table-features", "images"), pytest.mark.slow
 SHIPPED = Path(__file__).parents[1] / "saved_models"
 
 
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    """By kind: model, its rows, a folder with `served/1`, requests in `inputs` and answers in `python`."""
-    exports = {}
-    for kind in KINDS:
-        model, rows = model_and_rows(kind)
-        folder = tmp_path_factory.mktemp(kind)
-        tf_radogaga.export_saved_model(model, folder / "served")
-        loaded = tf.saved_model.load(str(folder / "served" / "1"))
-        made = requests(model, rows)
-        assert set(made) == set(loaded.signatures)
-        for signature, inputs in made.items():
-            write_tensors(folder / "inputs" / signature, inputs)
-            write_tensors(folder / "python" / signature, loaded.signatures[signature](**inputs))
-        exports[kind] = model, rows, folder
-    return exports
+@pytest.fixture(scope="module", params=[kind if kind in QUICK else pytest.param(kind, marks=SLOW) for kind in KINDS])
+def export(request, exported, tmp_path_factory):
+    """Model, its rows, its version, and a folder with requests in `inputs` and answers in `python`."""
+    model, rows, version = exported(request.param)
+    folder = tmp_path_factory.mktemp(request.param)
+    loaded = tf.saved_model.load(str(version))
+    made = requests(model, rows)
+    assert set(made) == set(loaded.signatures)
+    for signature, inputs in made.items():
+        write_tensors(folder / "inputs" / signature, inputs)
+        write_tensors(folder / "python" / signature, loaded.signatures[signature](**inputs))
+    return model, rows, version, folder
 
 
 def _assert_same_answers(folder, there, tolerance):
@@ -60,17 +56,12 @@ def _assert_same_answers(folder, there, tolerance):
             np.testing.assert_allclose(found[name], values, rtol=tolerance, err_msg=f"{signature} {name}")
 
 
-@pytest.fixture(scope="module")
-def scored_by_tensorflow_alone(exports):
-    paths = [f / name for _, _, f in exports.values() for name in ("served/1", "inputs", "alone")]
-    command = [sys.executable, "-c", TENSORFLOW_ALONE, *map(str, paths)]
+def test_a_process_with_tensorflow_alone_gives_the_same(export):
+    *_, version, folder = export
+    command = [sys.executable, "-c", TENSORFLOW_ALONE, *map(str, (version, folder / "inputs", folder / "alone"))]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_process_with_tensorflow_alone_gives_the_same(kind, exports, scored_by_tensorflow_alone):
-    _assert_same_answers(exports[kind][2], "alone", 1e-6)
+    _assert_same_answers(folder, "alone", 1e-6)
 
 
 @pytest.fixture(scope="session")
@@ -95,15 +86,14 @@ def _score_by_cpp(program, version, folder):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_loader_of_servers_gives_the_same(kind, exports, score_program):
-    folder = exports[kind][2]
-    _score_by_cpp(score_program, folder / "served" / "1", folder)
+def test_the_loader_of_servers_gives_the_same(export, score_program):
+    *_, version, folder = export
+    _score_by_cpp(score_program, version, folder)
     _assert_same_answers(folder, "cpp", 1e-6)
 
 
-def test_the_loader_of_servers_names_what_fails(exports, score_program, tmp_path):
-    version = exports["log-matrix"][2] / "served" / "1"
+def test_the_loader_of_servers_names_what_fails(exported, score_program, tmp_path):
+    version = exported("log-matrix")[2]
     write_tensors(tmp_path / "inputs" / "serving_default", {"features": np.zeros((3, 5), np.float32)})
     with pytest.raises(AssertionError, match=r"Matrix size-incompatible|Incompatible shapes"):
         _score_by_cpp(score_program, version, tmp_path)
@@ -111,7 +101,11 @@ def test_the_loader_of_servers_names_what_fails(exports, score_program, tmp_path
 
 @pytest.mark.parametrize(
     ("name", "key", "shape"),
-    [("thyroid", "features", (6,)), ("toy", "features", (16,)), ("mnist", "images", (28, 28, 1))],
+    [
+        pytest.param("thyroid", "features", (6,), marks=SLOW),
+        ("toy", "features", (16,)),
+        ("mnist", "images", (28, 28, 1)),
+    ],
 )
 def test_the_loader_of_servers_scores_the_models_that_ship(name, key, shape, score_program, tmp_path):
     version = SHIPPED / name / "1"
@@ -125,12 +119,11 @@ def test_the_loader_of_servers_scores_the_models_that_ship(name, key, shape, sco
     _assert_same_answers(tmp_path, "cpp", 1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_export_scores_as_its_model(kind, exports):
-    model, rows, folder = exports[kind]
+def test_an_export_scores_as_its_model(export):
+    model, rows, _, folder = export
     found = {path.name: read_tensors(path) for path in (folder / "python").iterdir()}
     energy = model.energy(rows).numpy()
-    same = "serving_bytes" if kind == "images" else "serving_examples"
+    same = "serving_bytes" if "serving_bytes" in found else "serving_examples"
     for signature in ("serving_default", same):
         scores = found[signature]
         np.testing.assert_allclose(scores["energy"], energy, rtol=1e-5, atol=1e-5)

@@ -3,13 +3,16 @@ import pytest
 
 from tf_radogaga import DAGMM, BetaVAE, PassThrough, RaDOGAGA, presets
 
+REST = ("arrhythmia", "kddcup99", "kddcup-rev")
 CLASSES = {"dagmm": DAGMM, "vae": BetaVAE}
 
 
 @pytest.mark.parametrize(
     ("model", "size"), [*((m, "paper") for m in presets.MODELS), *((m, "small") for m in presets.MIXTURE_MODELS)]
 )
-@pytest.mark.parametrize("dataset", ["thyroid", "arrhythmia", "kddcup99", "kddcup-rev", "my.csv"])
+@pytest.mark.parametrize(
+    "dataset", ["thyroid", *(pytest.param(name, marks=pytest.mark.slow) for name in REST), "my.csv"]
+)
 def test_every_preset_builds_a_model_that_scores(dataset, model, size):
     built = presets.build(presets.preset(dataset, model, size), PassThrough(20))
     assert isinstance(built, CLASSES.get(model, RaDOGAGA))

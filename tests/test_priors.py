@@ -110,9 +110,9 @@ def test_density_integrates_to_one(name, units):
 
 
 def test_density_of_a_trained_factorized_prior_integrates_to_one(trained):
-    t = np.arange(-40, 40, 0.2)
+    t = np.arange(-40, 40, 0.4)
     grid = np.stack(np.meshgrid(t, t), axis=-1).reshape(-1, 2)
-    assert np.exp(-trained.rate(tf.constant(grid, tf.float32))).sum() * 0.04 == pytest.approx(1, abs=1e-3)
+    assert np.exp(-trained.rate(tf.constant(grid, tf.float32))).sum() * 0.16 == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", PRIORS)

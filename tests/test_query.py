@@ -111,7 +111,7 @@ def expected(model, tmp_path, ask, monkeypatch):
     return pd.read_csv(tmp_path / "expected.csv")
 
 
-@pytest.mark.parametrize("batch_size", ["1", "7", "1024"])
+@pytest.mark.parametrize("batch_size", [pytest.param("1", marks=pytest.mark.slow), "7", "1024"])
 def test_scores_are_those_of_the_model_in_process(batch_size, ask, servicer, expected):
     scores = ask("--batch-size", batch_size)
     pd.testing.assert_frame_equal(scores, expected, **TOLERANCE)

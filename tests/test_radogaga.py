@@ -58,7 +58,7 @@ def _normal_line(s):
     return s * (x - x.mean()) / x.std()
 
 
-@pytest.mark.parametrize("gauge", ["learned", None])
+@pytest.mark.parametrize("gauge", ["learned", pytest.param(None, marks=pytest.mark.slow)])
 def test_identity_reaches_the_closed_form_in_one_dimension(gauge):
     """b = 1 / sqrt(2 lambda2), a b = (1 + sqrt(1 - 2 / (lambda1 s^2))) / 2, noise variance 1."""
     s, lambda1, lambda2 = 2.0, 2.0, 0.8
@@ -253,7 +253,7 @@ def test_a_distortion_that_does_not_fit_the_rows_is_refused_at_once(distortion, 
         small_model(distortion=distortion)
 
 
-@pytest.mark.parametrize("name", ["bce", "ssim"])
+@pytest.mark.parametrize("name", ["bce", pytest.param("ssim", marks=pytest.mark.slow)])
 def test_other_metrics_train_and_have_the_jacobians_density(name, rows):
     """Rows of 4 as images of 2 x 2, all within 0..1."""
     preprocess = scaled(rows)

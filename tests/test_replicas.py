@@ -58,7 +58,7 @@ def assert_same(one, several, rows):
         pytest.param("noisy-rate", {}, marks=pytest.mark.slow),
         pytest.param("identity", {"reconstruction_features": True}, marks=pytest.mark.slow),
         ("dagmm", {"reconstruction_features": True}),
-        ("vae-decomposed", {}),
+        pytest.param("vae-decomposed", {}, marks=pytest.mark.slow),
     ],
 )
 def test_two_devices_train_as_one(kind, options, rows, strategy):

@@ -50,7 +50,7 @@ def check(folder, model, bad, monkeypatch):
     assert len(scores) == 76 and len(refused) == 4
 
 
-@pytest.mark.parametrize("batch_size", ["7", "4096"])
+@pytest.mark.parametrize("batch_size", ["7", pytest.param("4096", marks=pytest.mark.slow)])
 def test_scores_are_those_of_the_model_in_process(batch_size, model, files, tmp_path, monkeypatch, capsys):
     command = ["--model", model, "--input", tmp_path / "rows-*", "--output", tmp_path / "scores"]
     score_beam.main([*map(str, command), "--batch-size", batch_size])

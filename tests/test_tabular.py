@@ -20,6 +20,7 @@ def test_shipped_sets_have_the_papers_sizes(name, shape, anomalies, test_rows, t
         assert len(split.test) == test_rows and split.test_labels.sum() == test_anomalies
 
 
+@pytest.mark.slow
 def test_kdd_has_the_papers_sizes(shared_data):
     table = tabular.load_table("kddcup99", shared_data)
     assert len(table.rows) == 494021 and (table.labels == 1).sum() == 97278

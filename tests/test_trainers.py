@@ -109,6 +109,7 @@ def test_a_digest_tells_every_setting_and_outlives_new_ones(monkeypatch):
     assert records.digest(Wider(**wider)) == records.digest(preset) != records.digest(Wider(**wider, more=4))
 
 
+@pytest.mark.slow
 def test_unlabelled_matrix_with_early_stopping(rows, tmp_path, monkeypatch):
     np.save(tmp_path / "own.npy", rows)
     command = ["--dataset", str(tmp_path / "own.npy"), "--model", "dagmm", "--epochs", "3", "--patience", "1"]
@@ -192,6 +193,7 @@ def test_tables_keep_records_and_compare_on_the_same_splits(tmp_path, monkeypatc
     assert f"| isolation-forest | - | {np.mean(f1):.4f} ({np.std(f1):.4f})" in table
 
 
+@pytest.mark.slow
 def test_seeds_trained_at_once_are_those_trained_alone(monkeypatch):
     jobs = [("arrhythmia", "dagmm", seed, "small", 20, None) for seed in (0, 1)]
     alone, together = table_tabular.run(*jobs[1]), table_tabular.run_together(jobs)

@@ -124,6 +124,7 @@ class _Straightened(keras.Model):
     def __init__(self, flow: CouplingFlow, directions: tf.Tensor):
         super().__init__(dtype=tf.float32)
         self.flow, self.directions = flow, directions
+        self.fitted = [weight for network in flow.networks for layer in network for weight in layer.weights]
         self.mean = keras.metrics.Mean("divergence")
 
     def divergences(self, u: tf.Tensor, gram: tf.Tensor) -> tf.Tensor:
@@ -138,8 +139,7 @@ class _Straightened(keras.Model):
         with tf.GradientTape() as tape:
             loss = self.divergences(*data)
             mean = tf.reduce_mean(loss)
-        weights = [weight for network in self.flow.networks for layer in network for weight in layer.weights]
-        self.optimizer.apply_gradients(zip(tape.gradient(mean, weights), weights))
+        self.optimizer.apply_gradients(zip(tape.gradient(mean, self.fitted), self.fitted))
         self.mean.update_state(loss)
         return {"divergence": self.mean.result()}
 
@@ -203,7 +203,7 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     rest = pairs.skip(held_out).cache().shuffle(len(u), seed=0).batch(batch, drop_remainder=True)
     trained = _Straightened(flow, directions)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * EPOCHS)
-    trained.compile(keras.optimizers.Adam(rate), steps_per_execution=steps)
+    trained.compile(_built(keras.optimizers.Adam(rate), trained.fitted), steps_per_execution=steps)
     best = keras.callbacks.EarlyStopping("val_divergence", patience=EPOCHS // 4, restore_best_weights=True, mode="min")
     held = pairs.take(held_out).batch(held_out)
     before = trained.evaluate(held, verbose=0)
@@ -215,6 +215,12 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
         flow.reset()
     _follow(model.prior, tf.concat([model._encode(x) for x in dataset], axis=0))
     return {"before": before, "after": min(before, after)}
+
+
+def _built(optimizer: keras.optimizers.Optimizer, weights: list[tf.Variable]) -> keras.optimizers.Optimizer:
+    """With its variables made, as a step that makes them is traced twice."""
+    optimizer.build(weights)
+    return optimizer
 
 
 def _spread(dataset: tf.data.Dataset, most: int) -> tf.Tensor:
@@ -235,6 +241,6 @@ def _follow(prior: Prior, z: tf.Tensor) -> None:
     following = _Following(prior)
     batch = min(PRIOR_BATCH, len(z))
     rate = keras.optimizers.schedules.CosineDecay(PRIOR_LEARNING_RATE, PRIOR_STEPS)
-    following.compile(keras.optimizers.Adam(rate), steps_per_execution=50)
+    following.compile(_built(keras.optimizers.Adam(rate), prior.trainable_variables), steps_per_execution=50)
     rows = tf.data.Dataset.from_tensor_slices(z).cache().shuffle(len(z), seed=0).repeat().batch(batch)
     following.fit(rows, steps_per_epoch=PRIOR_STEPS, epochs=1, verbose=0)
