@@ -28,6 +28,39 @@ class OwnNetwork(keras.Model):
         return {"outputs": self.outputs, "width": self.width, "rate": self.rate, "l2": self.l2}
 
 
+@keras.utils.register_keras_serializable(package="tests")
+class WatchedNetwork(keras.layers.Layer):
+    """With metrics: one of `add_metric`, the mean of its inputs, one of an attribute, the number of its examples, and
+    one while it trains alone."""
+
+    def __init__(self, outputs, **kwargs):
+        super().__init__(**kwargs)
+        self.outputs, self.out = outputs, keras.layers.Dense(outputs)
+        self.examples = keras.metrics.Sum("examples")
+
+    def call(self, x, training=None):
+        self.add_metric(tf.reduce_mean(x), name="input_mean")
+        self.examples.update_state(tf.ones(tf.shape(x)[0]))
+        if training:
+            self.add_metric(tf.constant(3.0), name="drop")
+        return self.out(x)
+
+    def get_config(self):
+        return {"outputs": self.outputs}
+
+
+@keras.utils.register_keras_serializable(package="tests")
+class NoisyLayer(keras.layers.Layer):
+    """Adds noise while it trains, of a generator whose state checkpoints hold."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.random = tf.random.Generator.from_seed(3)
+
+    def call(self, x, training=None):
+        return x + self.random.normal(tf.shape(x)) if training else x
+
+
 def sequential(inputs, outputs):
     """No input shape; dropout and batch normalization get `training` from the model around them."""
     return keras.Sequential(

@@ -479,7 +479,7 @@ def test_what_is_not_supported_is_refused_by_type(few):
             with pytest.raises((TypeError, ValueError), match=error):
                 model.fit(few, validation_data=value)
     for call in (model.energy, model.encode, model.train_on_batch, model.predict_on_batch):
-        with pytest.raises(TypeError, match="rows in memory are needed; call predict"):
+        with pytest.raises(TypeError, match="rows in memory are needed: call it with each batch"):
             call(Data.from_tensor_slices(few).batch(10))
     np.testing.assert_array_equal(weights_of(model), before)
     np.testing.assert_array_equal(model.energy(few), energy)

@@ -19,6 +19,7 @@ from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.preprocessing.cells import array_of
 from tf_radogaga.priors import Prior, as_prior
 from tf_radogaga.reconstruction_features import with_features, with_scored_features
+from tf_radogaga.rows import require_memory
 from tf_radogaga.settled import settled
 from tf_radogaga.training import TrainedOnRows
 
@@ -143,6 +144,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         return tf.TensorSpec((None, *self.preprocess.event_shape), tf.float32)
 
     def _checked(self, rows: Any) -> tf.Tensor:
+        require_memory(rows, "rows")
         return self.preprocess(self.preprocess.check(rows))
 
     def encode(self, rows: Any) -> tf.Tensor:

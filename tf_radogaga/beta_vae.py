@@ -155,7 +155,7 @@ class BetaVAE(Autoencoder):
         Raises:
             TypeError, ValueError: bad rows, naming column and row.
         """
-        return self._posterior(self._checked(rows))
+        return tuple(tf.unstack(self._by_blocks(rows, lambda x: tf.stack(self._posterior(x), axis=1)), axis=1))
 
     def rates(self, rows: Any) -> tf.Tensor:
         """KL_j of raw rows, (B, N), in nats; the mean of dimensions that mean something is well above 0.
@@ -169,7 +169,7 @@ class BetaVAE(Autoencoder):
 
         Source: Nakagawa et al., ICML 2021, Lemma 1.
         """
-        return self._both_losses(self._checked(rows))
+        return tuple(tf.unstack(self._by_blocks(rows, lambda x: tf.stack(self._both_losses(x), axis=1)), axis=1))
 
     def _both_losses(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mu, sigma = self._posterior(x)

@@ -23,7 +23,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         # means of NaN stay NaN, so looking once per execution misses nothing; the model remembers which came first
-        if not all(np.isfinite(value) for value in (logs or {}).values()):
+        means = (value for name, value in (logs or {}).items() if name in self.model._means)
+        if not all(map(np.isfinite, means)):
             raise non_finite_error(*self.model.first_non_finite())
 
 

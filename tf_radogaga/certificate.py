@@ -11,7 +11,6 @@ import tensorflow as tf
 from tf_radogaga import verdicts
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.beta_vae import BetaVAE
-from tf_radogaga.frames import to_pandas
 from tf_radogaga.inversion import reconstructed_share, round_trips
 from tf_radogaga.isometry import (
     by_blocks,
@@ -29,6 +28,7 @@ from tf_radogaga.isometry import (
     unit_norms,
 )
 from tf_radogaga.preprocessing.cells import array_of
+from tf_radogaga.rows import in_memory
 
 QUANTILE = 0.95
 """Of the round trips in a report."""
@@ -123,7 +123,7 @@ def isometry_report(
         ValueError: pairs or jacobian_rows below 1.
     """
     require_positive(pairs=pairs, jacobian_rows=jacobian_rows)
-    rows = pd.DataFrame(rows) if isinstance(rows, dict) else rows
+    rows, _ = in_memory(model.preprocess, rows, "rows")
     _, axes, variance = latent_axes(model, rows)
     some = _draw(rows, jacobian_rows, seed)
     step = noise_step(model, variance)
@@ -257,7 +257,7 @@ def implicit_report(
         ValueError: pairs or jacobian_rows below 1.
     """
     require_positive(pairs=pairs, jacobian_rows=jacobian_rows)
-    rows = pd.DataFrame(rows) if isinstance(rows, dict) else rows
+    rows, _ = in_memory(model.preprocess, rows, "rows")
     inverse = inverse_variances(model, rows)
     order = np.argsort(-inverse, kind="stable")
     some = _draw(rows, jacobian_rows, seed)
@@ -314,7 +314,6 @@ def _inversion(model: Autoencoder, rows: Any) -> dict[str, float]:
 def _draw(rows: Any, most: int, seed: int) -> Any:
     """At most so many of the rows, in random order."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[:most]
-    rows = to_pandas(rows)
     return rows.iloc[drawn] if isinstance(rows, pd.DataFrame) else array_of(rows, "rows")[drawn]
 
 

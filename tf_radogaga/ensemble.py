@@ -188,10 +188,11 @@ def _require_pure(model: Autoencoder) -> None:
     """What a step of many models at once maps may neither draw from a generator of its own nor use variables that are
     not trained."""
     networks = model.encoder, model.decoder
-    if fixed := [variable.name for network in networks for variable in network.non_trainable_variables]:
+    fixed = (variable for network in networks for variable in network.non_trainable_variables)
+    if names := [part.name for part in (*fixed, *model.metrics_of_layers())]:
         raise ValueError(
-            f"models: {fixed[0]} of a network is not trained, being frozen or a statistic of batch normalization; such"
-            " models are trained one by one, by fit."
+            f"models: {names[0]} of a network is not trained, being frozen, a metric or a statistic of batch"
+            " normalization; such models are trained one by one, by fit."
         )
     if all(type(network).__module__.startswith("tf_radogaga.") for network in networks):
         return

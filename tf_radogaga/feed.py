@@ -112,7 +112,7 @@ def prepared(
         streams.require_end(rows, steps, argument, remedy)
         dataset = _checked(preprocess, rows)
     else:
-        data, weights = weighted(preprocess, value, sample_weight, argument)
+        data, weights = weighted(preprocess, value, sample_weight, argument, streams=True)
         dataset = scored(preprocess, data, weights, batch_size or (steps and -(-len(data) // steps)))
     return batches.split_by_rows(dataset)
 
@@ -122,10 +122,10 @@ def _checked(preprocess: Preprocessing, rows: tf.data.Dataset) -> tf.data.Datase
 
 
 def weighted(
-    preprocess: Preprocessing, value: Any, sample_weight: Any = None, argument: str = "x"
+    preprocess: Preprocessing, value: Any, sample_weight: Any = None, argument: str = "x", streams: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Rows in memory as they are stored, and their weights."""
-    rows, weights = in_memory(preprocess, value, argument)
+    """Rows in memory as they are stored, and their weights; arguments as `in_memory`."""
+    rows, weights = in_memory(preprocess, value, argument, streams)
     if weights is not None and sample_weight is not None:
         raise ValueError(f"sample_weight: given twice, also in {argument}; leave one of them out.")
     weights = sample_weight if weights is None else weights
@@ -178,7 +178,7 @@ def training(
         refuse_for_streams(sample_weight=sample_weight, validation_split=validation_split or None)
         made = _from_stream(preprocess, x, steps, epochs, seed)
     else:
-        data, weights = weighted(preprocess, x, sample_weight)
+        data, weights = weighted(preprocess, x, sample_weight, streams=True)
         if validation_split:
             first = _split("validation_split", validation_split, len(data))
             held_out = data[first:], None if weights is None else weights[first:]

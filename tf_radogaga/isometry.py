@@ -270,7 +270,7 @@ def density_estimates(model: BetaVAE, rows: Any) -> dict[str, np.ndarray]:
         "loss": 0.5 * count * (1 - math.log(model.beta * math.pi * math.e)) - model.energy(rows),
     }
     if model.distortion.has_log_volume:
-        volume = model.distortion.log_volume(model._checked(rows), count)
+        volume = by_blocks(model, rows, lambda x: model.distortion.log_volume(x, count))
         estimates.update({f"{name}_scaled": estimates[name] + volume for name in ("posterior", "loss")})
     return {name: estimate.numpy().astype(np.float64) for name, estimate in estimates.items()}
 

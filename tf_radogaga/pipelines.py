@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_radogaga.rows import require_memory
+
 
 def blank(valid: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """`values` (B, ...) with NaN in the rows that are not valid (B,)."""
@@ -35,6 +37,7 @@ class ScoredInGraphs:
             energy, in nats; anomaly, whether it, or what `judged_by` names, exceeds the threshold; valid, whether the
             row could be scored; and log_density, in nats, where the model defines it.
         """
+        require_memory(rows, "rows")
         valid = self.preprocess.valid(rows)
         return self.marked_scores(self.preprocess(self.preprocess.fill(rows, valid)), valid)
 
@@ -63,6 +66,7 @@ class ScoredInGraphs:
             ValueError: images of another rank, or another number of channels.
         """
         self._require_scorable()
+        require_memory(images, "images")
         single = images.shape.rank == 3
         batch = images[None] if single else images
         scores = self.scores(self.preprocess.check_kind(batch))
@@ -86,6 +90,7 @@ class ScoredInGraphs:
             TypeError, ValueError: as `score_images`.
         """
         self._require_scorable()
+        require_memory(images, "images")
         if images.shape.rank == 3:
             raise ValueError(f"images: {images.shape} is one image; batch the dataset first, or use dataset.filter.")
         with tf.init_scope():

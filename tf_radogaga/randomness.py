@@ -5,6 +5,9 @@ trainers. Initial weights, the order of batches, the noise and dropout follow fr
 On CPUs two runs with the same seed, versions and number of threads give the same weights to the bit. Batches that a
 user's own `tf.data` pipeline shuffles are as repeatable as that pipeline.
 
+What layers of Keras draw, as `Dropout` does, no checkpoint holds, here as in any Keras model: a resumed training draws
+it anew. A `tf.random.Generator` that a layer keeps as an attribute is held.
+
 On GPUs this was not tried. TensorFlow sums there in an order that varies from run to run, in gradients of convolutions
 and biases and in scatters, so weights are expected to drift apart by rounding;
 `tf.config.experimental.enable_op_determinism()` is TensorFlow's own remedy, at a cost in speed.

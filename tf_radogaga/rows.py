@@ -18,7 +18,8 @@ keras = tf.keras
 BLOCK_ELEMENTS = 2**26
 """Elements of raw rows checked at once, at most."""
 
-_STREAM = "give rows in memory, a tf.data.Dataset of batches, or a keras.utils.Sequence"
+_MEMORY = "give rows in memory"
+_STREAM = _MEMORY + ", a tf.data.Dataset of batches, or a keras.utils.Sequence"
 _GENERATOR = "give tf.data.Dataset.from_generator(make_batches, output_signature=...), which can be read more than once"
 
 
@@ -27,20 +28,40 @@ def is_stream(value: Any) -> bool:
     return isinstance(value, (tf.data.Dataset, keras.utils.Sequence))
 
 
-def in_memory(preprocess: Preprocessing, value: Any, argument: str = "x") -> tuple[Any, Any]:
+def require_memory(value: Any, argument: str) -> None:
+    """TypeError where rows in memory are taken and these are batches, read one by one."""
+    if is_stream(value) or hasattr(value, "__next__"):
+        name = "Sequence" if isinstance(value, keras.utils.Sequence) else type(value).__qualname__
+        kind = "dataset" if is_stream(value) else "generator"
+        raise TypeError(
+            f"{argument}: {name} is not supported here; rows in memory are needed: call it with each batch, or give"
+            f" np.concatenate(list({kind})). Batches are taken by fit, evaluate and predict, and by"
+            " dataset.map(model.scores)."
+        )
+
+
+def in_memory(preprocess: Preprocessing, value: Any, argument: str = "x", streams: bool = False) -> tuple[Any, Any]:
     """Rows in memory as `Preprocessing.check` takes them, and the weights of a tuple (rows, label, weights) or None.
+
+    Args:
+        preprocess: of the model.
+        value: rows.
+        argument: to name in messages.
+        streams: whether the caller takes streams of batches, too, and handles them itself.
 
     Raises:
         TypeError, ValueError: something else, naming its type and the remedy.
     """
     weights = None
+    if not streams:
+        require_memory(value, argument)
     if isinstance(value, tuple):
         require_length(value, argument)
         value, _, weights = (*value, None, None)[:3]
     value = to_pandas(value)
     if isinstance(value, Mapping):
         value = _frame(value, argument)
-    remedy = _obstacle(preprocess, value)
+    remedy = _obstacle(preprocess, value, _STREAM if streams else _MEMORY)
     if remedy:
         raise TypeError(f"{argument}: {type(value).__qualname__} is not supported here; {remedy}.")
     return value, weights
@@ -65,14 +86,12 @@ def _frame(columns: Mapping, argument: str) -> pd.DataFrame:
         ) from error
 
 
-def _obstacle(preprocess: Preprocessing, value: Any) -> str | None:
+def _obstacle(preprocess: Preprocessing, value: Any, remedy: str) -> str | None:
     """Why this is no table, matrix or images in memory: what to give in its place."""
     if value is None:
-        return "it is missing; " + _STREAM
+        return "it is missing; " + remedy
     if isinstance(value, (str, bytes, os.PathLike)):
         return "read the file first, for example by pandas.read_csv or datasets.images.load_files"
-    if is_stream(value):
-        return "rows in memory are needed; call predict, or dataset.map(model.scores)"
     if isinstance(value, (tf.distribute.DistributedDataset, tf.distribute.DistributedIterator)):
         return "give the tf.data.Dataset itself, which is distributed here"
     if isinstance(value, tf.RaggedTensor):
@@ -87,7 +106,7 @@ def _obstacle(preprocess: Preprocessing, value: Any) -> str | None:
     if hasattr(value, "__next__"):
         return _GENERATOR
     if not len(getattr(value, "shape", ())):
-        return f"{_STREAM}; of an iterable, {_GENERATOR}"
+        return f"{remedy}; of an iterable, {_GENERATOR}" if remedy == _STREAM else remedy
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -160,7 +161,22 @@ class SumOfTerms(keras.Model):
         values = {"loss": tf.add_n(list(terms.values())), **terms, **monitors}
         for name, value in values.items():
             self._mean(name).update_state(value)
-        return {name: self._mean(name).result() for name in values}
+        return {**{name: self._mean(name).result() for name in values}, **self._results_of_layers()}
+
+    def metrics_of_layers(self) -> list[keras.metrics.Metric]:
+        """Those of `add_metric` and of attributes of layers, which update them where they are called."""
+        return [metric for layer in self._flatten_layers() for metric in layer._metrics]
+
+    def _results_of_layers(self) -> dict[str, tf.Tensor]:
+        """By name; a name that is taken, as where encoder and decoder are of one class, gets a number."""
+        results = {}
+        for metric in self.metrics_of_layers():
+            found = metric.result()
+            for name, value in (found if isinstance(found, dict) else {metric.name: found}).items():
+                taken = {*self._means, *results}
+                numbered = (f"{name}_{number}" for number in itertools.count(1))
+                results[name if name not in taken else next(new for new in numbered if new not in taken)] = value
+        return results
 
     def _mean(self, name: str) -> keras.metrics.Mean:
         if name not in self._means:
@@ -194,7 +210,7 @@ class SumOfTerms(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return list(self._means.values())
+        return [*self._means.values(), *self.metrics_of_layers()]
 
 
 def _require_own_loss(given: dict[str, Any]) -> None:

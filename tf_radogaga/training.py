@@ -211,7 +211,7 @@ class TrainedOnRows(SumOfTerms):
             streams.require_end(x, steps, "x", "give steps")
             uncounted = streams.is_uncounted(x, steps)
         else:
-            x = self.preprocess.check(in_memory(self.preprocess, x)[0])
+            x = self.preprocess.check(in_memory(self.preprocess, x, streams=True)[0])
         with executions(self, uncounted, self.make_predict_function):
             return super().predict(x, batch_size, verbose, steps, **kwargs)
 
@@ -236,6 +236,8 @@ class TrainedOnRows(SumOfTerms):
         self._non_finite.assign([0, 0])
         self._invalidate()
         with executions(self, True, self.make_train_function):
+            if reset_metrics:  # layers update theirs whenever they are called, also to score
+                self.reset_metrics()
             logs = super().train_on_batch(*batch, reset_metrics=reset_metrics, return_dict=return_dict)
         if self._non_finite.numpy()[1]:
             raise non_finite_error(*self.first_non_finite())
@@ -253,6 +255,8 @@ class TrainedOnRows(SumOfTerms):
         batch = self._one_batch(x, sample_weight)
         self._assert_compile_was_called()
         with executions(self, True, self.make_test_function):
+            if reset_metrics:
+                self.reset_metrics()
             return super().test_on_batch(*batch, reset_metrics=reset_metrics, return_dict=return_dict)
 
     def predict_on_batch(self, x: Any) -> dict[str, np.ndarray]:
@@ -288,6 +292,14 @@ class TrainedOnRows(SumOfTerms):
     def save(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError(_SAVE_MESSAGE)
 
+    def export(self, filepath: Any) -> None:
+        raise NotImplementedError(_SAVE_MESSAGE)
+
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        if save_type == "savedmodel":  # of the model, or of an object that holds it
+            raise NotImplementedError(_SAVE_MESSAGE)
+        return super()._trackable_children(save_type, **kwargs)
+
     def save_own_variables(self, store: Any) -> None:
         raise NotImplementedError(_SAVE_MESSAGE)
 
@@ -305,6 +317,7 @@ class TrainedOnRows(SumOfTerms):
 
 
 _SAVE_MESSAGE = (
-    "Keras' own formats (.keras, .h5, model.save) silently lose layers of tensorflow-compression; save with"
-    " tf_radogaga.save_model(model, directory), export with tf_radogaga.export_saved_model(model, directory)."
+    "Keras' and TensorFlow's own formats (.keras, .h5, model.save, tf.saved_model.save) silently lose layers of"
+    " tensorflow-compression; save with tf_radogaga.save_model(model, directory), export with"
+    " tf_radogaga.export_saved_model(model, directory), or functions of your own by keras.export.ExportArchive."
 )
