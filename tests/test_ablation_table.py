@@ -64,6 +64,7 @@ def test_scales_have_a_mean_variance_of_1_and_do_not_depend_on_units(scale):
         assert np.ptp(np.ptp(z, axis=0)) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_trained_variants_share_their_models_and_start_at_the_identity(folder, monkeypatch):
     z = drawn(3).astype(np.float32)
     np.testing.assert_array_equal(ablation.ResidualNetwork(3, (4,), 3)(z), z)

@@ -82,8 +82,10 @@ def _wave_log_density(x):
 
 @pytest.mark.parametrize(
     ("draw", "truth", "components", "steps"),
-    [(_two_modes, _two_modes_log_density, 2, 1500), (_wave, _wave_log_density, 3, 1200)],
-    ids=["one-dimension", "two-dimensions"],
+    [
+        pytest.param(_two_modes, _two_modes_log_density, 2, 1500, marks=pytest.mark.slow, id="one-dimension"),
+        pytest.param(_wave, _wave_log_density, 3, 1200, id="two-dimensions"),
+    ],
 )
 def test_a_trained_density_integrates_to_one_and_is_the_datas(draw, truth, components, steps):
     """Over a grid of eight standard deviations, which no datum leaves."""

@@ -53,7 +53,7 @@ def _directions(count, rows=None):
     return tf.constant(np.random.default_rng(1).normal(size=shape), tf.float32)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [1, 3, 5])
 def test_tangents_are_the_jacobian_times_the_directions(decoder, z, count):
     directions = _directions(count)
     x_hat, tangent = geometry.tangents(decoder, z, directions)
