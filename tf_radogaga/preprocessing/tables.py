@@ -16,6 +16,7 @@ from tf_radogaga.frames import to_pandas
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 from tf_radogaga.preprocessing.cells import is_text, level, levels, numbers, same_texts
 from tf_radogaga.preprocessing.matrices import MinMaxScaling
+from tf_radogaga.preprocessing.spellings import canonical, spellings
 
 keras = tf.keras
 
@@ -30,8 +31,10 @@ _UNSEEN = "\0unseen"
 class TableEncoding(Preprocessing):
     """Named columns to one matrix: numeric ones min-max scaled, then categorical ones one-hot, in column order.
 
-    A level is text; numbers and bools used as levels read "1", "2.5", "True", other values as `str` writes them. A
-    level never seen in training becomes a block of zeros. Build it with `for_table`.
+    A level is text; numbers and bools used as levels read "1", "2.5", "True", other values as `str` writes them. One
+    that was not met in training is the known level that it equals but for spaces around it, or the writing of an
+    integral number, bool or date ("1.0", "+1" or "true" for "1"), if there is just one, else a block of zeros. Build it
+    with `for_table`.
 
     Args:
         columns: name -> None for a numeric column, or the list of levels of a categorical one.
@@ -51,11 +54,9 @@ class TableEncoding(Preprocessing):
         self.columns = {column: None if levels is None else list(levels) for column, levels in columns.items()}
         self.numeric = [column for column, levels in self.columns.items() if levels is None]
         self.scaling = MinMaxScaling(len(self.numeric), self.numeric)
-        self.lookups = {
-            column: keras.layers.StringLookup(vocabulary=levels, num_oov_indices=1, oov_token=_UNSEEN)
-            for column, levels in self.columns.items()
-            if levels is not None
-        }
+        known = {column: levels for column, levels in self.columns.items() if levels is not None}
+        self.lookups = {column: _lookup(levels) for column, levels in known.items()}
+        self.spellings = {column: _lookup(spellings(levels)) for column, levels in known.items()}
         self.width = len(self.numeric) + sum(len(levels or ()) for levels in self.columns.values())
         self.serving_names = {column: _serving_name(column) for column in self.columns}
         if len(set(self.serving_names.values())) < len(self.columns):
@@ -144,9 +145,18 @@ class TableEncoding(Preprocessing):
         if self.numeric:
             parts.append(self.scaling(tf.stack([rows[c] for c in self.numeric], axis=1)))
         for column, lookup in self.lookups.items():
-            # StringLookup keeps index 0 for unseen levels; one_hot of -1 is all zeros
-            parts.append(tf.one_hot(lookup(rows[column]) - 1, len(self.columns[column])))
+            place = self._place(column, lookup, rows[column])
+            parts.append(tf.one_hot(place - 1, len(self.columns[column])))  # of -1 it is all zeros
         return tf.concat(parts, axis=1)
+
+    def _place(self, column: str, lookup: keras.layers.StringLookup, texts: tf.Tensor) -> tf.Tensor:
+        """The numbers of levels, from 1, (B,); 0 of those never seen."""
+        place = lookup(texts)
+
+        def respelled():
+            return tf.where(place > 0, place, self.spellings[column](canonical(texts)))
+
+        return tf.cond(tf.reduce_all(place > 0), lambda: place, respelled)  # most are known to the letter
 
     def input_signature(self) -> dict[str, tf.TensorSpec]:
         return {
@@ -192,6 +202,11 @@ def _check_identifier(column: str, count: int, rows: int) -> None:
         raise ValueError(f"{told}, or make fewer levels of it; at most {MOST_LEVELS}, or one in ten rows, are taken.")
     if count > max(100, rows // 2):
         warnings.warn(f"{told}.", stacklevel=3)
+
+
+def _lookup(levels: Sequence[str]) -> keras.layers.StringLookup:
+    """Text -> its number, from 1; 0 for others."""
+    return keras.layers.StringLookup(vocabulary=levels, num_oov_indices=1, oov_token=_UNSEEN)
 
 
 def _plain(values: pd.Series, numeric: bool) -> np.ndarray:
