@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from conftest import clusters, small_model, table
+from sklearn.base import clone
 from test_detector import rotated
 
 import tf_radogaga
@@ -67,6 +68,47 @@ def test_what_is_loaded_is_the_estimator(fitted, saved):
     loaded.save(saved)  # in place of the first
     assert sorted(path.name for path in saved.parent.iterdir()) == ["detector"]
     np.testing.assert_array_equal(AnomalyDetector.load(saved).predict(rotated()), loaded.predict(rotated()))
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["code", ["code"], {"code"}, frozenset(["code"]), {"code": 1}.keys(), pd.Index(["code"]), np.array(["code"])],
+    ids=lambda names: type(names).__name__,
+)
+def test_categorical_takes_any_names_and_is_kept(names, tmp_path):
+    rows = table(60)
+    expected = AnomalyDetector(categorical=("code",), random_state=0).fit(rows).score_samples(rows)
+    detector = AnomalyDetector(categorical=names, random_state=0)
+    assert detector.categorical is names
+    detector.fit(rows).save(tmp_path / "detector")
+    if not isinstance(names, type({}.keys())):  # which is not copied
+        np.testing.assert_array_equal(clone(detector).fit(rows).score_samples(rows), expected)
+    loaded = AnomalyDetector.load(tmp_path / "detector")
+    assert loaded.categorical == ("code",)
+    for found in (detector, loaded, clone(loaded).fit(rows)):
+        np.testing.assert_array_equal(found.score_samples(rows), expected)
+    detector.export(tmp_path / "export")
+    served = tf.saved_model.load(str(tmp_path / "export" / "1")).signatures["serving_default"]
+    texts = {
+        name: rows[name].astype(str) if name in ("kind", "code") else tf.constant(rows[name], tf.float32)
+        for name in rows
+    }
+    np.testing.assert_allclose(
+        served(**{k: tf.constant(v) for k, v in texts.items()})["log_density"], expected, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (iter(["code"]), "categorical: a list_iterator, .*give a list of names"),
+        (3, "categorical: 3 where names"),
+        (b"a", "give a list"),
+    ],
+)
+def test_categorical_that_names_no_columns_is_refused(names, message):
+    with pytest.raises(TypeError, match=message):
+        AnomalyDetector(categorical=names).fit(table(60))
 
 
 @pytest.mark.parametrize("name", [STATE, ARRAYS])

@@ -27,7 +27,9 @@ def test_halves_cover_the_normal_rows_to_train_and_all_rows_to_test(streamed):
 
 
 def test_preprocessing_is_that_of_the_whole_table(streamed, frame):
-    table = read_table(streamed.path, "fraud", categorical=("code",))
+    table = read_table(streamed.path, "fraud", categorical="code")
+    assert table.categorical == ("code",)
+    assert streamed._replace(categorical="code").preprocessing().columns == streamed.preprocessing().columns
     rows = table.rows
     assert streamed.preprocessing().get_config() == table.preprocessing().get_config()
     assert streamed.preprocessing().reader == table.preprocessing().reader == table.reader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tf_radogaga.detector_densities import AveragesDensities
 from tf_radogaga.detector_files import KeptInFiles
 from tf_radogaga.detector_rows import has_text, matrix_of, require_few_levels, table_of, take
 from tf_radogaga.explanations import shapley_values
-from tf_radogaga.frames import check_names, column_names
+from tf_radogaga.frames import check_names, column_names, listed
 from tf_radogaga.preprocessing import TableEncoding
 
 HELD_OUT = 10
@@ -85,7 +86,7 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         model: Autoencoder | None = None,
         epochs: int = 50,
         batch_size: int = 256,
-        categorical: tuple[str, ...] = (),
+        categorical: str | Iterable[str] = (),
         false_positive_rate: float = 0.01,
         random_state: int | np.random.RandomState | None = None,
     ):
@@ -111,6 +112,10 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         if not 0 <= self.false_positive_rate < 0.5:
             raise ValueError(
                 f"false_positive_rate: {self.false_positive_rate} is outside [0, 0.5); give a share of normal rows."
+            )
+        if isinstance(self.categorical, Iterator):
+            raise TypeError(
+                f"categorical: a {type(self.categorical).__name__}, which can be read only once; give a list of names."
             )
         if self.model is not None:
             self._check_model()
@@ -145,9 +150,9 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             raise TypeError(f"model: {self.model!r} is no model of tf_radogaga; give one such as RaDOGAGA, or None.")
         if self.model.optimizer is None:
             raise ValueError("model: not compiled, so it cannot be trained; call model.compile('adam') first.")
-        if self.categorical:
+        if named := listed(self.categorical):
             raise ValueError(
-                f"categorical: {self.categorical} is for the densities; give the model a TableEncoding as preprocess."
+                f"categorical: {named} is for the densities; give the model a TableEncoding as preprocess."
             )
 
     def _scores(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
@@ -202,11 +207,12 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             if framed and encoding.column_names is not None and not isinstance(encoding, TableEncoding):
                 check_names(table, encoding.column_names, "X")
             return encoding if isinstance(encoding, TableEncoding) else None
-        if self.categorical and not framed:
-            raise TypeError(f"categorical: {self.categorical} names columns; give X as a DataFrame, not a matrix.")
-        if not self.categorical and not (framed and has_text(table)):
+        categorical = listed(self.categorical)
+        if categorical and not framed:
+            raise TypeError(f"categorical: {categorical} names columns; give X as a DataFrame, not a matrix.")
+        if not categorical and not (framed and has_text(table)):
             return None
-        encoding = TableEncoding.for_table(table, self.categorical)
+        encoding = TableEncoding.for_table(table, categorical)
         require_few_levels(encoding, len(table))
         return encoding
 

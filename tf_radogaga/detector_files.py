@@ -25,6 +25,7 @@ from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.checkpoints import load_model, save_model
 from tf_radogaga.copies import copy_model
 from tf_radogaga.detector_export import served_model
+from tf_radogaga.frames import listed
 from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.serving.export import export_saved_model
 
@@ -48,7 +49,7 @@ class KeptInFiles:
             TypeError: a part of the `model` could not be read again, named.
         """
         check_is_fitted(self, "threshold_")
-        state = dict(vars(self))
+        state = {**vars(self), "categorical": listed(self.categorical)}
         state["model"] = state.pop("model_", None)
         write(state, directory)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -18,11 +18,13 @@ def to_pandas(value: Any) -> Any:
     cell without a value is None. Names keep their type.
 
     Raises:
-        TypeError: a lazy frame, or a table of a kind that narwhals does not know.
+        TypeError: a lazy frame, a list of dicts, or a table of a kind that narwhals does not know.
         ValueError: two columns have one name.
     """
     if isinstance(value, pd.DataFrame):
         return value
+    if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        raise TypeError("rows: a list of dicts; give pd.DataFrame(rows).")
     try:
         frame = nw.from_native(value, pass_through=True)
     except nw.exceptions.DuplicateError as error:
@@ -60,6 +62,19 @@ def column_names(frame: pd.DataFrame) -> list[str] | None:
     if len(set(texts)) < len(texts):
         raise ValueError(f"columns: names must differ, also as text, and are {names}; rename some of them.")
     return texts
+
+
+def listed(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    """The columns that an argument such as `categorical` names: one by its name alone, or an iterable of them.
+
+    Raises:
+        TypeError: neither.
+    """
+    if isinstance(names, str):
+        return (names,)
+    if isinstance(names, bytes) or not isinstance(names, (Iterable, type(None))):
+        raise TypeError(f"categorical: {names!r} where names of columns are expected; give a list of them.")
+    return () if names is None else tuple(names)
 
 
 def check_names(frame: pd.DataFrame, known: Sequence[str] | None, argument: str = "rows") -> None:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_radogaga.datasets.csv_files import BLOCK_ROWS, Options, read_csv
 from tf_radogaga.datasets.tabular import split_labels
+from tf_radogaga.frames import listed
 from tf_radogaga.preprocessing import TableEncoding
 
 
@@ -35,7 +36,7 @@ class StreamedTable(NamedTuple):
     encoding: str | None = None
 
     def _read(self) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
-        text = (*self.categorical, *([self.label_column] if self.label_column else []))
+        text = (*listed(self.categorical), *([self.label_column] if self.label_column else []))
         options = Options(self.header, self.separator, self.decimal, self.thousands, self.encoding)
         return read_csv(self.path, options, text, self.block_rows)
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from tf_radogaga.datasets.csv_files import Options, read_csv
+from tf_radogaga.frames import listed
 from tf_radogaga.preprocessing import MinMaxScaling, Preprocessing, TableEncoding
 
 keras = tf.keras
@@ -165,7 +166,7 @@ def read_table(
             cells than the first line, a stray text in a numeric column, or a column of numbers or dates that cannot be
             read as numbers, naming column and row.
     """
-    path = Path(path)
+    path, categorical = Path(path), listed(categorical)
     labels = reader = None
     if path.suffix == ".npy":
         with _damage_named(path):
@@ -187,7 +188,7 @@ def read_table(
         raise ValueError(f"{path}: {len(labels)} labels 'y' for {len(rows)} rows 'X'.")
     if normal_label is not None and labels is not None and labels.all():
         raise ValueError(f"normal_label: {normal_label!r} never occurs in column {label_column!r}.")
-    return Table(str(path), rows, labels, anomaly_share or share_of(labels), tuple(categorical), reader)
+    return Table(str(path), rows, labels, anomaly_share or share_of(labels), categorical, reader)
 
 
 @contextlib.contextmanager

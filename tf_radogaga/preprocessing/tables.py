@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 from pandas.api.types import is_object_dtype
 
-from tf_radogaga.frames import to_pandas
+from tf_radogaga.frames import listed, to_pandas
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 from tf_radogaga.preprocessing.cells import is_text, level, levels, numbers, same_texts
 from tf_radogaga.preprocessing.matrices import MinMaxScaling
@@ -65,7 +65,7 @@ class TableEncoding(Preprocessing):
             )
 
     @classmethod
-    def for_table(cls, table: Any, categorical: Iterable[str] = ()) -> TableEncoding:
+    def for_table(cls, table: Any, categorical: str | Iterable[str] = ()) -> TableEncoding:
         """An adapted encoding of this table, or of blocks of one too large for memory (the iterable is read once).
 
         Args:
@@ -80,7 +80,7 @@ class TableEncoding(Preprocessing):
         table = to_pandas(table)
         several = isinstance(table, Iterable) and not isinstance(table, (pd.DataFrame, Mapping))
         blocks = table if several else [table]
-        categorical = {categorical} if isinstance(categorical, str) else set(categorical)
+        categorical = set(listed(categorical))
         found, seen_levels, extremes, seen = {}, {}, [], 0
         for block in map(to_pandas, blocks):
             _check_columns(block, found, categorical)
