@@ -195,6 +195,7 @@ def test_masks_count_in_hashes_and_thresholds():
         ),
         (lambda: map(list, numbers()), TypeError, r"a map, which can be read only once; give list\(\.\.\.\)"),
         (lambda: {"a": [1, 2], "b": [3, 4]}, TypeError, r"a dict, .*give pd\.DataFrame\(\.\.\.\)"),
+        (lambda: [{"a": 1, "b": 2}, {"a": 3, "b": 4}], TypeError, r"rows: a list of dicts; give pd\.DataFrame\(rows\)"),
         (lambda: {1, 2}, TypeError, "a set, which has no rows in order"),
         (lambda: np.array([(1.0, 2.0)], [("a", float), ("b", float)]), TypeError, r"structured array of \('a', 'b'\)"),
         (lambda: np.rec.array([(1.0, 2.0)], [("a", float), ("b", float)]), TypeError, "structured array"),
@@ -212,6 +213,14 @@ def test_rows_that_are_none_are_refused_with_the_remedy(detector, rows, error, m
     for method in (AnomalyDetector().fit, detector.score_samples, PassThrough(2).check):
         with pytest.raises(error, match=message):
             method(rows())
+
+
+def test_lists_of_dicts_are_refused_wherever_rows_go():
+    rows = [{"a": 1, "b": "x"}, {"a": 3, "b": "y"}]
+    encoding = TableEncoding.for_table(pd.DataFrame(rows))
+    for method in (TableEncoding.for_table, MinMaxScaling(2).adapt, encoding.check):
+        with pytest.raises(TypeError, match=r"rows: a list of dicts; give pd\.DataFrame\(rows\)"):
+            method(rows)
 
 
 def test_missing_numbers_of_frames_are_named_with_column_and_row():
@@ -273,3 +282,28 @@ def test_identifiers_are_refused_above_a_bound():
     assert TableEncoding.for_table(pd.concat([many] * 10)).width == MOST_LEVELS + 1  # ten rows a level
     with pytest.raises(ValueError, match=r"column 'id': 1001 levels, of 1002 columns .* 10000 rows take at most 419"):
         AnomalyDetector().fit(pd.concat([many] * 10).assign(a=0.0))
+
+
+TIME_CELLS = {
+    "spans of NumPy": np.timedelta64(90, "s"),
+    "dates of NumPy": np.datetime64("2024-01-02"),
+    "spans": datetime.timedelta(seconds=90),
+    "dates": datetime.datetime(2024, 1, 2),
+    "days": datetime.date(2024, 1, 2),
+    "stamps": pd.Timestamp("2024-01-02"),
+    "spans of pandas": pd.Timedelta(90, "s"),
+    "periods": pd.Period("2024-01"),
+}
+
+
+@pytest.mark.parametrize("cell", TIME_CELLS.values(), ids=TIME_CELLS)
+@pytest.mark.parametrize("rows", [1, 0], ids=["later", "first"])
+def test_times_among_numbers_are_refused_in_matrices_and_lists(detector, cell, rows):
+    nested = [[0.5 + row, cell if row >= rows else 2.0] for row in range(4)]
+    methods = (AnomalyDetector().fit, detector.score_samples, MinMaxScaling(2).adapt, MinMaxScaling(2).check)
+    matrix = np.empty((4, 2), object)
+    matrix[:] = nested
+    for method in methods:
+        for given in (nested, matrix):
+            with pytest.raises(TypeError, match=rf"column '1', row {rows}: .*make seconds of it"):
+                method(given)

@@ -15,7 +15,7 @@ from tf_radogaga.batches import rows_only
 from tf_radogaga.frames import to_pandas
 from tf_radogaga.latent_densities import MOST_ROWS
 from tf_radogaga.preprocessing import TableEncoding
-from tf_radogaga.preprocessing.cells import array_of, is_text, level, numbers
+from tf_radogaga.preprocessing.cells import TIMES, array_of, is_text, level, numbers
 
 MOST_ENCODED = 2**22
 """Numbers in the one-hot table of the rows that densities are fitted to."""
@@ -104,8 +104,10 @@ def matrix_of(table: Any, **options: Any) -> np.ndarray:
         columns = (numbers(column, str(name), dtype=np.float64) for name, column in table.items())
         table = np.stack(list(columns), axis=1)
     table = array_of(table, "X")
-    if table.ndim == 2 and table.dtype.kind in "mM":  # scikit-learn takes dates and times as numbers of any unit
-        numbers(table[:, 0], "0")
+    if table.ndim == 2 and table.dtype.kind in "mMO":  # scikit-learn takes dates and times as numbers of any unit
+        for place, column in enumerate(table.T):
+            if any(isinstance(value, TIMES) for value in column):
+                numbers(column, str(place), dtype=np.float64)
     try:
         return check_array(table, dtype=np.float64, **options)
     except (TypeError, ValueError) as error:

@@ -14,7 +14,7 @@ import scipy.sparse
 import tensorflow as tf
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_scalar
 
-_TIMES = (datetime.date, datetime.time, datetime.timedelta, pd.Period, np.datetime64, np.timedelta64)
+TIMES = (datetime.date, datetime.time, datetime.timedelta, pd.Period, np.datetime64, np.timedelta64)
 
 
 def array_of(values: Any, name: str, dtype: Any = None) -> np.ndarray:
@@ -108,7 +108,7 @@ def numbers(values: Any, column: str, first_row: int = 0, dtype: Any = np.float3
 
 
 def _remedy(value: Any, column: str) -> str:
-    if isinstance(value, _TIMES):
+    if isinstance(value, TIMES):
         times = f"(pd.to_datetime(frame[{column!r}]) - pd.Timestamp('2024-01-01'))"
         if isinstance(value, (datetime.timedelta, np.timedelta64)):
             times = f"frame[{column!r}]"
@@ -131,7 +131,7 @@ def is_text(values: pd.Series, column: str, first_row: int = 0) -> bool:
     # of columns of one type one cell tells
     cells = values if is_object_dtype(values) else values.dropna().iloc[:1]
     for row, value in enumerate(cells):
-        if isinstance(value, _TIMES) and not _is_missing(value):
+        if isinstance(value, TIMES) and not _is_missing(value):
             raise TypeError(
                 f"column {column!r}, row {first_row + row}: {value!r} where a number or a level belongs;"
                 f" {_remedy(value, column)}, or name the column in categorical, to make a level of each."
