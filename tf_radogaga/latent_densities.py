@@ -10,19 +10,18 @@ A row that a density was fitted to scores too well. `log_prob(rows, own)` scores
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import TypeVar, Union
 
 import numpy as np
 import pandas as pd
 from scipy.special import gammaln, logsumexp
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.mixture import GaussianMixture
+from sklearn.mixture import GaussianMixture as GaussianMixture  # files of detectors name it
 
 from tf_radogaga.isometric_latent import IsometricLatent as IsometricLatent  # pickles of detectors name it here
 from tf_radogaga.rounding import is_constant
+from tf_radogaga.stopped_early import gaussian_mixture
 
 MOST_ROWS = 10_000
 """Distinct rows that densities are fitted to; of more, as many are drawn."""
@@ -111,11 +110,10 @@ class MixtureDensity:
             order = rng.permutation(len(rows))
             held_out, fitted = np.split(rows[order], [len(rows) // 4])
             for floor in FLOORS:
-                seed = int(rng.integers(2**31))
-                mixture = GaussianMixture(size, reg_covar=floor, max_iter=50, tol=1e-2, random_state=seed)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", ConvergenceWarning)  # the likelihood hardly rises any more
-                    likelihoods.append(mixture.fit(fitted).score(held_out))
+                options = {"max_iter": 50, "tol": 1e-2, "random_state": int(rng.integers(2**31))}
+                # after so many iterations the likelihood hardly rises any more
+                mixture = gaussian_mixture(fitted, size, reg_covar=floor, **options)
+                likelihoods.append(mixture.score(held_out))
                 if floor == FLOORS[0]:
                     self.mixtures.append(mixture)
                     self.fitted.append(np.isin(np.arange(len(rows)), order[len(rows) // 4 :]))

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 
 from tf_radogaga import randomness, replicas
 from tf_radogaga.priors import Prior, require
 from tf_radogaga.settled import settled
 from tf_radogaga.squares import sum_of_squares
+from tf_radogaga.stopped_early import gaussian_mixture
 
 keras = tf.keras
 tfd = tfp.distributions
@@ -268,10 +266,8 @@ class MixturePrior(Prior):
         for z in latents:  # every stride-th row of the whole, however small its batches are
             sample += list(np.asarray(z[-seen % stride :: stride], np.float64))
             seen += len(z)
-        found = GaussianMixture(self.components, n_init=3, reg_covar=self.covariance_floor, random_state=0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # EM goes on from here
-            found.fit(np.stack(sample))
+        options = {"n_init": 3, "reg_covar": self.covariance_floor, "random_state": 0}
+        found = gaussian_mixture(np.stack(sample), self.components, **options)  # EM goes on from here
         inverse = np.swapaxes(found.precisions_cholesky_, 1, 2)
         return Mixture(*(tf.constant(v) for v in (np.log(found.weights_), found.means_, found.covariances_, inverse)))
 

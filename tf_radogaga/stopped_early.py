@@ -1,0 +1,30 @@
+"""Gaussian mixtures of scikit-learn whose EM may stop before it converges, without a warning.
+
+Filters of warnings belong to the whole process: to set them for as long as a fit takes would change what other threads
+are told, and two fits that overlap would restore one another's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.mixture import GaussianMixture
+
+
+class _Untold(GaussianMixture):
+    @property
+    def converged_(self) -> bool:
+        """True to scikit-learn, which warns where it is not; the truth is in `vars`."""
+        return True
+
+    @converged_.setter
+    def converged_(self, converged: bool) -> None:
+        vars(self)["converged_"] = converged
+
+
+def gaussian_mixture(rows: np.ndarray, components: int, **options: Any) -> GaussianMixture:
+    """What `GaussianMixture(components, **options).fit(rows)` is, (n, N) float64, whether or not it converged."""
+    fitted = GaussianMixture(components, **options)
+    vars(fitted).update(vars(_Untold(components, **options).fit(rows)))
+    return fitted
