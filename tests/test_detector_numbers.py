@@ -105,11 +105,29 @@ def test_a_new_value_in_a_constant_column_is_told_from_rounding():
     same, new, later, rounded = detector.score_samples([[1.7e9 + d, 0] for d in (0, 50, 1000, 1e-6)])
     assert same == rounded and new == later == pytest.approx(same - math.log(ROWS + 1))
     third = fitted(beside(np.full(ROWS, 0.3)))
-    values = [0.3, 0.1 + 0.2, np.float32(0.3), 0.3 + 1e-9, np.nextafter(np.float32(0.3), np.float32(1))]
+    # float32 does not tell 0.3 + 1e-9 from 0.3
+    values = [0.3, 0.1 + 0.2, np.float32(0.3), 0.3 + 1e-9, np.nextafter(np.float32(0.3), np.float32(1)), 0.3 + 1e-7]
     scores = third.score_samples([[value, 0] for value in values])
-    np.testing.assert_allclose(scores[0] - scores, [0, 0, 0, math.log(ROWS + 1), math.log(ROWS + 1)])
+    np.testing.assert_allclose(scores[0] - scores, [0, 0, 0, 0, math.log(ROWS + 1), math.log(ROWS + 1)])
     found = served(third, [[values[0], 0], [values[2], 0], [values[4], 0]])["log_density"]
     np.testing.assert_allclose(found, scores[[0, 2, 4]], atol=1e-5)
+
+
+@pytest.mark.parametrize("constant", [0, 1e-310, 1e-40, -1e-30, 0.3, -7, 1e5, 123456.789, 2.0**24 - 1])
+def test_any_value_beside_a_constant_is_served_as_it_is_scored(constant):
+    detector = fitted(beside(np.full(ROWS, constant)))
+    step = max(float(np.spacing(np.float32(np.abs(constant)))), 1e-45)
+    offsets = np.outer([-1, 1], [0, 1e-12, 1e-3, 0.3, 0.49, 0.51, 1, 1.4, 3, 1e6, 1e12]).ravel() * step
+    rows = np.stack([constant + np.append(offsets, [1e-300, 1e-39, 1, 1e30]), np.zeros(len(offsets) + 4)], axis=1)
+    assert_served_alike(detector, rows)
+    scores = detector.score_samples(rows)
+    assert scores.min() == pytest.approx(scores.max() - math.log(ROWS + 1))
+
+
+def test_what_float32_misses_beside_a_constant_is_none_of_the_scores():
+    detector = fitted(beside(np.full(ROWS, 1e5)))
+    scores = detector.score_samples([[1e5 + d, 0] for d in (0, 0.001, -0.001, 0.008, 1)])
+    np.testing.assert_allclose(scores[0] - scores, [0, 0, 0, math.log(ROWS + 1), math.log(ROWS + 1)])
 
 
 def test_rows_that_are_equal_but_for_rounding_are_refused():

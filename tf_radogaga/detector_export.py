@@ -13,15 +13,13 @@ import tensorflow as tf
 
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.detector_graph import DensityModel
+from tf_radogaga.rounding import WHOLE, as_served
 
 if TYPE_CHECKING:
     from tf_radogaga.detector import AnomalyDetector
 
 AGREEMENT = 1e-4
 """Between scores of a served model and of its detector, in nats, beside the rounding of the scores to float32."""
-
-_WHOLE = 2.0**24
-"""From here on float32 does not tell a whole number from the next."""
 
 _FLOAT32 = np.finfo(np.float32)
 _COMPARED_ROWS = 1000
@@ -67,15 +65,13 @@ def _require_agreement(detector: AnomalyDetector, model: DensityModel) -> None:
             f"X: column {_name(detector, np.argmax(beyond))} reaches {greatest[beyond][0]:.9g}, which float32, as a"
             " server takes it, does not hold; divide it by a constant before fit."
         )
-    if (vast := ~latent.varies & (greatest >= _WHOLE)).any():
+    if (vast := ~latent.varies & (greatest >= WHOLE)).any():
         raise ValueError(
             f"X: column {_name(detector, np.argmax(vast))} is constant at {greatest[vast][0]:.17g}, where float32,"
             f" which a server takes, has steps of {np.spacing(np.float32(greatest[vast][0])):.3g}, so that a new value"
             " would not show; subtract a constant from it before fit, or drop it."
         )
-    held = np.float32(x)
-    held[np.abs(held) < _FLOAT32.tiny] = 0  # as kernels may have it
-    held = held.astype(np.float64)
+    held = as_served(x)
     expected = detector._absolute(detector._mean_log_prob(z), x)
     difference = _difference(-model._energy(tf.constant(held, tf.float32)).numpy().astype(np.float64), expected)
     if not (wrong := difference > AGREEMENT / 2).any():  # half, for the rows between these

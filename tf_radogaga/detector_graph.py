@@ -177,7 +177,8 @@ class DensityModel(Autoencoder):
         return tf.cast(self.encoder(x), tf.float32)
 
     def _energy(self, x: tf.Tensor) -> tf.Tensor:
-        fixed = tf.cast(tf.gather(x, self.fixed, axis=1), tf.float64)
+        fixed = tf.gather(x, self.fixed, axis=1)
+        fixed = tf.cast(tf.where(tf.abs(fixed) < np.finfo(np.float32).tiny, 0.0, fixed), tf.float64)
         novel = tf.abs(fixed - self.constants) > self.tolerance
         novel &= (fixed != self.as_float32[0]) & (fixed != self.as_float32[1])
         surprise = self.novelty * tf.reduce_sum(tf.cast(novel, tf.float64), axis=1)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tf_radogaga.rounding import FLOAT64, is_constant
+from tf_radogaga.rounding import FLOAT64, WHOLE, as_served, is_constant
 
 
 class IsometricLatent:
@@ -16,7 +16,8 @@ class IsometricLatent:
         log p(x) = log P(z) - log_scale - surprise(x),   log_scale = sum_j log s_j
 
     A column that is constant, but for rounding, tells by its first other value, at the odds of Laplace's rule,
-    1 : n + 1. Other is what differs from the constant by more than rounding and is not what float32 holds of it.
+    1 : n + 1. Other is what differs from the constant by more than rounding, also where both are float32, so that
+    exports tell it too; from 2^24 on, where float32 misses whole numbers and exports are refused, in float64.
 
     Args:
         x: (n, M) rows, float64.
@@ -82,12 +83,12 @@ class IsometricLatent:
     def as_float32(self) -> np.ndarray:
         """What float32 holds of `constants`, (2, constants): of the least and of the greatest value that rounding
         makes."""
-        with np.errstate(over="ignore"):
-            return np.float32(self.constants + np.multiply.outer([-1, 1], self.tolerance)).astype(np.float64)
+        return as_served(self.constants + np.multiply.outer([-1, 1], self.tolerance))
 
     def surprise(self, x: np.ndarray) -> np.ndarray:
         """Nats of the constant columns, (B,)."""
         x = x[:, ~self.varies]
+        x = np.where(np.abs(self.constants) < WHOLE, as_served(x), x)
         with np.errstate(over="ignore"):
             novel = np.abs(x - self.constants) > self.tolerance
         novel &= (x != self.as_float32[0]) & (x != self.as_float32[1])

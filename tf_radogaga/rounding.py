@@ -14,9 +14,19 @@ FLOAT64 = 64 * float(np.finfo(np.float64).eps)
 """Rounding relative to a value, of float64 and of numbers that become it: sums of a thousand terms differ by less, and
 nothing is measured as finely."""
 
+WHOLE = 2.0**24
+"""From here on float32 does not tell a whole number from the next."""
+
 _FLOAT32 = 8 * float(np.finfo(np.float32).eps)
 _NARROW = {np.dtype(np.float16): 2 * float(np.finfo(np.float16).eps), np.dtype(np.float32): _FLOAT32}
 """The same of narrower types, whose steps are few, as measurements come close to them."""
+
+
+def as_served(x: np.ndarray) -> np.ndarray:
+    """What a server, which takes float32, sees of numbers; those below its normal ones are 0, as they may be to kernels."""
+    with np.errstate(over="ignore"):
+        held = np.float32(x)
+    return np.where(np.abs(held) < np.finfo(np.float32).tiny, 0, held).astype(np.float64)
 
 
 def relative(table: Any, x: np.ndarray) -> np.ndarray:
