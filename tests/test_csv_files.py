@@ -177,6 +177,22 @@ REFUSED = {
     "dates of other countries": ("t;b\n31.01.2024;2\n1/2/2024;4\n", "is a date; convert it to a number"),
     "dates with names": ('t,b\n05-Jan-2024,2\n"Feb 3, 2024",4\n', "is a date; convert it to a number"),
     "dates with weekdays": ('t,b\n"Fri, 05 Jan 2024 10:00:00",2\n20240131T101500Z,4\n', "is a date; convert it"),
+    "months": (
+        "t,b\n2024-01,2\n2024/02,4\n12/2023,4\n",
+        r"column 't', row 0: '2024-01' \(line 2\) is a date; convert it",
+    ),
+    "months with names": (
+        "t,b\nJan 2024,2\nFebruary 2024,4\nMay-24,1\n2024 Sept,3\n",
+        "'Jan 2024' .*is a date; convert it",
+    ),
+    "quarters": ("t,b\n2024-Q1,2\nQ2 2024,4\n2024Q3,4\n", "'2024-Q1' .*is a date; convert it.*categorical"),
+    "weeks": ("t,b\n2024-W01,2\n2024W52,4\n", "'2024-W01' .*is a date; convert it"),
+    "months without a header": ("2024-01,2.5\n2024-02,4.5\n", r"'2024-01' \(line 1\) is a date; convert it"),
+    "hexadecimal": (
+        "a,b\n0x4d,2\n0XFF,4\n",
+        r"column 'a', row 0: '0x4d' \(line 2\) is a number, but .*plain number.*categorical",
+    ),
+    "other bases": ("a,b\nx,2\n0b101,4\n0o17,1\n", r"row 1: '0b101' \(line 3\) is a number, but not a decimal one"),
     "spans": ("t,b\n0 days 00:01:00,2\n1 days,4\n", "is a date; convert it"),
     "Latin-1": ("größe,b\n1,2\n".encode("latin-1"), r"line 1: b'gr\\xf6.*not UTF-8.*--encoding latin-1"),
     "Latin-1 below": ("a,b\n1,2\nß,2\n".encode("latin-1"), ", line 3: .*not UTF-8"),
@@ -207,6 +223,11 @@ def test_text_stays_text(tmp_path):
     text = 'ip,flag,version,dose,list\n10.0.0.1,true,1.2.3,10mg,"1,2,3"\n192.168.1.20,FALSE,1.2.10,5 mg,"4,5,6"\n'
     rows = read_table(written(tmp_path, text + "10.0.0.2,true,2.0.0,NA,x\n")).rows
     assert rows["dose"].tolist() == ["10mg", "5 mg", "NA"] and not any(map(pd.api.types.is_numeric_dtype, rows.dtypes))
+    address = "0x52908400098527886E0F7030069857D2E4169EE7"
+    table = read_table(written(tmp_path, f"a,b,c\n{address},1/1000,dec-x\n{address},2024/13,mary 2000\n"))
+    assert table.rows.iloc[0].tolist() == [address, "1/1000", "dec-x"]
+    table = read_table(written(tmp_path, "t,h\n2024-01,0x4d\n2024-02,0x4e\n"), categorical=("t", "h"))
+    assert table.rows["t"].tolist() == ["2024-01", "2024-02"] and table.rows["h"].tolist() == ["0x4d", "0x4e"]
     table = read_table(written(tmp_path, "t,b\n2024-01-01,1\n2024-01-02,2\n"), categorical=("t",))
     assert table.rows["t"].tolist() == ["2024-01-01", "2024-01-02"]
 
@@ -234,6 +255,8 @@ HEADERS = {
     ),
     "years": ("id,2019,2020\n1,1.5,2.5\n2,3.5,4.5\n", True, "holds years"),
     "days": ("id,2024-01-01,2024-01-02\n1,1.5,2.5\n2,3.5,4.5\n", True, "names over numbers"),
+    "months": ("id,2024-01,Feb 2024\n1,1.5,2.5\n2,3.5,4.5\n", True, "names over numbers"),
+    "registers": ("id,0x10,0x11\n1,1.5,2.5\n2,3.5,4.5\n", True, "names over numbers"),
     "numbers": (frame_text(RANDOM.normal(size=(30, 3)), header=False), False, "numbers as the lines below"),
     "integers": ("3,1,2\n4,5,6\n", False, "numbers as the lines below"),
     "integers that swap": ("1,0\n0,1\n0,1\n", False, "numbers as the lines below"),

@@ -23,7 +23,7 @@ _NARROW = {np.dtype(np.float16): 2 * float(np.finfo(np.float16).eps), np.dtype(n
 
 
 def as_served(x: np.ndarray) -> np.ndarray:
-    """What a server, which takes float32, sees of numbers; those below its normal ones are 0, as they may be to kernels."""
+    """What a server, which takes float32, has of numbers: those below its normal ones are 0, as kernels may have it."""
     with np.errstate(over="ignore"):
         held = np.float32(x)
     return np.where(np.abs(held) < np.finfo(np.float32).tiny, 0, held).astype(np.float64)

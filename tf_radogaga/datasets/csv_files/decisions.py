@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .lines import split
-from .numbers import MISSING, is_cell, is_number, looks_like_date, looks_like_number
+from .numbers import MISSING, is_cell, is_number, looks_like_based, looks_like_date, looks_like_number
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
@@ -83,7 +83,8 @@ def header_of(rows: Sequence[Sequence[str]]) -> Header:
     digits = [
         place
         for place, cell in enumerate(first)
-        if present[place] and (looks_like_number(cell) or (looks_like_date(cell) and place not in mostly))
+        if present[place]
+        and (looks_like_number(cell) or ((looks_like_date(cell) or looks_like_based(cell)) and place not in mostly))
     ]
     texts = [place for place in range(len(first)) if present[place] and place not in digits]
     again = any(first[place] in columns[place] for place in texts)

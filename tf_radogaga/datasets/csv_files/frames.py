@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .lines import Row, damage
-from .numbers import MISSING, looks_like_date, looks_like_number, unit_of
+from .numbers import MISSING, looks_like_based, looks_like_date, looks_like_number, unit_of
 from .reading import CsvFile, Options, Reader, opened
 
 BLOCK_ROWS = 65536
@@ -29,8 +29,8 @@ def read_csv(
 
     Raises:
         ValueError: an empty or damaged file, one that can be read in two ways, a row of more or fewer cells than the
-            first line, a cell that is no number in a numeric column, or a column of text that looks like numbers or
-            dates, naming column and row.
+            first line, a cell that is no number in a numeric column, or a column of text that looks like numbers,
+            dates or months, naming column and row.
     """
     with opened(path, options, text=text_columns) as file:
         reader, numeric, seen = file.reader, None, 0
@@ -83,11 +83,14 @@ def _broken(path: str | Path, file: CsvFile, row: Row) -> ValueError:
 def _check_text(path: str | Path, column: str, cells: Sequence[str], lines: list[int], reader: Reader) -> None:
     """Refuses a column of text that looks like numbers or dates: one-hot, it would lose what they mean."""
     filled = [place for place, cell in enumerate(cells) if cell.strip().lower() not in MISSING]
-    numbers, dates = (
-        [place for place in filled if looks(cells[place])] for looks in (looks_like_number, looks_like_date)
+    numbers, dates, based = (
+        [place for place in filled if looks(cells[place])]
+        for looks in (looks_like_number, looks_like_date, looks_like_based)
     )
     if 2 * len(dates) > len(filled):
         place, what = dates[0], "is a date; convert it to a number, for example to seconds, leave the column out"
+    elif 2 * len(based) > len(filled):
+        place, what = based[0], "is a number, but not a decimal one; write it as a plain number, such as int(cell, 0)"
     elif 2 * len(numbers) > len(filled):
         unread = reader.numbers([cells[place] for place in numbers], column).isna()
         place = numbers[int(unread.argmax())]

@@ -39,7 +39,15 @@ _DAY = (
     rf"|\d{{1,2}}[- ]{_MONTH}[- ,]*\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
 )
 _SPAN = rf"-?\d+ days?(?: [+-]?{_TIME})?"
-_DATE = re.compile(rf"(?:{_DAY}(?:[t ,]\s*{_TIME})?|{_TIME}|{_SPAN}|\d{{8}}t\d{{4,6}}z?)", re.IGNORECASE)
+_NAMED = "(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+_NAMED += r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+_YEAR, _PART = "(?:19|20)[0-9]{2}", "(?:0?[1-9]|1[0-2])"
+# of a year without a century, only what spreadsheets write: Jan-24
+_PERIOD = rf"(?:{_YEAR}[-/]{_PART}|{_PART}[-/]{_YEAR}|{_NAMED}[- ,/]*{_YEAR}|{_NAMED}-[0-9]{{2}}|{_YEAR}[- ,/]*{_NAMED}"
+_PERIOD += rf"|{_YEAR}[- /]?Q[1-4]|Q[1-4][- /]?{_YEAR}|{_YEAR}-?W[0-5][0-9](?:-?[1-7])?)"
+_DATE = re.compile(rf"(?:{_DAY}(?:[t ,]\s*{_TIME})?|{_TIME}|{_SPAN}|{_PERIOD}|\d{{8}}t\d{{4,6}}z?)", re.IGNORECASE)
+_BASED = re.compile(r"[+-]?0(?:x[0-9a-f]{1,16}|b[01]{1,64}|o[0-7]{1,22})", re.IGNORECASE)
+"""Whole numbers of 64 bits; longer ones are digests and addresses."""
 
 
 def is_number(cell: str) -> bool:
@@ -75,8 +83,13 @@ def unit_of(cells: Sequence[str]) -> str | None:
 
 
 def looks_like_date(cell: str) -> bool:
-    """A date, a time of day, both, or a span of days."""
+    """A date, a time of day, both, a month, quarter or week of a year, or a span of days."""
     return bool(_DATE.fullmatch(cell.strip()))
+
+
+def looks_like_based(cell: str) -> bool:
+    """A hexadecimal, binary or octal number, such as 0x4d."""
+    return bool(_BASED.fullmatch(cell.strip()))
 
 
 class Format(NamedTuple):
