@@ -193,3 +193,15 @@ def test_the_card_has_the_reader_and_the_names_of_named_inputs():
     assert card["columns"] == served and card["reader"] == {"separator": ";", "header": True}
     with pytest.raises(ValueError, match=r"card: \['columns', 'reader'\] are filled in from the model"):
         model_card(model, {"columns": 1, "reader": 2})
+
+
+def test_a_detector_fitted_again_keeps_nothing_of_the_fit_before():
+    rows, frame = clusters(60), pd.DataFrame(clusters(60), columns=list("abcd"))
+    model = compiled_model()
+    settings = ({"model": None}, frame), ({"model": model, "epochs": 1}, rows), ({"model": None}, rows)
+    again = AnomalyDetector(random_state=0)
+    for options, given in settings:
+        again.set_params(**options).fit(given)
+        fresh = AnomalyDetector(random_state=0, **options).fit(given)
+        assert vars(again).keys() == vars(fresh).keys()
+        assert hasattr(again, "held_out_") == hasattr(again, "used_") == (options["model"] is None)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tf_radogaga.autoencoder import Autoencoder
 from tf_radogaga.copies import copy_model
-from tf_radogaga.detector_densities import AveragesDensities
+from tf_radogaga.detector_densities import OF_DENSITIES, AveragesDensities
 from tf_radogaga.detector_files import KeptInFiles
 from tf_radogaga.detector_rows import has_text, matrix_of, require_few_levels, table_of, take
 from tf_radogaga.explanations import shapley_values
@@ -121,6 +121,8 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             self._check_model()
         table = table_of(X)
         twin = copy.copy(self)
+        for name in OF_DENSITIES:  # of a fit before, which may have been without a model
+            vars(twin).pop(name, None)
         twin.model_ = self.model
         twin._fit(table, twin._encoded(table, fitting=True))
         self.__dict__ = vars(twin)  # one step, so that nothing comes between

@@ -41,6 +41,10 @@ def _require_whole_numbers_apart(table: Any, varies: np.ndarray) -> None:
             )
 
 
+OF_DENSITIES = ("held_out_", "used_", "_densities", "_latent", "_log_normalizer")
+"""Attributes of a detector that `_fit_all_densities` gives it."""
+
+
 class AveragesDensities:
     """What an `AnomalyDetector` without a `model` scores by."""
 
