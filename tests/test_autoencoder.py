@@ -55,7 +55,14 @@ def test_the_variants_are_different_models(rows):
 
 
 @pytest.mark.parametrize(
-    ("kind", "features"), [("log", False), ("log", True), ("dagmm", True), ("vae-decomposed", False)]
+    ("kind", "features"),
+    [
+        ("log", False),
+        ("log", True),
+        pytest.param("dagmm", False, marks=pytest.mark.slow),
+        ("dagmm", True),
+        ("vae-decomposed", False),
+    ],
 )
 def test_same_input_same_score(kind, features, rows):
     model = fitted(small_model(kind, scaled(rows), reconstruction_features=features), rows)

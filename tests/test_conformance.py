@@ -226,6 +226,10 @@ def test_a_clone_is_untrained_and_apart(fitted_model):
         ("radogaga-features", "mixed_bfloat16"),
         ("dagmm", "mixed_bfloat16"),
         ("beta-vae-decomposed", "mixed_float16"),
+        pytest.param("radogaga-mixture", "mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("radogaga-features", "mixed_float16", marks=pytest.mark.slow),
+        pytest.param("dagmm", "mixed_float16", marks=pytest.mark.slow),
+        pytest.param("beta-vae-decomposed", "mixed_bfloat16", marks=pytest.mark.slow),
     ],
 )
 def test_mixed_precision_keeps_priors_and_scores_in_float32(family, policy):

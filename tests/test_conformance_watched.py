@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import TOLERANCE
 from own_networks import NoisyLayer, WatchedNetwork
-from test_conformance import FAMILIES, data, fitted_model, model_of, small_flows, trained
+from test_conformance import FAMILIES, WIDTH, data, fitted_model, model_of, small_flows, trained
 
 import tf_radogaga
 from tf_radogaga import certificate, inversion, isometry, mean_energy
@@ -50,6 +50,15 @@ def test_models_with_metrics_of_layers_are_trained_one_by_one():
         model.compile(keras.optimizers.Adam(1e-2))
     with pytest.raises(ValueError, match=r"models: (input_mean|examples) of a network is .* a metric .* one by one"):
         tf_radogaga.fit_together(models, [data()] * 2, verbose=0)
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_metrics_of_layers_are_refused_on_several_replicas(part, strategy):
+    def network(inputs, outputs):
+        return watched(inputs, outputs) if (part == "encoder") == (inputs == WIDTH) else keras.layers.Dense(outputs)
+
+    with strategy.scope(), pytest.raises(ValueError, match=rf"{part}: .* metric .* outside of strategy\.scope\(\)"):
+        model_of("radogaga", network)
 
 
 def test_a_metric_that_is_no_number_stops_no_training():
@@ -132,9 +141,10 @@ def test_posteriors_take_what_energies_take(family):
     )
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["ours", "Keras"])
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_resumed_training_draws_on_where_a_generator_is_kept(kept, tmp_path):
-    """Dropout of Keras has no state that checkpoints hold, in no Keras model."""
+def test_a_resumed_training_draws_on_where_a_generator_is_kept(kept, plain, tmp_path):
+    """Dropout of Keras has no state that checkpoints hold, in a model of Keras alone either."""
 
     class Kill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -144,9 +154,14 @@ def test_a_resumed_training_draws_on_where_a_generator_is_kept(kept, tmp_path):
     def weights(*callbacks):
         keras.utils.set_random_seed(5)
         noise = NoisyLayer if kept else lambda: keras.layers.Dropout(0.5)
-        model = model_of("radogaga", lambda _, outputs: keras.Sequential([noise(), keras.layers.Dense(outputs)]))
-        model.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
-        model.fit(data(), batch_size=16, epochs=2, verbose=0, callbacks=list(callbacks))
+
+        def network(inputs, outputs):
+            return keras.Sequential([noise(), keras.layers.Dense(outputs)])
+
+        model = network(WIDTH, WIDTH) if plain else model_of("radogaga", network)
+        model.compile(keras.optimizers.Adam(1e-2), *(["mse"] if plain else []), run_eagerly=True)
+        own = {"y": data(), "shuffle": False} if plain else {}
+        model.fit(data(), batch_size=16, epochs=2, verbose=0, callbacks=list(callbacks), **own)
         return model.get_weights()
 
     with pytest.raises(KeyboardInterrupt):

@@ -53,7 +53,7 @@ def _directions(count, rows=None):
     return tf.constant(np.random.default_rng(1).normal(size=shape), tf.float32)
 
 
-@pytest.mark.parametrize("count", [1, 3, 5])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow), 3, 5])
 def test_tangents_are_the_jacobian_times_the_directions(decoder, z, count):
     directions = _directions(count)
     x_hat, tangent = geometry.tangents(decoder, z, directions)

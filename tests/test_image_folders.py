@@ -32,6 +32,11 @@ TENTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11], [0, 10]
         (lambda i: f"{i:02}.png", TENTHS),
         (lambda i: f"train/{i:02}.png", TENTHS),
         (lambda i: f"{('test', 'train', 'valid')[i % 3]}/{i:02}.png", ([1, 4, 7, 10], [0, 3, 6, 9])),
+        pytest.param(
+            lambda i: f"{('test', 'train', 'val/train')[i % 3]}/{i:02}.png",
+            ([1, 4, 7, 10], [0, 3, 6, 9]),
+            marks=pytest.mark.slow,
+        ),
         (lambda i: f"{('val', 'train')[i % 2]}/{i:02}.png", (ODD, EVEN)),
         (lambda i: f"set/{('test', 'train')[i % 2]}/cats/{i:02}.png", (ODD, EVEN)),
         (lambda i: f"{('test', 'train')[i % 2]}/train/{i:02}.png", (ODD, EVEN)),

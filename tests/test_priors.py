@@ -345,7 +345,10 @@ def test_a_string_that_is_damaged_or_garbage_is_refused(trained, coded):
             trained.decompress(string)
 
 
-@pytest.mark.parametrize("value", [2.0**30 - 2**15, 2.0**24 + 2])
+@pytest.mark.parametrize(
+    "value",
+    [2.0**30 - 2**15, 2.0**24 + 2, *(pytest.param(v, marks=pytest.mark.slow) for v in (2.0**29, 2.0**16 + 0.5))],
+)
 def test_the_farthest_latents_come_back_exactly(trained, value):
     z = tf.constant([[value, 0.3], [-1.5, -value], [-value, value]])
     np.testing.assert_array_equal(trained.decompress(trained.compress(z)), trained.quantize(z))

@@ -73,7 +73,9 @@ def test_a_training_that_begins_forgets_what_the_last_one_found(trained, rows, t
     assert dict(moved(trained, "files", tmp_path / "model").prior.adaptation) == dict(trained.prior.adaptation)
 
 
-@pytest.mark.parametrize("value", [3, ["straightening"], {"fit": "straightening"}])
+@pytest.mark.parametrize(
+    "value", [3, pytest.param("x", marks=pytest.mark.slow), ["straightening"], {"fit": "straightening"}]
+)
 def test_names_of_other_attributes_are_left_out(trained, value, tmp_path):
     save_model(trained, tmp_path / "model")
     path = tmp_path / "model" / CONFIG

@@ -104,7 +104,7 @@ def test_a_model_whose_prior_has_no_range_coder_says_so(rows):
         model.compress(rows)
 
 
-@pytest.mark.parametrize("prior", ["gaussian", "mixture", "factorized"])
+@pytest.mark.parametrize("prior", [pytest.param("normal", marks=pytest.mark.slow), "gaussian", "mixture", "factorized"])
 def test_a_sample_of_each_seed_is_the_one_sample_of_that_seed(prior):
     kernel = isometric_kernel(3, 4)
     prior = linear_model(kernel, PRIORS[prior](3), rows_along(kernel)).prior

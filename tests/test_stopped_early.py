@@ -1,6 +1,5 @@
 """Fits by EM that stop early say nothing, and leave what is the whole process's alone."""
 
-import threading
 import warnings
 
 import numpy as np
@@ -49,13 +48,3 @@ def test_filters_of_warnings_are_the_users_while_a_mixture_is_fitted(fit, monkey
     before = list(warnings.filters)
     fit()
     assert seen and all(filters == before for filters in seen)
-
-
-def test_filters_are_the_same_after_fits_in_threads():
-    before = list(warnings.filters)
-    threads = [threading.Thread(target=fit) for fit in (detector, prior, detector)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not [entry for entry in warnings.filters if entry[2] is ConvergenceWarning and entry not in before]

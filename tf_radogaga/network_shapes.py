@@ -75,6 +75,12 @@ def _output(argument: str, network: keras.layers.Layer, example: tf.Tensor) -> t
     try:
         given = network(example, training=False)
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        if "cross-replica context" in str(error):
+            raise ValueError(
+                f"{argument}: a layer of it updates a metric or a sum when it is called, which TensorFlow does not do"
+                " outside of the steps of several replicas; leave it out, or build the model outside of"
+                " strategy.scope()."
+            ) from error
         raise ValueError(f"{argument}: does not take inputs of shape {example.shape} ({error}).") from error
     if not tf.is_tensor(given):
         raise ValueError(f"{argument}: gives a {type(given).__name__} where one tensor is needed.")

@@ -5,8 +5,8 @@ trainers. Initial weights, the order of batches, the noise and dropout follow fr
 On CPUs two runs with the same seed, versions and number of threads give the same weights to the bit. Batches that a
 user's own `tf.data` pipeline shuffles are as repeatable as that pipeline.
 
-What layers of Keras draw, as `Dropout` does, no checkpoint holds, here as in any Keras model: a resumed training draws
-it anew. A `tf.random.Generator` that a layer keeps as an attribute is held.
+Keras does not keep the state of its own layers' draws, such as dropout, in checkpoints: a resumed training draws them
+anew. Checkpoints do hold a `tf.random.Generator` that a layer has as an attribute.
 
 On GPUs this was not tried. TensorFlow sums there in an order that varies from run to run, in gradients of convolutions
 and biases and in scatters, so weights are expected to drift apart by rounding;
