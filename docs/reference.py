@@ -21,8 +21,9 @@ import tf_radogaga
 
 MODULES = (
     "tf_radogaga",
-    *(f"tf_radogaga.{name}" for name in ("autoencoder", "training", "isometry", "inversion", "certificate", "serving")),
-    *(f"tf_radogaga.{name}" for name in ("presets", "image_presets", "plots", "ablation_plots")),
+    *(f"tf_radogaga.{name}" for name in ("models.autoencoder", "training.loop", "serving", "presets")),
+    *(f"tf_radogaga.isometry.{name}" for name in ("measures", "inversion", "report")),
+    *(f"tf_radogaga.{name}" for name in ("presets.images", "plots", "plots.ablation")),
     *(f"tf_radogaga.datasets.{name}" for name in ("tabular", "streaming", "toy", "vae_toy")),
     *(f"tf_radogaga.datasets.{name}" for name in ("images", "image_folders", "idx")),
 )

@@ -21,10 +21,10 @@ import runs
 import scipy.io
 import tensorflow as tf
 import train_tabular
-from conftest import clusters, fitted, scaled, small_model
+from helpers.models import clusters, fitted, scaled, small_model
 
 import tf_radogaga
-from tf_radogaga import files
+from tf_radogaga._core import directories
 from tf_radogaga.datasets import image_folders, tabular
 
 # A training of a table, in a process of its own
@@ -178,11 +178,11 @@ def test_where_no_backup_is_sound_a_run_says_so(tmp_path):
 
 
 def test_a_lock_goes_with_its_holder(tmp_path):
-    with files.lock(tmp_path):
-        with pytest.raises(BlockingIOError), files.lock(tmp_path):
+    with directories.lock(tmp_path):
+        with pytest.raises(BlockingIOError), directories.lock(tmp_path):
             pass
         assert (tmp_path / "lock").exists()
-    with files.lock(tmp_path):
+    with directories.lock(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -208,7 +208,7 @@ def test_a_kill_while_saving_leaves_a_model_that_loads(model, tmp_path, monkeypa
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
 
     # what a kill leaves behind: nothing is done after the step, and the lock is free
-    staged = files._staged(directory)
+    staged = directories._staged(directory)
     (staged / "new").mkdir(parents=True)
     (staged / "new" / "config.json").write_text("half")
     if step == "away":
@@ -226,7 +226,10 @@ def test_a_kill_while_saving_leaves_a_model_that_loads(model, tmp_path, monkeypa
 
 
 def test_two_saves_into_one_directory_are_refused(model, tmp_path):
-    with files._staging(tmp_path / "model", "model"), pytest.raises(BlockingIOError, match="choose another directory"):
+    with (
+        directories._staging(tmp_path / "model", "model"),
+        pytest.raises(BlockingIOError, match="choose another directory"),
+    ):
         tf_radogaga.save_model(model, tmp_path / "model")
     tf_radogaga.save_model(model, tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

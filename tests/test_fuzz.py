@@ -12,29 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from conftest import clusters, encoded, fitted, scaled, small_model, table
-from hypothesis import HealthCheck, given, settings
+from helpers.examples import SEVERAL, fuzzed
+from helpers.models import clusters, encoded, fitted, scaled, small_model, table
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tf_radogaga
 from tf_radogaga import DenseNetwork, MinMaxScaling, MixturePrior, PassThrough, RaDOGAGA, TableEncoding
-from tf_radogaga.checkpoints import CONFIG
-from tf_radogaga.registration import registered_object
-
-SEVERAL = pytest.mark.parametrize(
-    "examples", [pytest.param(12, id="few"), pytest.param(1000, id="many", marks=pytest.mark.slow)]
-)
-
-
-def fuzzed(examples, strategy, test):
-    """The same examples at every run; no deadline, as other work may slow a machine down."""
-    health = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    chosen = settings(
-        max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=health
-    )
-    chosen(given(strategy)(test))()
-
+from tf_radogaga._core.registry import registered_object
+from tf_radogaga.saving import CONFIG
 
 DTYPES = ("float16", "float32", "float64", ">f8", "int8", "int64", "uint64", "bool")
 

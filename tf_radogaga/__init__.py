@@ -27,10 +27,6 @@ def _check_stack() -> None:
 
 _check_stack()
 
-from tf_radogaga.beta_vae import BetaVAE  # noqa: E402
-from tf_radogaga.certificate import implicit_report, isometry_report  # noqa: E402
-from tf_radogaga.checkpoints import load_model, save_model  # noqa: E402
-from tf_radogaga.dagmm import DAGMM  # noqa: E402
 from tf_radogaga.detector import AnomalyDetector  # noqa: E402
 from tf_radogaga.distortions import (  # noqa: E402
     BinaryCrossEntropy,
@@ -41,23 +37,18 @@ from tf_radogaga.distortions import (  # noqa: E402
     MeanSquaredError,
     PseudoHuberError,
     ScaledSquaredError,
+    StructuralDissimilarity,
     SumSquaredError,
     UpwardConvexError,
 )
 from tf_radogaga.ensemble import fit_together, mean_energy, mean_log_density  # noqa: E402
-from tf_radogaga.image_preprocessing import ImageScaling  # noqa: E402
-from tf_radogaga.mixtures import MixturePrior  # noqa: E402
+from tf_radogaga.isometry.report import implicit_report, isometry_report  # noqa: E402
+from tf_radogaga.models import DAGMM, BetaVAE, RaDOGAGA  # noqa: E402
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork  # noqa: E402
-from tf_radogaga.preprocessing import MinMaxScaling, PassThrough, TableEncoding  # noqa: E402
-from tf_radogaga.priors import (  # noqa: E402
-    DistributionPrior,
-    FactorizedPrior,
-    NormalPrior,
-    Prior,
-)
-from tf_radogaga.radogaga import RaDOGAGA  # noqa: E402
+from tf_radogaga.preprocessing import ImageScaling, MinMaxScaling, PassThrough, TableEncoding  # noqa: E402
+from tf_radogaga.priors import DistributionPrior, FactorizedPrior, MixturePrior, NormalPrior, Prior  # noqa: E402
+from tf_radogaga.saving import load_model, save_model  # noqa: E402
 from tf_radogaga.serving import export_saved_model  # noqa: E402
-from tf_radogaga.structural_dissimilarity import StructuralDissimilarity  # noqa: E402
 
 __version__ = "0.1.0"
 

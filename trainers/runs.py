@@ -16,9 +16,10 @@ from typing import Any
 import backups
 import tensorflow as tf
 
-from tf_radogaga import files, serving
-from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga import serving
+from tf_radogaga._core import directories
 from tf_radogaga.datasets.streaming import StreamedTable
+from tf_radogaga.models import Autoencoder
 from tf_radogaga.presets import Preset
 from tf_radogaga.serving.card import model_card
 
@@ -36,13 +37,13 @@ def prepared_out(args: argparse.Namespace) -> Iterator[None]:
     """OUT, ready for a new run or for the rest of the same one, and for no other process's while this one runs."""
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        with files.lock(args.out):
+        with directories.lock(args.out):
             _prepare(args)
             yield
     except BlockingIOError:
         sys.exit(f"--out: another training is writing to {args.out}; wait for its end, or choose another folder.")
     except (OSError, tf.errors.OpError) as error:
-        if files.full(error):
+        if directories.full(error):
             remedy = "free some space and give the same command again: it goes on from the last backup"
         elif getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
             remedy = "choose folders that can"

@@ -36,7 +36,7 @@ def of_package(path: str) -> ModuleType:
     return module
 
 
-encoded_images, found_images = of_package("encoded_images.py"), of_package("datasets/found_images.py")
+encoded_images, found_images = of_package("preprocessing/encoded_images.py"), of_package("datasets/found_images.py")
 
 JPEG_END, PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 

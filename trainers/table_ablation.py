@@ -21,7 +21,7 @@ from sklearn.preprocessing import QuantileTransformer
 import tf_radogaga
 from tf_radogaga import AnomalyDetector, DenseNetwork, FactorizedPrior, RaDOGAGA
 from tf_radogaga.datasets import tabular
-from tf_radogaga.latent_densities import (
+from tf_radogaga.detector.densities import (
     IsometricLatent,
     averaged,
     fit_densities,

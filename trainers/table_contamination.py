@@ -15,6 +15,7 @@ import sources
 import tensorflow as tf
 from arguments import positive
 from baselines import baseline_energies
+from matplotlib.figure import Figure
 from records import digest, failures, mean_or_value, scored
 from train_tabular import Data, train_together
 
@@ -205,7 +206,7 @@ def _counts(args: argparse.Namespace, found: Mapping[tuple, list[dict]], name: s
     return "; ".join(parts) + "."
 
 
-def figures(args: argparse.Namespace, records: list[dict]) -> dict[str, plots.Figure]:
+def figures(args: argparse.Namespace, records: list[dict]) -> dict[str, Figure]:
     """AUROC against the share of anomalies that is reached, a panel a table."""
     names, found = _wanted(args, records)
     curves: dict[str, dict[str, tuple[list[float], list[float]]]] = {}

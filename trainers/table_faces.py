@@ -14,8 +14,8 @@ import train_images
 from arguments import positive
 from records import digest, mean_or_value
 
-from tf_radogaga import image_presets
 from tf_radogaga.presets import Preset
+from tf_radogaga.presets import images as image_presets
 
 HELP = "isometry of images: RaDOGAGA beside the beta-VAE (ICML 2020, section 5.1; ICML 2021, section 5.2)"
 KEY = ("dataset", "model", "distortion", "seed", "settings")

@@ -16,10 +16,11 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from train_images import TRAINING_DIGITS
 
-from tf_radogaga import image_presets, presets
-from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga import presets
 from tf_radogaga.datasets.idx import load_images
-from tf_radogaga.image_preprocessing import ImageScaling
+from tf_radogaga.models import Autoencoder
+from tf_radogaga.preprocessing import ImageScaling
+from tf_radogaga.presets import images as image_presets
 
 keras = tf.keras
 

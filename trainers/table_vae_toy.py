@@ -12,9 +12,11 @@ import train_toy
 from arguments import positive
 from records import digest, mean_sd
 
-from tf_radogaga import ablation_plots, certificate, isometry
-from tf_radogaga.beta_vae import BetaVAE
 from tf_radogaga.datasets import vae_toy
+from tf_radogaga.isometry import measures
+from tf_radogaga.isometry import report as certificate
+from tf_radogaga.models import BetaVAE
+from tf_radogaga.plots import ablation as ablation_plots
 from tf_radogaga.presets import Preset
 
 HELP = "beta-VAE on toy data of known density (ICML 2021, section 5.1 and appendix D)"
@@ -31,7 +33,7 @@ Model = tuple[str, str, float, int]
 """(set, loss, lambda, N)."""
 
 ERROR = "abs_log_density_error_median"
-# metric -> (key of `isometry.density_estimates`, label)
+# metric -> (key of `measures.density_estimates`, label)
 ESTIMATES = {
     "r_prior": ("prior", r"$p(\mu)$"),
     "r_posterior": ("posterior", r"$p(\mu) \prod \sigma_j$"),
@@ -169,7 +171,7 @@ def measure(model: BetaVAE, data: vae_toy.VaeToyData, keep_rows: int = 0) -> dic
     report = certificate.implicit_report(model, rows, jacobian_rows=4000)
     order = [2, 1, 0, *range(3, len(report.dimension))]
     arrays = ("unit_norm_mean", "unit_norm_sd", "response_mean", "response_sd", "inverse_variance", "rate")
-    density, estimates = np.exp(data.log_density), isometry.density_estimates(model, rows)
+    density, estimates = np.exp(data.log_density), measures.density_estimates(model, rows)
     error = np.median(np.abs(estimates["loss_scaled"] - data.log_density))
     metrics = {
         **{name: getattr(report, name)[order].tolist() for name in arrays},

@@ -28,11 +28,11 @@ from backups import EarlyStopping
 from runs import callbacks, export, finish, prepared_out, verbosity
 
 import tf_radogaga
-from tf_radogaga import certificate, ensemble, plots, presets
-from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.beta_vae import BetaVAE
+from tf_radogaga import ensemble, plots, presets
 from tf_radogaga.datasets import csv_files, tabular
 from tf_radogaga.datasets.streaming import StreamedTable
+from tf_radogaga.isometry import report as certificate
+from tf_radogaga.models import Autoencoder, BetaVAE
 from tf_radogaga.preprocessing import Preprocessing
 
 keras = tf.keras

@@ -24,9 +24,11 @@ from runs import callbacks, export, finish, prepared_out, verbosity
 from train_tabular import Data, train
 
 import tf_radogaga
-from tf_radogaga import certificate, isometry, plots, presets
-from tf_radogaga.autoencoder import Autoencoder
+from tf_radogaga import plots, presets
 from tf_radogaga.datasets import tabular, toy
+from tf_radogaga.isometry import measures
+from tf_radogaga.isometry import report as certificate
+from tf_radogaga.models import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
 
 AUTHORS = "radogaga_toy.csv"
@@ -131,19 +133,19 @@ def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData, report
     energy = model.energy(rows).numpy()
     source = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     density = np.exp(data.log_density - data.log_density.max())
-    latent, tangent = isometry.tangent_pairs(model, rows)
+    latent, tangent = measures.tangent_pairs(model, rows)
     figures = {
         "figure7_source.png": plots.latent_scatter(source[0][:, :3] * source[1][:3], density),
         "figure7_latent.png": plots.latent_scatter(model.encode(rows).numpy(), np.exp(energy.min() - energy)),
         "figure8.png": plots.density_scatter(density, np.exp(energy.min() - energy)),
         "tangents.png": plots.tangent_scatter(latent, tangent),
-        "gram.png": plots.gram_matrix(isometry.gram_matrices(model, rows[::20]).numpy().mean(axis=0)),
+        "gram.png": plots.gram_matrix(measures.gram_matrices(model, rows[::20]).numpy().mean(axis=0)),
         "spectrum.png": plots.latent_spectrum(report.spectrum, report.cumulative_share),
         "response.png": plots.dimension_response(report.response_mean, report.response_sd),
-        "traversals.png": plots.traversal(isometry.traversals(model, rows).numpy(), report.spectrum),
+        "traversals.png": plots.traversal(measures.traversals(model, rows).numpy(), report.spectrum),
     }
     if model.has_log_density:
-        figures["isometry_gap.png"] = plots.isometry_gap(isometry.isometry_gap(model, rows).numpy())
+        figures["isometry_gap.png"] = plots.isometry_gap(measures.isometry_gap(model, rows).numpy())
         figures["log_density.png"] = plots.log_density_scatter(data.log_density, model.log_density(rows).numpy())
     for name, figure in figures.items():
         figure.savefig(args.out / name, dpi=120)

@@ -20,9 +20,9 @@ import numpy as np
 import tensorflow as tf
 from turns import medians, repeated
 
-from tf_radogaga import image_presets
+from tf_radogaga.distortions import StructuralDissimilarity
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder
-from tf_radogaga.structural_dissimilarity import StructuralDissimilarity
+from tf_radogaga.presets import images as image_presets
 
 IMAGE = (64, 64, 3)
 IN_USE = "in use"

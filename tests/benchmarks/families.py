@@ -14,7 +14,8 @@ from keras_side import epoch
 from worker import Side, answer
 
 import tf_radogaga
-from tf_radogaga import image_presets, presets
+from tf_radogaga import presets
+from tf_radogaga.presets import images as image_presets
 
 INPUTS, IMAGE = 121, (64, 64, 3)
 

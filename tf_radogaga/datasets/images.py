@@ -23,10 +23,10 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tf_radogaga import encoded_images
 from tf_radogaga.datasets.found_images import SUFFIXES, images_within, is_hidden
-from tf_radogaga.image_preprocessing import fit_images
-from tf_radogaga.networks import check_image_shape
+from tf_radogaga.networks.convolutional import check_image_shape
+from tf_radogaga.preprocessing import encoded_images
+from tf_radogaga.preprocessing.images import fit_images
 
 File = Union[str, os.PathLike]
 

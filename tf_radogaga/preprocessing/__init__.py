@@ -6,7 +6,8 @@ row without touching its neighbours.
 """
 
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
+from tf_radogaga.preprocessing.images import ImageScaling
 from tf_radogaga.preprocessing.matrices import MinMaxScaling, PassThrough
 from tf_radogaga.preprocessing.tables import TableEncoding
 
-__all__ = ["MinMaxScaling", "PassThrough", "Preprocessing", "TableEncoding", "is_symbolic", "register"]
+__all__ = ["ImageScaling", "MinMaxScaling", "PassThrough", "Preprocessing", "TableEncoding", "is_symbolic", "register"]

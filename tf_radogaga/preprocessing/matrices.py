@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tf_radogaga import rounding
-from tf_radogaga.frames import check_names, column_names, to_pandas
+from tf_radogaga._core import rounding
+from tf_radogaga._core.frames import check_names, column_names, to_pandas
+from tf_radogaga._core.rounding import is_constant
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 from tf_radogaga.preprocessing.cells import array_of, check_finite, numbers
-from tf_radogaga.rounding import is_constant
 
 
 @register

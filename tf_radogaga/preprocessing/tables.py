@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 from pandas.api.types import is_object_dtype
 
-from tf_radogaga.frames import listed, to_pandas
+from tf_radogaga._core.frames import listed, to_pandas
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 from tf_radogaga.preprocessing.cells import is_text, level, levels, numbers, same_texts
 from tf_radogaga.preprocessing.matrices import MinMaxScaling

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 import tf_radogaga
-from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.frames import to_pandas
+from tf_radogaga._core.frames import to_pandas
+from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
 from tf_radogaga.preprocessing.cells import array_of
 

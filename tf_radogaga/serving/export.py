@@ -14,14 +14,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.files import lock, room_named, weight_bytes
+from tf_radogaga._core.constants import exporting
+from tf_radogaga._core.directories import lock, room_named, weight_bytes
+from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.serving import card as cards
 from tf_radogaga.serving import warmup
 from tf_radogaga.serving.check import compare
 from tf_radogaga.serving.ops import check_ops
 from tf_radogaga.serving.signatures import requests, signatures
-from tf_radogaga.settled import exporting
 
 keras = tf.keras
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga.autoencoder import Autoencoder
-from tf_radogaga.image_preprocessing import ImageScaling, decode_readable_images
-from tf_radogaga.pipelines import blank
+from tf_radogaga.models.autoencoder import Autoencoder
+from tf_radogaga.models.graph_scores import blank
+from tf_radogaga.preprocessing.images import ImageScaling, decode_readable_images
 
 
 def signatures(model: Autoencoder) -> dict[str, tuple[Callable, dict[str, tf.TensorSpec]]]:

@@ -1,0 +1,379 @@
+"""The beta-VAE: its loss, its deterministic score, its closed forms, its density, and its round trips."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from helpers.models import fitted, scaled, small_model
+
+from tf_radogaga import (
+    BetaVAE,
+    BinaryCrossEntropy,
+    DenseNetwork,
+    DownwardConvexError,
+    EuclideanNorm,
+    PseudoHuberError,
+    RaDOGAGA,
+    SumSquaredError,
+    export_saved_model,
+    load_model,
+    save_model,
+)
+from tf_radogaga.isometry import measures
+from tf_radogaga.isometry import report as certificate
+
+tfd = tfp.distributions
+
+BETA = 0.02
+SD = np.array([2.0, 1.0, 0.5])
+
+
+def optimum(sd=SD, beta=BETA, width=5, idle=0, **options):
+    """The linear VAE at the optimum of the closed form, for Gaussian rows of these deviations; also the rows.
+
+    b = sqrt(s^2 - beta/2), mu = b x / s^2, sigma^2 = beta / (2 s^2) in each of the directions of an orthonormal basis.
+    """
+    rng = np.random.default_rng(0)
+    count = len(sd)
+    basis = np.linalg.qr(rng.normal(size=(width, width)))[0][:count]
+    rows = (rng.normal(size=(400, count)) * sd) @ basis
+    weights = options or {"beta": beta}
+    units = count + idle
+    model = BetaVAE(DenseNetwork(width, (), 2 * units), DenseNetwork(units, (), width), **weights)
+    b = np.sqrt(sd**2 - beta / 2)
+    pad = np.zeros((idle, width))
+    model.decoder.dense[0].kernel.assign(np.vstack([b[:, None] * basis, pad]))
+    means = np.vstack([basis * (b / sd**2)[:, None], pad]).T
+    model.encoder.dense[0].kernel.assign(np.hstack([means, np.zeros((width, units))]))
+    log_variance = np.r_[np.log(beta / (2 * sd**2)), np.zeros(idle)]
+    model.encoder.dense[0].bias.assign(np.r_[np.zeros(units), log_variance])
+    model.adapt_prior(rows)
+    return model, rows.astype(np.float32)
+
+
+def test_rates_are_the_divergence_from_the_prior():
+    model, rows = optimum()
+    mu, sigma = model.posterior(rows)
+    expected = tfd.kl_divergence(tfd.Normal(mu, sigma), tfd.Normal(0.0, 1.0))
+    np.testing.assert_allclose(model.rates(rows), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_outside_training_and_the_energy_are_the_two_point_rule():
+    model, rows = optimum()
+    mu, sigma = model.posterior(rows)
+    distortion = 0.5 * sum(model.distortion(rows, model.decode(mu + sign * sigma)) for sign in (1, -1))
+    terms = model.loss_terms(tf.constant(rows))
+    np.testing.assert_allclose(terms["distortion"], distortion / BETA, rtol=1e-4)
+    np.testing.assert_allclose(model.energy(rows), terms["rate"] + terms["distortion"], rtol=1e-4)
+
+
+def test_transform_and_coding_loss_add_up_to_the_distortion_of_a_linear_decoder():
+    """Lemma 1, exact where the decoder is linear: the cross terms of both points cancel."""
+    model, rows = optimum(sd=SD)
+    transform, coding = model.transform_and_coding(rows)
+    np.testing.assert_allclose(transform + coding, BETA * model.loss_terms(tf.constant(rows))["distortion"], rtol=1e-4)
+    # sum_j b_j^2 sigma_j^2 = 3 beta/2 up to the shrinkage, and (x beta/2 / s^2)^2 in the mean
+    np.testing.assert_allclose(coding, np.sum((SD**2 - BETA / 2) * BETA / (2 * SD**2)), rtol=1e-4)
+    assert np.mean(transform) == pytest.approx(np.sum((BETA / 2) ** 2 / SD**2), rel=0.2)
+
+
+def test_training_averages_over_the_posterior():
+    model, rows = optimum()
+    x = tf.constant(rows[:1].repeat(20_000, axis=0))
+    trained, scored = model.loss_terms(x, training=True), model.loss_terms(x[:1])
+    assert np.mean(trained["distortion"]) == pytest.approx(float(scored["distortion"][0]), rel=0.03)
+    again = model.loss_terms(x, training=True)["distortion"]
+    assert not np.array_equal(trained["distortion"], again)
+
+
+def test_the_decomposed_form_weighs_transform_and_coding_loss():
+    model, rows = optimum(lambda1=3.0, lambda2=1 / BETA, transform=EuclideanNorm())
+    conventional, _ = optimum()
+    transform, coding = conventional.transform_and_coding(rows)
+    terms = model.loss_terms(tf.constant(rows))
+    np.testing.assert_allclose(terms["transform"], 3 * np.sqrt(transform), rtol=1e-4)
+    np.testing.assert_allclose(terms["coding"], coding / BETA, rtol=1e-4)
+    np.testing.assert_allclose(model.energy(rows), conventional.energy(rows), rtol=1e-5)
+    monitored = model.monitors(terms)["isometry"]
+    np.testing.assert_allclose(monitored, 2 * terms["coding"] / 3, rtol=1e-6)
+
+
+def test_a_variance_beyond_the_range_comes_back():
+    model, rows = optimum()
+    bias = model.encoder.dense[0].bias
+    bias.assign(tf.concat([tf.zeros(3), tf.fill([3], -200.0)], axis=0))
+    with tf.GradientTape() as tape:
+        loss = tf.add_n([tf.reduce_mean(term) for term in model.loss_terms(tf.constant(rows), training=True).values()])
+    assert (tape.gradient(loss, bias)[3:] < -0.1).numpy().all()  # a step of descent raises it
+
+
+@pytest.mark.parametrize("form", [{"beta": 0.1}, {"lambda1": 10.0, "lambda2": 10.0}])
+def test_a_trained_line_reaches_the_exact_closed_form(form):
+    """One dimension: b = sqrt(s^2 - beta/2), a = b / s^2, sigma^2 = beta / (2 s^2). The decomposed form with equal
+    weights has the same optimum, as the loss of a linear decoder splits exactly."""
+    rows = np.random.default_rng(0).normal(size=(4096, 1))
+    rows = 0.8 * (rows - rows.mean()) / rows.std()
+    model = BetaVAE(DenseNetwork(1, (), 2), DenseNetwork(1, (), 1), **form)
+    steps = 3000
+    model.compile(tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(1e-2, steps), beta_2=0.99))
+    model.fit(rows, batch_size=512, steps_per_epoch=steps, verbose=0)
+    square, beta = 0.8**2, 0.1
+    b = abs(float(model.decoder.dense[0].kernel[0, 0]))
+    a = abs(float(model.encoder.dense[0].kernel[0, 0]))
+    sigma2 = float(tf.reduce_mean(tf.square(model.posterior(rows)[1])))
+    expected = math.sqrt(square - beta / 2)
+    assert (b, a, sigma2) == pytest.approx((expected, expected / square, beta / (2 * square)), rel=0.02)
+
+
+# Implicit isometry
+
+
+def test_unit_norms_importance_and_coordinates_at_the_optimum():
+    model, rows = optimum()
+    norms = measures.unit_norms(model, rows).numpy()
+    np.testing.assert_allclose(norms, np.tile(1 - BETA / (2 * SD**2), (400, 1)), rtol=1e-4)
+    np.testing.assert_allclose(BETA / 2 * measures.inverse_variances(model, rows), SD**2, rtol=1e-4)
+    mu, sigma = model.posterior(rows)
+    y = measures.isometric_coordinates(model, rows).numpy()
+    np.testing.assert_allclose(y, math.sqrt(BETA / 2) * mu / sigma, rtol=1e-3, atol=1e-4)
+    # distances in y are those in the data, up to the shrinkage of the least dimension
+    apart = np.linalg.norm(rows[:200] - rows[200:], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(y[:200] - y[200:], axis=1), apart, rtol=0.03)
+
+
+def test_coordinates_integrate_a_curved_scale(monkeypatch):
+    """sigma_j = sqrt(beta/2) / cosh(z_j) gives y_j = sinh(z_j)."""
+    model, rows = optimum()
+
+    def curved(x):
+        mu = tf.matmul(x, tf.linalg.pinv(model.decoder.dense[0].kernel))  # the encoder inverts the decoder
+        return mu, math.sqrt(BETA / 2) / tf.cosh(mu)
+
+    monkeypatch.setattr(model, "_posterior", curved)
+    mu = model.posterior(rows)[0]
+    np.testing.assert_allclose(measures.isometric_coordinates(model, rows), np.sinh(mu), rtol=1e-3, atol=1e-4)
+
+
+def test_implicit_gram_matrices_and_tangents():
+    model, rows = optimum()
+    gram = measures.gram_matrices(model, rows[:10], implicit=True)
+    np.testing.assert_allclose(gram, np.tile(np.diag(1 - BETA / (2 * SD**2)), (10, 1, 1)), atol=1e-4)
+    plain = measures.gram_matrices(model, rows[:10])
+    np.testing.assert_allclose(plain, np.tile(np.diag(SD**2 - BETA / 2), (10, 1, 1)), atol=1e-4)
+    implicit, in_z = (np.corrcoef(*measures.tangent_pairs(model, rows, implicit=i))[0, 1] for i in (True, False))
+    assert implicit > 0.999 > 0.95 > in_z
+
+
+@pytest.mark.parametrize("distortion", [DownwardConvexError(), BinaryCrossEntropy()])
+def test_unit_norms_are_the_limit_of_small_steps_and_of_any_metric(distortion, rows):
+    preprocess = scaled(rows)
+    model = small_model("vae", preprocess, distortion=distortion)
+    if isinstance(distortion, BinaryCrossEntropy):
+        model.decoder.dense[-1].activation = tf.keras.activations.sigmoid
+    model.adapt_prior(rows)
+    mu, sigma = (t.numpy() for t in model.posterior(rows[:20]))
+    norms = measures.unit_norms(model, rows[:20]).numpy()
+    for j in range(2):
+        moved = model.decode(mu + 0.02 * np.eye(2, dtype=np.float32)[j])
+        back = model.decode(mu - 0.02 * np.eye(2, dtype=np.float32)[j])
+        both = distortion.excess(model.decode(mu), moved) + distortion.excess(model.decode(mu), back)
+        np.testing.assert_allclose(norms[:, j], sigma[:, j] ** 2 / model.beta * both / 0.02**2, rtol=0.05)
+    diagonal = np.diagonal(measures.gram_matrices(model, rows[:20], implicit=True), axis1=1, axis2=2)
+    axes = np.argmax(model.informative_directions, axis=1)
+    assert len(axes)
+    np.testing.assert_allclose(diagonal, norms[:, axes], rtol=1e-3)
+
+
+def test_idle_dimensions_are_found_and_change_no_density():
+    model, rows = optimum(idle=2)
+    whole, _ = optimum()
+    assert (model.informative_dimensions, whole.informative_dimensions) == (3, 3)
+    np.testing.assert_allclose(measures.unit_norms(model, rows)[:, 3:], 0, atol=1e-6)
+    np.testing.assert_allclose(measures.inverse_variances(model, rows)[3:], 1, rtol=1e-5)
+    for volume in ("isometric", "jacobian"):
+        np.testing.assert_allclose(model.log_density(rows, volume), whole.log_density(rows, volume), rtol=1e-4)
+    report = certificate.implicit_report(model, rows, jacobian_rows=50)
+    assert list(report.dimension[:3]) == [0, 1, 2] and report.informative_dimensions == 3
+
+
+# Density
+
+
+def test_all_estimates_tend_to_the_exact_log_density():
+    errors = []
+    for beta in (0.02, 0.002):
+        model, rows = optimum(beta=beta)
+        exact = -0.5 * np.sum((model.posterior(rows)[0] * SD / np.sqrt(SD**2 - beta / 2)) ** 2, axis=1)
+        exact -= np.sum(np.log(SD)) + 1.5 * math.log(2 * math.pi)
+        estimates = measures.density_estimates(model, rows)
+        np.testing.assert_allclose(estimates["loss_scaled"], model.log_density(rows), rtol=1e-5)
+        errors.append(
+            [np.abs(found - exact).max() for found in (estimates["posterior"], model.log_density(rows, "jacobian"))]
+        )
+        assert np.abs(estimates["loss"] - exact).max() < 0.02 * beta / 0.02 + 1e-3  # of the order of (beta / s^2)^2
+    np.testing.assert_allclose(np.divide(*errors), 10, rtol=0.2)  # of the order of beta / s^2, as mu is too narrow
+
+
+def test_the_factor_of_the_metric_is_added():
+    model, rows = optimum()
+    other = BetaVAE(model.encoder, model.decoder, beta=BETA, distortion=DownwardConvexError())
+    other.adapt_prior(rows)
+    estimates = measures.density_estimates(other, rows)
+    factor = 1.5 * np.log(DownwardConvexError().scale(rows))
+    for name in ("posterior", "loss"):
+        np.testing.assert_allclose(estimates[f"{name}_scaled"], estimates[name] + factor, rtol=1e-5)
+
+
+def test_the_density_of_a_line_integrates_to_one():
+    model, _ = optimum(sd=np.array([1.0]), beta=0.01, width=1)
+    grid = np.linspace(-8, 8, 4001)[:, None].astype(np.float32)
+    for volume in ("isometric", "jacobian"):
+        total = np.trapz(np.exp(model.log_density(grid, volume)), grid[:, 0])
+        assert total == pytest.approx(1, abs=0.01), volume
+
+
+def test_a_metric_without_volume_leaves_the_jacobian(rows):
+    model = small_model("vae", scaled(rows), distortion=BinaryCrossEntropy())
+    model.adapt_prior(rows)
+    assert not model.has_log_density
+    with pytest.raises(
+        NotImplementedError, match="BinaryCrossEntropy has no closed-form volume; use volume='jacobian'"
+    ):
+        model.log_density(rows)
+    assert set(measures.density_estimates(model, rows)) == {"prior", "posterior", "loss"}
+    assert np.isfinite(model.log_density(rows, "jacobian")).all()
+
+
+# Reports
+
+
+def test_the_report_holds_what_the_functions_measure():
+    model, rows = optimum()
+    report = certificate.implicit_report(model, rows, pairs=200, seed=3, jacobian_rows=1000)
+    inverse = measures.inverse_variances(model, rows)
+    order = np.argsort(-inverse)
+    np.testing.assert_array_equal(report.dimension, order)
+    np.testing.assert_allclose(
+        report.unit_norm_mean, np.mean(measures.unit_norms(model, rows), axis=0)[order], rtol=1e-5
+    )
+    np.testing.assert_allclose(report.response_mean, (SD**2 - BETA / 2)[order], rtol=1e-4)
+    np.testing.assert_allclose(report.variance, BETA / 2 * inverse[order])
+    np.testing.assert_allclose(report.rate, np.mean(model.rates(rows), axis=0)[order], rtol=1e-5)
+    coordinates = measures.isometric_coordinates(model, rows).numpy()
+    np.testing.assert_allclose(report.coordinate_variance, coordinates.var(axis=0)[order], rtol=1e-4)
+    latent, data = measures.tangent_pairs(model, rows, 200, 3, implicit=True)
+    assert report.tangent_r == pytest.approx(np.corrcoef(latent, data)[0, 1])
+    assert report.gram_offdiagonal_max < 1e-4
+    lost = BETA / 2 / SD**2  # 1 - u, by which mu is short of where it came from, in each dimension
+    assert report.round_trip_rms == pytest.approx(math.sqrt(np.mean(lost**2)), rel=0.02)
+    x = rows - rows.mean(axis=0)
+    errors = np.sum((rows - model.decode(model.encode(rows)).numpy()) ** 2)
+    assert report.reconstructed_share == pytest.approx(1 - errors / np.sum(x**2), abs=1e-6)
+    read = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert set(read) == {*report._fields, "verdict"} and report.verdict.startswith("implicitly isometric")
+    assert report._replace(tangent_r=0.7).verdict.startswith("not implicitly isometric")
+    for wrong, named in (
+        ({"reconstructed_share": 0.9}, "reconstruction >="),
+        ({"round_trip_rms": 0.2}, "round trip <="),
+    ):
+        verdict = report._replace(**wrong).verdict
+        assert verdict.startswith("only the decoder is implicitly isometric") and f"but not {named}" in verdict
+    text = str(report)
+    assert f"reconstruction, share of D: {report.reconstructed_share:.4f}" in text
+    assert f"root mean square {report.round_trip_rms:.4f}, 95 % below {report.round_trip_quantile:.4f}" in text
+    assert "meaningful dimensions: 3 of 3" in text and f"{report.inverse_variance[0]:.4g}" in text
+    spectrum, share = measures.latent_spectrum(model, rows)
+    np.testing.assert_allclose(spectrum, report.variance, rtol=1e-5)
+    assert share[-1] == pytest.approx(1)
+
+
+def test_the_gap_is_not_that_of_a_vae():
+    with pytest.raises(NotImplementedError, match="a BetaVAE differ by D"):
+        measures.isometry_gap(*optimum())
+
+
+def test_only_a_vae_has_an_implicit_isometry(rows):
+    model = small_model(preprocess=scaled(rows))
+    model.adapt_prior(rows)
+    for function in (
+        measures.unit_norms,
+        measures.inverse_variances,
+        measures.isometric_coordinates,
+        measures.density_estimates,
+        certificate.implicit_report,
+        lambda *a: measures.gram_matrices(*a, implicit=True),
+        lambda *a: measures.tangent_pairs(*a, implicit=True),
+    ):
+        with pytest.raises(TypeError, match="model: RaDOGAGA has no posterior, so no implicit isometry; a BetaVAE has"):
+            function(model, rows)
+
+
+# Round trips and errors
+
+
+@pytest.mark.parametrize("kind", ["vae", "vae-decomposed"])
+def test_a_model_comes_back_from_disk_and_from_a_saved_model(kind, rows, tmp_path):
+    model = fitted(small_model(kind, scaled(rows)), rows, epochs=10)
+    model.set_threshold(model.energy(rows), 0.1)
+    save_model(model, tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    assert isinstance(again, BetaVAE) and again.get_config().keys() == model.get_config().keys()
+    assert (again.beta, again.lambda1, again.decomposed) == (model.beta, model.lambda1, model.decomposed)
+    assert type(again.transform) is type(model.transform)
+    np.testing.assert_array_equal(again.energy(rows), model.energy(rows))
+    x = model._checked(rows)
+    for name, term in model.loss_terms(x).items():
+        np.testing.assert_array_equal(again.loss_terms(x)[name], term, err_msg=name)
+
+    loaded = tf.saved_model.load(str(export_saved_model(model, tmp_path / "served")))
+    bad = rows.astype(np.float32).copy()
+    bad[3, 1] = np.nan
+    outputs = loaded.signatures["serving_default"](features=tf.constant(bad))
+    assert not outputs["valid"][3] and np.isnan(outputs["energy"][3])
+    rest = np.arange(len(rows)) != 3
+    np.testing.assert_allclose(outputs["energy"].numpy()[rest], model.energy(bad[rest]), rtol=1e-5)
+    np.testing.assert_allclose(outputs["log_density"].numpy()[rest], model.log_density(bad[rest]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("distortion", [SumSquaredError(), PseudoHuberError()])
+def test_rows_far_from_the_data_have_growing_energies_and_no_nan(distortion, rows):
+    model = fitted(small_model("vae", scaled(rows), distortion=distortion), rows)
+    energy = model.energy(rows[:1] * 10.0 ** np.arange(7)[:, None]).numpy()
+    assert np.isfinite(energy).all() and (np.diff(energy) > 0).all()
+    assert (model.energy(rows[:1] * [[1e15], [1e25]]).numpy() > energy[-1]).all()
+
+
+def test_samples_of_the_prior_are_decoded():
+    model, _ = optimum()
+    drawn = model.sample(20_000, seed=1).numpy()
+    kernel = model.decoder.dense[0].kernel.numpy()
+    np.testing.assert_allclose(np.cov(drawn.T), kernel.T @ kernel, atol=0.1)
+    np.testing.assert_array_equal(drawn[:5], model.sample(20_000, seed=1)[:5])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, TypeError, "give either beta, or lambda1 and lambda2"),
+        ({"beta": 1, "lambda1": 1, "lambda2": 1}, TypeError, "give either beta"),
+        ({"lambda1": 1}, TypeError, "give either beta"),
+        ({"beta": 1, "lambda2": 1}, TypeError, "give either beta"),
+        ({"beta": 0}, ValueError, "beta: 0 must be positive"),
+        ({"lambda1": -1, "lambda2": 1}, ValueError, "lambda1: -1 must be positive"),
+        ({"beta": 1, "transform": EuclideanNorm()}, ValueError, "transform: belongs to the decomposed form"),
+        ({"beta": 1, "distortion": EuclideanNorm()}, ValueError, "distortion: EuclideanNorm has no metric tensor"),
+        ({"lambda1": 1, "lambda2": 1, "transform": 3}, TypeError, "transform: 3 is neither a Distortion"),
+    ],
+)
+def test_wrong_arguments_are_named(options, error, message):
+    with pytest.raises(error, match=message):
+        BetaVAE(DenseNetwork(3, (), 4), DenseNetwork(2, (), 3), **options)
+
+
+def test_an_encoder_without_two_heads_is_refused():
+    with pytest.raises(ValueError, match="encoder: 2 units where the 4 outputs for the latent units"):
+        BetaVAE(DenseNetwork(3, (), 2), DenseNetwork(2, (), 3), beta=1)
+    assert RaDOGAGA.heads == 1

@@ -1,0 +1,142 @@
+"""Exports score the same where nothing is known of the package: TensorFlow alone, and the C++ loader of servers."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.exports import KINDS, read_tensors, write_tensors
+
+from tf_radogaga.serving.signatures import requests
+
+TENSORFLOW_ALONE = """
+import sys, tensorflow as tf
+from pathlib import Path
+from tensorflow.core.framework import tensor_pb2
+for version, inputs, outputs in zip(*3 * [iter(sys.argv[1:])]):
+    loaded = tf.saved_model.load(version)
+    for folder in Path(inputs).iterdir():
+        protos = {path.name: tensor_pb2.TensorProto.FromString(path.read_bytes()) for path in folder.iterdir()}
+        found = loaded.signatures[folder.name](**{k: tf.constant(tf.make_ndarray(v)) for k, v in protos.items()})
+        (Path(outputs) / folder.name).mkdir(parents=True)
+        for name, value in found.items():
+            (Path(outputs) / folder.name / name).write_bytes(tf.make_tensor_proto(value).SerializeToString())
+sys.path.append("{trainers}")
+import csv_rows  # what the scripts that score files need
+assert not [m for m in sys.modules if m.startswith(("tf_radogaga", "tensorflow_compression", "tensorflow_probability"))]
+""".replace("{trainers}", str(Path(__file__).parents[2] / "trainers"))
+QUICK, SLOW = ("log-table-features", "images"), pytest.mark.slow
+SHIPPED = Path(__file__).parents[2] / "saved_models"
+
+
+@pytest.fixture(scope="module", params=[kind if kind in QUICK else pytest.param(kind, marks=SLOW) for kind in KINDS])
+def export(request, exported, tmp_path_factory):
+    """Model, its rows, its version, and a folder with requests in `inputs` and answers in `python`."""
+    model, rows, version = exported(request.param)
+    folder = tmp_path_factory.mktemp(request.param)
+    loaded = tf.saved_model.load(str(version))
+    made = requests(model, rows)
+    assert set(made) == set(loaded.signatures)
+    for signature, inputs in made.items():
+        write_tensors(folder / "inputs" / signature, inputs)
+        write_tensors(folder / "python" / signature, loaded.signatures[signature](**inputs))
+    return model, rows, version, folder
+
+
+def _assert_same_answers(folder, there, tolerance):
+    signatures = sorted(path.name for path in (folder / "inputs").iterdir())
+    assert sorted(path.name for path in (folder / there).iterdir()) == signatures
+    for signature in signatures:
+        found, expected = (read_tensors(folder / where / signature) for where in (there, "python"))
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, rtol=tolerance, err_msg=f"{signature} {name}")
+
+
+def test_a_process_with_tensorflow_alone_gives_the_same(export):
+    *_, version, folder = export
+    command = [sys.executable, "-c", TENSORFLOW_ALONE, *map(str, (version, folder / "inputs", folder / "alone"))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    _assert_same_answers(folder, "alone", 1e-6)
+
+
+@pytest.fixture(scope="session")
+def score_program(tmp_path_factory):
+    if not shutil.which("g++"):
+        pytest.skip("g++ is not installed")
+    program, library = tmp_path_factory.mktemp("cpp") / "score", tf.sysconfig.get_lib()
+    # every library is kept, because sessions register themselves in one of which the program names nothing
+    link = ["-Wl,--no-as-needed", *tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2", f"-Wl,-rpath,{library}"]
+    source = str(Path(__file__).parents[1] / "cpp" / "score.cc")
+    done = subprocess.run(
+        ["g++", source, "-o", str(program), *tf.sysconfig.get_compile_flags(), *link], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def _score_by_cpp(program, version, folder):
+    done = subprocess.run(
+        [str(program), str(version), str(folder / "inputs"), str(folder / "cpp")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_loader_of_servers_gives_the_same(export, score_program):
+    *_, version, folder = export
+    _score_by_cpp(score_program, version, folder)
+    _assert_same_answers(folder, "cpp", 1e-6)
+
+
+def test_the_loader_of_servers_names_what_fails(exported, score_program, tmp_path):
+    version = exported("log-matrix")[2]
+    write_tensors(tmp_path / "inputs" / "serving_default", {"features": np.zeros((3, 5), np.float32)})
+    with pytest.raises(AssertionError, match=r"Matrix size-incompatible|Incompatible shapes"):
+        _score_by_cpp(score_program, version, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "shape"),
+    [
+        pytest.param("thyroid", "features", (6,), marks=SLOW),
+        ("toy", "features", (16,)),
+        ("mnist", "images", (28, 28, 1)),
+    ],
+)
+def test_the_loader_of_servers_scores_the_models_that_ship(name, key, shape, score_program, tmp_path):
+    version = SHIPPED / name / "1"
+    rows = np.random.default_rng(0).uniform(size=(5, *shape)).astype(np.float32)
+    rows = (255 * rows).astype(np.uint8) if key == "images" else rows
+    write_tensors(tmp_path / "inputs" / "serving_default", {key: rows})
+    loaded = tf.saved_model.load(str(version))
+    scores = loaded.signatures["serving_default"](**{key: tf.constant(rows)})
+    write_tensors(tmp_path / "python" / "serving_default", scores)
+    _score_by_cpp(score_program, version, tmp_path)
+    _assert_same_answers(tmp_path, "cpp", 1e-6)
+
+
+def test_an_export_scores_as_its_model(export):
+    model, rows, _, folder = export
+    found = {path.name: read_tensors(path) for path in (folder / "python").iterdir()}
+    energy = model.energy(rows).numpy()
+    same = "serving_bytes" if "serving_bytes" in found else "serving_examples"
+    for signature in ("serving_default", same):
+        scores = found[signature]
+        np.testing.assert_allclose(scores["energy"], energy, rtol=1e-5, atol=1e-5)
+        assert scores["valid"].all() and scores["anomaly"].sum() == len(rows) // 10
+        np.testing.assert_array_equal(scores["anomaly"], scores["energy"] > model.threshold)
+        assert ("log_density" in scores) == model.has_log_density
+        if model.has_log_density:
+            np.testing.assert_allclose(scores["log_density"], model.log_density(rows), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found["encode"]["latent"], model.encode(rows), rtol=1e-4, atol=1e-4)
+    reconstruction = found["reconstruct"]["reconstruction"]
+    np.testing.assert_allclose(found["decode"]["reconstruction"], reconstruction, atol=1e-4)
+    np.testing.assert_allclose(model.decode(model.encode(rows)), reconstruction, atol=1e-4)
+    assert ("sample" in found) == (not model.reconstruction_features)
+    if "sample" in found:
+        for seed in (0, 7):
+            np.testing.assert_allclose(found["sample"]["sample"][seed], model.sample(1, seed)[0], rtol=1e-4, atol=1e-4)

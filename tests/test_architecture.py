@@ -1,0 +1,131 @@
+"""The structure of the package, read from its syntax trees: which way imports point, and who may do what."""
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+import tf_radogaga
+
+PACKAGE = Path(tf_radogaga.__file__).parent
+FLOORS = (
+    ("_core",),
+    ("networks",),
+    ("distortions", "preprocessing", "priors"),
+    ("training", "datasets"),
+    ("isometry",),
+    ("models",),
+    ("saving", "serving", "presets"),
+    ("ensemble", "detector", "plots"),
+    ("",),
+)
+"""Folders and files of the package, the lowest first; "" is its `__init__`. Imports point to lower floors."""
+
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+ASKS_FOR_A_VAE = "it asks whether the model is a BetaVAE; models should answer by methods"
+TYPES_ALONE = "for annotations alone; a protocol of what is measured should take its place"
+UPWARD = {
+    ("isometry.measures", "models.autoencoder"): TYPES_ALONE,
+    ("isometry.measures", "models.beta_vae"): ASKS_FOR_A_VAE,
+    ("isometry.inversion", "models.autoencoder"): TYPES_ALONE,
+    ("isometry.report", "models.autoencoder"): TYPES_ALONE,
+    ("isometry.report", "models.beta_vae"): TYPES_ALONE,
+    ("serving.card", ""): "the card has the version of the package, which is in its __init__",
+}
+"""Imports that still point up, and why."""
+
+FILES = {"open", "read_text", "write_text", "read_bytes", "write_bytes", "read_file", "write_file", "GFile", "savez"}
+FILES |= {"mkdir", "unlink", "rmtree"}
+TOUCH_FILES = ("_core.directories", "saving", "serving", "datasets", "detector.files")
+LIBRARIES = {"matplotlib": ("plots",), "tensorflow_compression": ("networks", "priors")}
+
+
+def _name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FOLDERS = {_name(path) for path in PACKAGE.rglob("__init__.py")}
+TREES = {_name(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def _room(module):
+    return module.partition(".")[0]
+
+
+def _imported(module):
+    """Full names of what a file imports, wherever it does, and whether it needs them to run."""
+    tree = TREES[module]
+    for_types = {
+        id(node)
+        for test in ast.walk(tree)
+        if isinstance(test, ast.If) and isinstance(test.test, ast.Name) and test.test.id == "TYPE_CHECKING"
+        for node in ast.walk(test)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            folder = module if module in FOLDERS else module.rpartition(".")[0]
+            source = f"tf_radogaga.{folder}.{node.module or ''}".rstrip(".") if node.level else node.module
+            assert node.level < 2
+            for alias in node.names:
+                yield f"{source}.{alias.name}", id(node) not in for_types
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) not in for_types
+
+
+def _own(name):
+    """The module of this package that an imported name is or is from, else None."""
+    top, _, rest = name.partition(".")
+    if top != "tf_radogaga":
+        return None
+    while rest not in TREES:
+        rest = rest.rpartition(".")[0]
+    return rest
+
+
+def _arrows(types=True):
+    """Pairs of modules, the one that imports first; with those for annotations alone or without."""
+    found = {(module, _own(name)) for module in TREES for name, runs in _imported(module) if runs or types}
+    return {(module, target) for module, target in found if target is not None and target != module}
+
+
+def test_every_file_is_on_a_floor():
+    assert {_room(module) for module in TREES} == set(FLOOR)
+
+
+def test_imports_point_down():
+    """Also those for annotations alone. What is here no longer goes out of `UPWARD`."""
+    upward = {
+        (module, target)
+        for module, target in _arrows()
+        if _room(module) != _room(target) and FLOOR[_room(module)] <= FLOOR[_room(target)]
+    }
+    assert upward == set(UPWARD)
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    graph = {}
+    for module, target in _arrows(types=False) - set(UPWARD):
+        if module != target.rpartition(".")[0] and target != _room(module):  # a folder and what is in it
+            graph.setdefault(module, set()).add(target)
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_known_to_its_rooms_alone(library):
+    users = {_room(module) for module in TREES for name, _ in _imported(module) if _room(name) == library}
+    assert users == set(LIBRARIES[library])
+
+
+def test_few_touch_files():
+    touching = set()
+    for module, tree in TREES.items():
+        called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        names = {part.attr if isinstance(part, ast.Attribute) else getattr(part, "id", None) for part in called}
+        if names & FILES:
+            touching.add(module)
+    beyond = {module for module in touching if module not in TOUCH_FILES and _room(module) not in TOUCH_FILES}
+    assert not beyond

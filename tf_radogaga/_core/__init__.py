@@ -1,0 +1,1 @@
+"""Ground that knows nothing of models: numbers, seeds, replicas, configurations, frames, directories."""

@@ -1,0 +1,119 @@
+"""The model that is served for an `AnomalyDetector`, and whether it scores as the detector does.
+
+A server takes float32, where a detector computes in float64. What that alone does to scores is measured on training
+rows, and what it spoils is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from tf_radogaga._core.rounding import WHOLE, as_served
+from tf_radogaga.detector.graph import DensityModel
+from tf_radogaga.models.autoencoder import Autoencoder
+
+if TYPE_CHECKING:
+    from tf_radogaga.detector.estimator import AnomalyDetector
+
+AGREEMENT = 1e-4
+"""Between scores of a served model and of its detector, in nats, beside the rounding of the scores to float32."""
+
+_FLOAT32 = np.finfo(np.float32)
+_COMPARED_ROWS = 1000
+_BLAMED = 20
+
+
+def served_model(detector: AnomalyDetector) -> Autoencoder:
+    """The model of a fitted detector, its threshold set.
+
+    Raises:
+        ValueError: a column of which float32 holds too little, named.
+    """
+    model = detector.model_
+    if model is None:
+        model = DensityModel(detector)
+        _require_agreement(detector, model)
+    if model.preprocess.column_names is None:
+        model.preprocess.column_names = _names(detector)
+    model.threshold.assign(_threshold(detector))
+    model.judged_by = "log_density" if model.has_log_density else "energy"
+    return model
+
+
+def _threshold(detector: AnomalyDetector) -> np.float32:
+    """-`threshold_`, moved where a score that it was taken from is so near that rounding could pass it: towards the
+    middle between those on both sides, by what served scores may differ at most."""
+    threshold = detector.threshold_
+    below, above = getattr(detector, "_around_threshold", (-np.inf, np.inf))
+    room = AGREEMENT * max(1, abs(threshold))
+    if not below < threshold <= above or min(threshold - below, above - threshold) >= room:
+        return np.float32(-threshold)
+    below, above = max(below, threshold - room), min(above, threshold + room)
+    return min(np.float32(-(below + (above - below) / 2)), np.nextafter(np.float32(-below), np.float32(-np.inf)))
+
+
+def _require_agreement(detector: AnomalyDetector, model: DensityModel) -> None:
+    latent = detector._latent
+    z = _spread_rows(detector._densities["kernel"].centres)
+    x = latent.rows_at(z)
+    greatest = np.abs(x).max(axis=0)
+    if (beyond := greatest > _FLOAT32.max).any():
+        raise ValueError(
+            f"X: column {_name(detector, np.argmax(beyond))} reaches {greatest[beyond][0]:.9g}, which float32, as a"
+            " server takes it, does not hold; divide it by a constant before fit."
+        )
+    if (vast := ~latent.varies & (greatest >= WHOLE)).any():
+        raise ValueError(
+            f"X: column {_name(detector, np.argmax(vast))} is constant at {greatest[vast][0]:.17g}, where float32,"
+            f" which a server takes, has steps of {np.spacing(np.float32(greatest[vast][0])):.3g}, so that a new value"
+            " would not show; subtract a constant from it before fit, or drop it."
+        )
+    held = as_served(x)
+    expected = detector._absolute(detector._mean_log_prob(z), x)
+    difference = _difference(-model._energy(tf.constant(held, tf.float32)).numpy().astype(np.float64), expected)
+    if not (wrong := difference > AGREEMENT / 2).any():  # half, for the rows between these
+        return
+    worst = np.argsort(-difference)[:_BLAMED]
+    alone = {}
+    for column in np.argsort(-np.abs(latent(held) - z).max(axis=0))[:_BLAMED]:
+        moved = z[worst].copy()
+        moved[:, column] = latent(held[worst])[:, column]
+        alone[column] = _difference(detector._mean_log_prob(moved), detector._mean_log_prob(z[worst])).max()
+    first = max(alone, key=alone.get)
+    others = sorted(column for column in alone if alone[column] > AGREEMENT / 2 and column != first)
+    names = [_name(detector, column) for column in np.flatnonzero(latent.varies)]
+    reach, deviation = greatest[latent.varies][first], latent.scale[first]
+    remedy = "subtract a constant, such as its mean, from it"
+    if deviation < 1e6 * _FLOAT32.tiny:
+        remedy = "multiply it by a constant"
+    also = f" The same holds for {', '.join(names[column] for column in others)}." if others else ""
+    raise ValueError(
+        f"X: column {names[first]} varies by about {deviation:.3g} and reaches {reach:.9g}, where float32, which a"
+        f" server takes, has steps of {np.spacing(np.float32(reach)):.3g}; served scores would differ from the"
+        f" detector's by up to {difference.max():.2g} nats, in {wrong.mean():.0%} of the rows by too much; {remedy}"
+        f" before fit.{also}"
+    )
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Of scores, in nats, (B,), beside the rounding of float32."""
+    return np.maximum(np.abs(found - expected) - np.spacing(np.float32(np.abs(expected))), 0)
+
+
+def _spread_rows(rows: np.ndarray) -> np.ndarray:
+    """At most some thousand of rows (n, N), the extremes of every column among them."""
+    extremes = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0)])
+    return rows[np.union1d(extremes, np.arange(0, len(rows), -(-len(rows) // _COMPARED_ROWS)))]
+
+
+def _names(detector: AnomalyDetector) -> list[str] | None:
+    names = getattr(detector, "_column_names", getattr(detector, "feature_names_in_", None))
+    return None if names is None else list(names)
+
+
+def _name(detector: AnomalyDetector, column: int) -> str:
+    names = _names(detector) if detector._encoding is None else None
+    return str(column) if names is None else repr(names[column])

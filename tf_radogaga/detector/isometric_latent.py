@@ -1,0 +1,96 @@
+"""The isometric latent of a constant metric."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tf_radogaga._core.rounding import FLOAT64, WHOLE, as_served, is_constant
+
+
+class IsometricLatent:
+    """The latent of the constant metric sum_j (dx_j / s_j)^2, of as many dimensions as there are columns that vary.
+
+        z = (x - mean) / s,   s_j^2 ~ sd_j range_j,   and the mean variance of z is 1
+        log p(x) = log P(z) - log_scale - surprise(x),   log_scale = sum_j log s_j
+
+    A column that is constant, but for rounding, tells by its first other value, at the odds of Laplace's rule,
+    1 : n + 1. Other is what differs from the constant by more than rounding, also where both are float32, so that
+    exports tell it too; from 2^24 on, where float32 misses whole numbers and exports are refused, in float64.
+
+    Args:
+        x: (n, M) rows, float64.
+        scale: (M,), what s is in proportion to in place of sqrt(sd_j range_j).
+        rounding: (M,), of columns of narrower types, see `rounding.relative`.
+        unit: as in `rounding.is_constant`.
+
+    Raises:
+        ValueError: all rows are equal, or a column spreads over more than float64 holds.
+    """
+
+    rounding: np.ndarray | float = FLOAT64
+    noise: np.ndarray | float = 0.0  # both stand in for those that detectors of earlier versions did not keep
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        scale: np.ndarray | None = None,
+        rounding: np.ndarray | float = FLOAT64,
+        unit: float = 0,
+    ):
+        low, high = x.min(axis=0), x.max(axis=0)
+        with np.errstate(over="ignore"):
+            spread = high - low
+        if (wide := np.flatnonzero(np.isinf(spread))).size:
+            raise ValueError(
+                f"X: columns {wide.tolist()} spread over more than float64 holds; divide them by a constant."
+            )
+        self.varies = ~is_constant(low, high, rounding, unit) & (spread >= np.finfo(np.float64).tiny)
+        if not self.varies.any():
+            raise ValueError(f"X: all {len(x)} rows are equal; give rows that differ.")
+        constant = ~self.varies
+        self.constants, self.rows = low[constant] + spread[constant] / 2, len(x)
+        self.rounding, self.noise = np.broadcast_to(rounding, low.shape)[constant], spread[constant]
+        # squares of very great or small numbers are none; powers of 2 round nothing
+        exponent = np.frexp(np.where(constant, np.maximum(np.abs(low), np.abs(high)), spread))[1]
+        x, spread = np.ldexp(x, -exponent), np.ldexp(spread, -exponent)
+        deviation, exponent = x.std(axis=0)[self.varies], exponent[self.varies]
+        own = np.sqrt(deviation * spread[self.varies])
+        scale = own if scale is None else np.ldexp(scale[self.varies], -exponent)
+        self.mean = np.ldexp(x[:, self.varies].mean(axis=0), exponent)
+        self.scale = np.ldexp(scale * np.sqrt(np.mean(np.square(deviation / scale))), exponent)
+
+    @property
+    def log_scale(self) -> float:
+        return float(np.log(self.scale).sum())
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return (x[:, self.varies] - self.mean) / self.scale
+
+    def rows_at(self, z: np.ndarray) -> np.ndarray:
+        """The rows x (B, M) of latents (B, N), constant columns as in training."""
+        x = np.empty((len(z), len(self.varies)))
+        x[:, self.varies], x[:, ~self.varies] = self.mean + z * self.scale, self.constants
+        return x
+
+    @property
+    def tolerance(self) -> np.ndarray:
+        """What differs from `constants` by no more is rounding."""
+        return np.maximum(self.rounding * np.abs(self.constants), self.noise)
+
+    @property
+    def as_float32(self) -> np.ndarray:
+        """What float32 holds of `constants`, (2, constants): of the least and of the greatest value that rounding
+        makes."""
+        return as_served(self.constants + np.multiply.outer([-1, 1], self.tolerance))
+
+    def surprise(self, x: np.ndarray) -> np.ndarray:
+        """Nats of the constant columns, (B,)."""
+        x = x[:, ~self.varies]
+        x = np.where(np.abs(self.constants) < WHOLE, as_served(x), x)
+        with np.errstate(over="ignore"):
+            novel = np.abs(x - self.constants) > self.tolerance
+        novel &= (x != self.as_float32[0]) & (x != self.as_float32[1])
+        unseen = math.log(self.rows + 1)
+        return novel.sum(axis=1) * unseen + len(self.constants) * math.log1p(1 / (self.rows + 1))

@@ -1,0 +1,136 @@
+"""Rows as detectors take them: matrices, frames, `tf.data` pipelines of their batches, and columns to swap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+import tensorflow as tf
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from sklearn.utils.validation import check_array
+
+from tf_radogaga._core.frames import to_pandas
+from tf_radogaga.detector.densities import MOST_ROWS
+from tf_radogaga.preprocessing import TableEncoding
+from tf_radogaga.preprocessing.cells import TIMES, array_of, is_text, level, numbers
+from tf_radogaga.training.batches import rows_only
+
+MOST_ENCODED = 2**22
+"""Numbers in the one-hot table of the rows that densities are fitted to."""
+
+
+def table_of(X: Any) -> Any:
+    """The table that a `tf.data.Dataset` holds: a matrix, or a DataFrame where its batches have named columns. A frame
+    of any library becomes one of pandas; anything else is returned as it is.
+
+    Args:
+        X: a dataset is read once, into memory; of batches (B, M), of dicts of (B,), or of (batch, label).
+
+    Raises:
+        TypeError: a lazy frame.
+        ValueError: the dataset is endless, empty, not of batches, or with weights.
+    """
+    if not isinstance(X, tf.data.Dataset):
+        return to_pandas(X)
+    if X.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("X: an endless dataset; leave out .repeat().")
+    if isinstance(X.element_spec, tuple) and len(X.element_spec) == 3:
+        raise ValueError(
+            "X: a dataset of (x, y, sample_weight), but detectors count every row once; drop the weights, by"
+            " dataset.map(lambda x, y, weights: x)."
+        )
+    rows = rows_only(X)
+    named = isinstance(rows.element_spec, dict)
+    rank = 1 if named else 2
+    for spec in tf.nest.flatten(rows.element_spec):
+        if not isinstance(spec, tf.TensorSpec) or spec.shape.rank not in (rank, None):
+            raise ValueError(
+                f"X: a dataset of {rows.element_spec}; batches of rows (B, M), or dicts of columns (B,), are needed:"
+                " call .batch(256)."
+            )
+    blocks = list(rows.as_numpy_iterator())
+    if not blocks:
+        raise ValueError("X: the dataset is empty; give at least one batch.")
+    if not named:
+        return np.concatenate(blocks)
+    columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return pd.DataFrame({name: _text(values) if values.dtype == object else values for name, values in columns.items()})
+
+
+def _text(values: np.ndarray) -> list[str]:
+    return [level(value) for value in values]
+
+
+def has_text(table: pd.DataFrame) -> bool:
+    """Whether a column holds levels; bools alone are numbers.
+
+    Raises:
+        TypeError: dates or times.
+    """
+    columns = ((str(name), column) for name, column in table.items())
+    return any(
+        is_text(column, name) for name, column in columns if not (is_numeric_dtype(column) or is_bool_dtype(column))
+    )
+
+
+def require_few_levels(encoding: TableEncoding, rows: int) -> None:
+    """Refuses a table whose densities would take minutes and gigabytes, as each level is a dimension of theirs.
+
+    Raises:
+        ValueError: with the column that has the most levels.
+    """
+    fitted = min(rows, MOST_ROWS)
+    if fitted * encoding.width > MOST_ENCODED:
+        counts = {column: len(known) for column, known in encoding.columns.items() if known is not None}
+        column = max(counts, key=counts.get)
+        raise ValueError(
+            f"column {column!r}: {counts[column]} levels, of {encoding.width} columns once levels are one-hot, and"
+            f" densities of {fitted} rows take at most {MOST_ENCODED // fitted}; drop the column if it is an"
+            " identifier, convert it if it is a number or a date, or make fewer levels of it."
+        )
+
+
+def matrix_of(table: Any, **options: Any) -> np.ndarray:
+    """A table as (n, M) float64, by scikit-learn's `check_array` with these options.
+
+    Raises:
+        TypeError, ValueError: as `check_array`, with column and row of a cell that is missing or no finite number.
+    """
+    if scipy.sparse.issparse(table) or isinstance(table, np.matrix):
+        return check_array(table, **options)  # refuses it
+    if isinstance(table, pd.DataFrame) and table.size:
+        columns = (numbers(column, str(name), dtype=np.float64) for name, column in table.items())
+        table = np.stack(list(columns), axis=1)
+    table = array_of(table, "X")
+    if table.ndim == 2 and table.dtype.kind in "mMO":  # scikit-learn takes dates and times as numbers of any unit
+        for place, column in enumerate(table.T):
+            if any(isinstance(value, TIMES) for value in column):
+                numbers(column, str(place), dtype=np.float64)
+    try:
+        return check_array(table, dtype=np.float64, **options)
+    except (TypeError, ValueError) as error:
+        for place in range(table.shape[1] if table.ndim == 2 else 0):
+            try:
+                numbers(table[:, place], str(place), dtype=np.float64)
+            except (TypeError, ValueError) as located:
+                raise type(error)(f"{located} ({str(error).splitlines()[0]})") from error
+        raise
+
+
+def take(table: np.ndarray | pd.DataFrame, rows: np.ndarray) -> np.ndarray | pd.DataFrame:
+    """These rows, by number, (B,)."""
+    return table.iloc[rows].reset_index(drop=True) if isinstance(table, pd.DataFrame) else table[rows]
+
+
+def with_column(
+    table: np.ndarray | pd.DataFrame, column: int, other: np.ndarray | pd.DataFrame
+) -> np.ndarray | pd.DataFrame:
+    """A copy of a table in which one column, by number, is that of another."""
+    table = table.copy()
+    if isinstance(table, pd.DataFrame):
+        table[table.columns[column]] = other.iloc[:, column].to_numpy()
+    else:
+        table[:, column] = other[:, column]
+    return table

@@ -1,0 +1,359 @@
+"""Many models at once: S models of one structure trained in one graph, and their scores averaged."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_radogaga import saving
+from tf_radogaga._core import functional
+from tf_radogaga.models.autoencoder import Autoencoder
+from tf_radogaga.training import batches, copies, feed
+from tf_radogaga.training.callbacks import StartAtStep, non_finite_error
+from tf_radogaga.training.rows import is_stream
+
+keras = tf.keras
+
+WEIGHTS = ("lambda1", "lambda2")
+"""Settings that may differ between models trained together, beside the learning rate."""
+
+_FOLLOWING = ("beta", "scale")
+"""Attributes that follow from them: beta is 1 / lambda2, the gauge starts at a scale that lambda2 fixes."""
+
+_SLOTS = ("_momentums", "_velocities", "_velocity_hats")
+
+
+def fit_together(
+    models: Sequence[Autoencoder],
+    tables: Sequence[Any],
+    *,
+    batch_size: int = 256,
+    epochs: int = 1,
+    steps_per_epoch: int | None = None,
+    callbacks: list[keras.callbacks.Callback] | None = None,
+    **kwargs: Any,
+) -> dict[int, Exception]:
+    """Trains S compiled models at once, each as its own `fit` would: same batches, noise and updates, so the same model
+    up to the rounding of float32. They are ordinary models before and after.
+
+    Their parameters are one matrix (S, parameters), over whose rows the loss and its gradient are mapped, and one
+    update serves all. Small dense models gain most: their steps cost more in calls than in arithmetic.
+
+    A model that diverges learns nothing from then on and leaves the others alone.
+
+    Args:
+        models: of one configuration, in which lambda1, lambda2 (or beta) and the learning rate may differ; compiled
+            with `tf.keras.optimizers.Adam` without clipping or averaging.
+        tables: raw rows in memory for each model, equally many; a table that is given twice is stored once.
+        batch_size: as `fit`.
+        epochs: as `fit`.
+        steps_per_epoch: as `fit`.
+        callbacks: Keras callbacks; what they see of the loss and its terms are means over the models that have not
+            diverged.
+        **kwargs: the rest of `keras.Model.fit`, but for validation, which each model's own prior would score, weights
+            of examples, and `shuffle=False`.
+
+    Returns:
+        The errors of those models that diverged or could not be adapted, by their place in `models`: what their own
+        `fit` would raise. All others are adapted.
+
+    Raises:
+        TypeError, ValueError: models that cannot be trained together, or bad rows, as `fit`.
+    """
+    models, tables = list(models), list(tables)
+    if not models or len(models) != len(tables):
+        raise ValueError(f"tables: {len(tables)} for {len(models)} models; give each model its rows, [rows] * S.")
+    batch_size = feed.count("batch_size", 256 if batch_size is None else batch_size)
+    steps_per_epoch = feed.count("steps_per_epoch", steps_per_epoch)
+    _require_plain(kwargs)
+    _require_alike(models)
+    _require_pure(models[0])
+    stored, places = _stored_once(models, tables)
+    rows = len(stored[0])
+    least = models[0].prior.minimum_rows
+    if {len(table) for table in stored} != {rows}:
+        raise ValueError(f"tables: {sorted({len(table) for table in stored})} rows; give each model equally many.")
+    if rows < least:
+        raise ValueError(f"tables: {rows} rows, but the prior needs at least {least}.")
+    batch_size = min(batch_size, rows)
+    first_step = tf.Variable(0, trainable=False, dtype=tf.int64)
+    order = batches.shuffled(rows, batch_size, [model._shuffle_seed for model in models], first_step)
+    resident, offsets = tf.concat(stored, axis=0), rows * tf.constant(places)[:, None]
+    shape = (len(models), batch_size, *resident.shape[1:])
+    training = order.map(lambda index: tf.ensure_shape(tf.gather(resident, index + offsets), shape))
+    for model in models:
+        model._invalidate()
+    together = _Together(models, models[0].preprocess.restored(stored[0][:1]))
+    together.fit(
+        training.map(models[0].preprocess.restored),
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch or rows // batch_size,
+        callbacks=[*(callbacks or []), StartAtStep(first_step)],
+        **kwargs,
+    )
+    together.hand_back()
+    errors = together.errors()
+    for number, model in enumerate(models):
+        if number not in errors:
+            try:
+                model._adapt(feed.scored(model.preprocess, stored[places[number]]), cache=True)
+            except (FloatingPointError, ValueError) as error:
+                errors[number] = error
+    return errors
+
+
+def mean_energy(models: Sequence[Autoencoder], rows: Any) -> tf.Tensor:
+    """The mean of the models' energies of raw rows in nats, (B,); higher is stranger.
+
+    A mean of logarithms, not of probabilities: a row that one model finds unlikely stays unlikely.
+
+    Raises:
+        RuntimeError, TypeError, ValueError: as `Autoencoder.energy`; there are no models.
+    """
+    return _mean([model.energy(rows) for model in models])
+
+
+def mean_log_density(models: Sequence[Autoencoder], rows: Any, volume: str = "isometric") -> tf.Tensor:
+    """The mean of the models' `log_density` of raw rows in nats, (B,), comparable where they share the preprocessing.
+
+    Raises:
+        NotImplementedError, RuntimeError, TypeError, ValueError: as `Autoencoder.log_density`; there are no models.
+    """
+    return _mean([model.log_density(rows, volume) for model in models])
+
+
+def _mean(scores: list[tf.Tensor]) -> tf.Tensor:
+    if not scores:
+        raise ValueError("models: none; give one at least.")
+    return tf.cast(tf.reduce_mean(tf.cast(tf.stack(scores), tf.float64), axis=0), tf.float32)
+
+
+def _stored_once(models: list[Autoencoder], tables: list[Any]) -> tuple[list[tf.Tensor], list[int]]:
+    """Each different table preprocessed, and which of them is whose."""
+    stored, places = {}, []
+    for model, table in zip(models, tables):
+        if is_stream(table):
+            kind = "tf.data.Dataset" if isinstance(table, tf.data.Dataset) else "keras.utils.Sequence"
+            raise TypeError(f"tables: a {kind}; models trained together take rows in memory.")
+        key = id(model.preprocess), id(table)
+        if key not in stored:
+            stored[key], weights = feed.weighted(model.preprocess, table, argument="tables")
+            if weights is not None:
+                raise TypeError("tables: rows with weights; models with weights of examples are trained one by one.")
+        places.append(list(stored).index(key))
+    return list(stored.values()), places
+
+
+def _require_plain(options: dict[str, Any]) -> None:
+    """TypeError for options of `fit` that are not those of models trained together."""
+    plain = {
+        "validation_data": None,
+        "validation_split": 0,
+        "sample_weight": None,
+        "class_weight": None,
+        "shuffle": True,
+    }
+    for name, unset in plain.items():
+        value = options.get(name, unset)
+        if value is not unset and not (np.isscalar(value) and value == unset):
+            raise TypeError(f"{name}: models that need it are trained one by one, by fit.")
+
+
+def _require_alike(models: list[Autoencoder]) -> None:
+    if len(set(map(id, models))) < len(models):
+        raise ValueError("models: one of them is given twice.")
+    for model in models:
+        if type(getattr(model, "optimizer", None)) is not keras.optimizers.Adam:
+            raise TypeError("models: each must be compiled with tf.keras.optimizers.Adam before it is trained.")
+        used = [name for name in ("clipnorm", "global_clipnorm", "use_ema") if getattr(model.optimizer, name)]
+        if used:
+            raise ValueError(f"{used[0]}: not per model where many are trained together; leave it out.")
+    first, *others = (_settings(model) for model in models)
+    for number, other in enumerate(others, 1):
+        for name in {**first, **other}:
+            if first.get(name) != other.get(name):
+                raise ValueError(
+                    f"{name}: {first.get(name)} of models[0] and {other.get(name)} of models[{number}]; models trained"
+                    f" together differ in {', '.join(WEIGHTS)} and the learning rate alone."
+                )
+
+
+_DRAWS = ("RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal", "StatefulUniform")
+
+
+def _require_pure(model: Autoencoder) -> None:
+    """What a step of many models at once maps may neither draw from a generator of its own nor use variables that are
+    not trained."""
+    networks = model.encoder, model.decoder
+    fixed = (variable for network in networks for variable in network.non_trainable_variables)
+    if names := [part.name for part in (*fixed, *model.metrics_of_layers())]:
+        raise ValueError(
+            f"models: {names[0]} of a network is not trained, being frozen, a metric or a statistic of batch"
+            " normalization; such models are trained one by one, by fit."
+        )
+    if all(type(network).__module__.startswith("tf_radogaga.") for network in networks):
+        return
+    step = tf.function(lambda x: model.all_terms(x, training=True)[0])
+    graph = step.get_concrete_function(tf.TensorSpec((2, *model.preprocess.event_shape))).graph.as_graph_def()
+    for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
+        if node.op in _DRAWS or node.op.startswith("Assign"):
+            raise ValueError(
+                f"models: {node.name} ({node.op}) of a network draws noise or keeps a state of its own, as dropout"
+                " does; such models are trained one by one, by fit."
+            )
+
+
+def _settings(model: Autoencoder) -> dict[str, Any]:
+    """What must be the same in all models: configuration, optimizer and steps already taken."""
+    config = saving.described(model)
+    differing = {*WEIGHTS, *_FOLLOWING, "preprocess"}
+    settings = {name: _unnumbered(value) for name, value in config["config"].items() if name not in differing}
+    optimizer = {name: value for name, value in model.optimizer.get_config().items() if name != "learning_rate"}
+    settings["frozen"] = copies.frozen(model)
+    return {"class": config["class"], **settings, **optimizer, "steps": int(model.optimizer.iterations)}
+
+
+def _unnumbered(value: Any) -> Any:
+    """A configuration without the numbers by which Keras tells layers of one name apart."""
+    return re.sub(r"_\d+(?=[\"_])", "", json.dumps(value)) if isinstance(value, dict) and "keras" in value else value
+
+
+class _Rates(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate for each of S models, (S, 1)."""
+
+    def __init__(self, optimizers: list[keras.optimizers.Optimizer]):
+        self.rates = [optimizer._learning_rate for optimizer in optimizers]
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        rates = [rate(step) if callable(rate) else tf.convert_to_tensor(rate) for rate in self.rates]
+        return tf.stack(rates)[:, None]
+
+
+class _Together(keras.Model):
+    """S models as one Keras model, whose parameters are a matrix (S, parameters); x are rows to name the terms by."""
+
+    def __init__(self, models: list[Autoencoder], x: tf.Tensor):
+        super().__init__(dtype=tf.float32)
+        self.models, template = models, models[0]
+        self.shapes = [variable.shape for variable in template.trainable_variables]
+        self.sizes = [shape.num_elements() for shape in self.shapes]
+        self.weights_apart = self._differing_weights()
+        count, width = len(models), sum(self.sizes)
+        self.parameters = tf.Variable(tf.zeros((count, width)), name="parameters")
+        self.states = tf.Variable(
+            tf.stack([tf.stack([g.state for g in functional.generators(model)]) for model in models]), trainable=False
+        )
+        self.non_finite = tf.Variable(tf.zeros((count, 2), tf.int64), trainable=False)
+        terms, monitors = template.all_terms(x)
+        self.names = list(terms)
+        # before the step is traced: variables made within would have it traced twice
+        self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.names, *monitors)}
+        self.compile(
+            self._optimizer(),
+            steps_per_execution=int(template._steps_per_execution),
+            jit_compile=template._jit_compile,
+        )
+        for whole, parts in self._whole_and_parts():
+            rows = [tf.concat([tf.reshape(part, [-1]) for part in own], axis=0) for own in parts]
+            whole.assign(tf.stack(rows))
+
+    def _differing_weights(self) -> list[tuple[Any, str, tf.Tensor]]:
+        """Layer and attribute of the first model, and the value in each (S,), where they differ."""
+        found = []
+        for layers in zip(*((model, *model.submodules) for model in self.models)):
+            for name in (*WEIGHTS, "scale"):
+                values = [getattr(layer, name, None) for layer in layers]
+                if isinstance(values[0], (int, float)) and len(set(values)) > 1:
+                    found.append((layers[0], name, tf.constant(values, tf.float64)))
+        return found
+
+    def _optimizer(self) -> keras.optimizers.Optimizer:
+        optimizers = [model.optimizer for model in self.models]
+        configs = [optimizer.get_config() for optimizer in optimizers]
+        config = configs[0]
+        if any(other["learning_rate"] != config["learning_rate"] for other in configs):
+            config = {**config, "learning_rate": _Rates(optimizers)}
+        optimizer = keras.optimizers.Adam.from_config(config)
+        optimizer.build([self.parameters])
+        optimizer.iterations.assign(optimizers[0].iterations)
+        return optimizer
+
+    def _whole_and_parts(self) -> list[tuple[tf.Variable, list[list[tf.Variable]]]]:
+        """Each matrix over all models, and for each model the variables that make up its row."""
+        pairs = [(self.parameters, [model.trainable_variables for model in self.models])]
+        for model in self.models:
+            model.optimizer.build(model.trainable_variables)
+        for slot in _SLOTS:
+            for whole in getattr(self.optimizer, slot, []):
+                pairs.append((whole, [getattr(model.optimizer, slot) for model in self.models]))
+        return pairs
+
+    def hand_back(self) -> None:
+        """Gives each model its parameters, the state of its optimizer and of its generators."""
+        for whole, parts in self._whole_and_parts():
+            for row, own in zip(whole.numpy(), parts):
+                for part, values in zip(own, np.split(row, np.cumsum(self.sizes)[:-1])):
+                    part.assign(values.reshape(part.shape))
+        for model, states in zip(self.models, self.states.numpy()):
+            model.optimizer.iterations.assign(self.optimizer.iterations)
+            for generator, state in zip(functional.generators(model), states):
+                generator.state.assign(state)
+
+    def errors(self) -> dict[int, Exception]:
+        """Of the models that diverged."""
+        found = enumerate(self.non_finite.numpy())
+        names = [*self.names, "gradient"]
+        return {number: non_finite_error(names[what], int(step)) for number, (what, step) in found if step}
+
+    def _one(self, given: tuple) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
+        """The mean terms of the loss of one model, its monitors, and the gradient to its parameters.
+
+        The gradient belongs here: the vectorized map of a function with a gradient of its own would lose that.
+        """
+        x, states, weights, row = given
+        model = self.models[0]
+        apart = [(layer, name, value) for (layer, name, _), value in zip(self.weights_apart, weights)]
+        with tf.GradientTape() as tape:
+            tape.watch(row)
+            values = [tf.reshape(part, shape) for part, shape in zip(tf.split(row, self.sizes), self.shapes)]
+            with functional.substituted(model, values, states, apart) as self._drawn:
+                terms, monitors = model.all_terms(x, training=True)
+            means = {name: tf.reduce_mean(value) for name, value in terms.items()}
+            loss = tf.add_n(list(means.values()))
+        return means, tf.nest.map_structure(tf.reduce_mean, monitors), tape.gradient(loss, row)
+
+    @tf.function  # Keras traces the body of its loop of steps several times
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        apart = [value for *_, value in self.weights_apart]
+        given = data, tf.convert_to_tensor(self.states), apart, tf.convert_to_tensor(self.parameters)
+        terms, monitors, gradient = tf.vectorized_map(self._one, given)
+        losses = tf.add_n(list(terms.values()))
+        sound = self._watch_finite(terms, gradient)
+        self.optimizer.apply_gradients([(tf.where(sound[:, None], gradient, 0.0), self.parameters)])
+        self.states.assign(functional.advanced(self.states, self._drawn))
+        return self._track({"loss": losses, **terms, **monitors}, sound)
+
+    def _watch_finite(self, terms: dict[str, tf.Tensor], gradient: tf.Tensor) -> tf.Tensor:
+        """Notes for each model what first became NaN or infinite, and the step; which models are sound, (S,)."""
+        finite = [tf.math.is_finite(terms[name]) for name in self.names]
+        bad = ~tf.stack([*finite, tf.reduce_all(tf.math.is_finite(gradient), axis=1)], axis=1)
+        step = tf.cast(self.optimizer.iterations, tf.int64) + 1
+        what = tf.argmax(tf.cast(bad, tf.int32), axis=1)
+        is_first = tf.reduce_any(bad, axis=1) & (self.non_finite[:, 1] == 0)
+        found = tf.stack([what, tf.fill(tf.shape(what), step)], axis=1)
+        self.non_finite.assign(tf.where(is_first[:, None], found, self.non_finite))
+        return self.non_finite[:, 1] == 0
+
+    def _track(self, values: dict[str, tf.Tensor], sound: tf.Tensor) -> dict[str, tf.Tensor]:
+        for name, value in values.items():
+            self.means[name].update_state(tf.where(sound, value, 0.0), tf.cast(sound, tf.float32))
+        return {name: self.means[name].result() for name in values}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self.means.values())

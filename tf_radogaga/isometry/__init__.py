@@ -1,0 +1,1 @@
+"""Is the latent isometric? Tangents, active directions, measures, and certificates made of them."""

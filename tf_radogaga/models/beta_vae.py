@@ -1,0 +1,207 @@
+"""The beta-VAE, read as a scaled isometric embedding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tf_radogaga._core import replicas, seeds
+from tf_radogaga.distortions.base import Distortion, as_distortion
+from tf_radogaga.models.autoencoder import Autoencoder
+from tf_radogaga.models.graph_scores import without_nan
+from tf_radogaga.priors.base import NormalPrior
+
+keras = tf.keras
+
+LEAST_RATE = 0.05
+"""A latent dimension is meaningful when its mean rate KL_j exceeds this many nats; that of an idle one tends to 0. A
+variance 1.1 times that of the noise takes 1/2 log 1.1 = 0.048."""
+
+LOG_VARIANCE_RANGE = (-30.0, 5.0)
+"""Of the posterior. Trained ones lie far inside; rows far from the data must not overflow."""
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class BetaVAE(Autoencoder):
+    """Variational autoencoder, whose latent is an isometric copy of the data once each step of z_j is divided by its
+    posterior deviation sigma_j(x).
+
+        mu, sigma = f(x)      x_check = g(mu)      x_hat = g(mu + sigma eps),  eps ~ N(0, I)
+        conventional   L = KL + 1/beta D(x, x_hat)
+        decomposed     L = KL + lambda1 D1(x, x_check) + lambda2 D(x_check, x_hat),      lambda2 = 1/beta
+        KL = sum_j 1/2 (mu_j^2 + sigma_j^2 - log sigma_j^2 - 1)
+
+    At the optimum dy_j = sqrt(beta/2) / sigma_j dmu_j are isometric coordinates. Energies are KL + 1/beta D(x, x_hat)
+    for either form, in nats, the expectation over eps taken as the mean over the two points mu + sigma and mu - sigma;
+    so is the loss outside training. D counts from D(x, x). At the optimum an energy is -log p(y) up to a constant, so
+    `log_density` by the isometric volume is
+
+        log p(x) = -energy + n/2 (1 - log(beta pi e)) + 1/2 sum_j log alpha_j(A(x)),
+
+    lower by D(x, x_check) / beta where x lies off the manifold; that by the Jacobian takes p(z) for the density of mu.
+
+    Source: Nakagawa et al., ICML 2021, Eq. 1-24 and 95, appendices A.5, A.6 and H.2.
+
+    Args:
+        encoder: x -> 2 N units: mu beside log sigma^2.
+        decoder: N units -> x_hat.
+        beta: of the conventional form, the weight of the rate against D, in units of D per nat.
+        lambda1, lambda2: in place of beta, weights of the transform and the coding term of the decomposed form.
+        transform: D1 of the decomposed form, such as `EuclideanNorm`; default: the distortion.
+        **kwargs: preprocess, distortion, name, as `Autoencoder`.
+
+    Raises:
+        TypeError: neither beta nor lambda1 and lambda2, or all of them.
+        ValueError: an argument outside its range, named.
+    """
+
+    heads = 2
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        decoder: keras.layers.Layer,
+        beta: float | None = None,
+        lambda1: float | None = None,
+        lambda2: float | None = None,
+        transform: Distortion | Callable | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(encoder, decoder, None, **kwargs)
+        if (beta is None) == (lambda1 is None) or (lambda1 is None) != (lambda2 is None):
+            given = {"beta": beta, "lambda1": lambda1, "lambda2": lambda2}
+            raise TypeError(f"{given}: give either beta, or lambda1 and lambda2 for the decomposed form.")
+        for name, value in (("beta", beta), ("lambda1", lambda1), ("lambda2", lambda2)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}: {value} must be positive.")
+        if not self.distortion.has_metric:
+            raise ValueError(
+                f"distortion: {type(self.distortion).__name__} has no metric tensor, so no isometry; give it as"
+                " transform, with lambda1 and lambda2."
+            )
+        if transform is not None and lambda1 is None:
+            raise ValueError("transform: belongs to the decomposed form; give lambda1 and lambda2 in place of beta.")
+        self.decomposed = lambda1 is not None
+        self.beta = 1 / lambda2 if self.decomposed else beta
+        self.lambda1, self.lambda2 = lambda1, lambda2 if self.decomposed else 1 / beta
+        self.transform = self.distortion if transform is None else as_distortion(transform, "transform")
+
+    def _as_prior(self, prior: None) -> NormalPrior:
+        return NormalPrior(self.latent_units)
+
+    # The loss
+
+    def _posterior(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        mu, log_variance = tf.split(self._encoder_output(x, training), 2, axis=-1)
+        # the gradient goes through the border, or a variance that once left the range would stay there
+        clipped = tf.clip_by_value(log_variance, *LOG_VARIANCE_RANGE)
+        return mu, tf.exp(0.5 * (log_variance + tf.stop_gradient(clipped - log_variance)))
+
+    @staticmethod
+    def _rates(mu: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+        """KL_j, (B, N), in nats."""
+        return 0.5 * (tf.square(mu) + tf.square(sigma) - 1) - tf.math.log(sigma)
+
+    def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        mu, sigma = self._posterior(x, training)
+        rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
+        points = [mu + sigma * self._draw_noise(tf.shape(mu))] if training else self._two_points(mu, sigma)
+        if not self.decomposed:
+            return {"rate": rate, "distortion": self.lambda2 * self._mean_excess(x, self._decode_all(points, training))}
+        x_check, *x_hats = self._decode_all([mu, *points], training)
+        return {
+            "rate": rate,
+            "transform": self.lambda1 * self.transform.excess(x, x_check),
+            "coding": self.lambda2 * self._mean_excess(x_check, x_hats),
+        }
+
+    @staticmethod
+    def _two_points(mu: tf.Tensor, sigma: tf.Tensor) -> list[tf.Tensor]:
+        """Stand for the posterior where there is no noise (appendix A.6)."""
+        return [mu + sigma, mu - sigma]
+
+    def _decode_all(self, points: list[tf.Tensor], training: bool = False) -> list[tf.Tensor]:
+        return tf.split(self._decoder_output(tf.concat(points, axis=0), training), len(points))
+
+    def _draw_noise(self, shape: tf.Tensor) -> tf.Tensor:
+        seed = seeds.next_seed(self.random)
+        return replicas.own_rows(lambda all_: tf.random.stateless_normal(all_, seed), shape)
+
+    def _mean_excess(self, x: tf.Tensor, x_hats: list[tf.Tensor]) -> tf.Tensor:
+        return tf.add_n([self.distortion.excess(x, x_hat) for x_hat in x_hats]) / len(x_hats)
+
+    def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """`isometry`, of the decomposed form: 2 * coding / N, which tends to n / N where n of N dimensions are
+        meaningful (Eq. 54). The conventional form does not tell coding from transform loss."""
+        return {"isometry": 2 * terms["coding"] / self.latent_units} if self.decomposed else {}
+
+    # Scoring
+
+    def _encode(self, x: tf.Tensor) -> tf.Tensor:
+        return self._posterior(x)[0]
+
+    def _energy(self, x: tf.Tensor) -> tf.Tensor:
+        mu, sigma = self._posterior(x)
+        rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
+        excess = self._mean_excess(x, self._decode_all(self._two_points(mu, sigma)))
+        return without_nan(rate + self.lambda2 * excess, math.inf)
+
+    def posterior(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """mu and sigma of raw rows, (B, N) each.
+
+        Raises:
+            TypeError, ValueError: bad rows, naming column and row.
+        """
+        return tuple(tf.unstack(self._by_blocks(rows, lambda x: tf.stack(self._posterior(x), axis=1)), axis=1))
+
+    def rates(self, rows: Any) -> tf.Tensor:
+        """KL_j of raw rows, (B, N), in nats; the mean of dimensions that mean something is well above 0.
+
+        Source: Nakagawa et al., ICML 2021, Eq. 2 and Proposition 3.
+        """
+        return self._rates(*self.posterior(rows))
+
+    def transform_and_coding(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Transform loss D(x, x_check) and coding loss D(x_check, x_hat) of raw rows, (B,) each, in units of D.
+
+        Source: Nakagawa et al., ICML 2021, Lemma 1.
+        """
+        return tuple(tf.unstack(self._by_blocks(rows, lambda x: tf.stack(self._both_losses(x), axis=1)), axis=1))
+
+    def _both_losses(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        mu, sigma = self._posterior(x)
+        x_check, *x_hats = self._decode_all([mu, *self._two_points(mu, sigma)])
+        return self.distortion.excess(x, x_check), self._mean_excess(x_check, x_hats)
+
+    # Density
+
+    axis_aligned = True
+
+    def _isometric_obstacle(self) -> str | None:
+        return self._metric_obstacle()
+
+    def _log_density(self, x: tf.Tensor) -> tf.Tensor:
+        """By the isometric volume; Eq. 21 and 57."""
+        count = self.informative_dimensions
+        constant = 0.5 * count * (1 - math.log(self.beta * math.pi * math.e))
+        return without_nan(constant + self.distortion.log_volume(x, count) - self._scored(x), -math.inf)
+
+    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
+        return self.prior.log_prob_along(self._encode(x), self.informative_directions)
+
+    def _find_informative(self, dataset: tf.data.Dataset) -> None:
+        """Keeps the dimensions whose mean rate exceeds `LEAST_RATE`, that of the greatest first."""
+        rows, total = 0, tf.zeros(self.latent_units, tf.float64)
+        for rates in dataset.map(lambda x: self._rates(*self._posterior(x))):
+            rows, total = rows + len(rates), total + tf.reduce_sum(tf.cast(rates, tf.float64), axis=0)
+        self._keep_directions(tf.eye(self.latent_units), total / rows > LEAST_RATE, total)
+
+    def get_config(self) -> dict:
+        config = super().get_config()
+        del config["prior"], config["reconstruction_features"]
+        weights = {"lambda1": self.lambda1, "lambda2": self.lambda2} if self.decomposed else {"beta": self.beta}
+        transform = None if self.transform is self.distortion else self.transform
+        return {**config, **weights, "transform": transform}

@@ -1,0 +1,5 @@
+"""Encoders and decoders, and what a model asks of those of the user's own."""
+
+from tf_radogaga.networks.convolutional import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork
+
+__all__ = ["ConvolutionalDecoder", "ConvolutionalEncoder", "DenseNetwork"]

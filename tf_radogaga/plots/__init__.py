@@ -1,0 +1,39 @@
+"""Figures; every function returns a matplotlib Figure."""
+
+from tf_radogaga.plots.figures import (
+    cost_curves,
+    curves_by_table,
+    density_scatter,
+    dimension_response,
+    explained_images,
+    gram_matrix,
+    image_grid,
+    implicit_spectrum,
+    isometry_gap,
+    latent_scatter,
+    latent_spectrum,
+    log_density_scatter,
+    roc_pr_curves,
+    score_histogram,
+    tangent_scatter,
+    traversal,
+)
+
+__all__ = [
+    "cost_curves",
+    "curves_by_table",
+    "density_scatter",
+    "dimension_response",
+    "explained_images",
+    "gram_matrix",
+    "image_grid",
+    "implicit_spectrum",
+    "isometry_gap",
+    "latent_scatter",
+    "latent_spectrum",
+    "log_density_scatter",
+    "roc_pr_curves",
+    "score_histogram",
+    "tangent_scatter",
+    "traversal",
+]

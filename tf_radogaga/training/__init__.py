@@ -1,0 +1,1 @@
+"""From rows of any kind to trained weights, under Keras' own loops."""

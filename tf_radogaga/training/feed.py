@@ -1,0 +1,259 @@
+"""From rows of any kind to batches of x: one route for training, evaluation and scoring.
+
+A batch is x, or (x, (), weights) where its examples have weights. Labels are dropped: no loss here has any.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tf_radogaga.preprocessing import Preprocessing
+from tf_radogaga.training import batches, streams
+from tf_radogaga.training.callbacks import AdaptBeforeValidation, EndSequencePass, StartAtStep
+from tf_radogaga.training.rows import in_memory, is_stream, stored, weights_of
+
+keras = tf.keras
+
+SCORING_BATCH = 16384
+"""Rows scored at once, at most."""
+
+SCORED_ELEMENTS = 2**22
+"""Elements of x scored at once; the layers of a convolutional network hold many times more."""
+
+LEAST_ADAPTED = 2**16
+"""Rows of an endless stream that a prior is adapted to, at least, where the training sees as many."""
+
+
+class Training(NamedTuple):
+    """What `fit` reads.
+
+    batches: for Keras, of x, or with weights.
+    steps: in an epoch; None where the first epoch counts them.
+    adapting: batches of x that the prior is adapted to in the end.
+    between: and before a validation.
+    callbacks: that keep the batches in step.
+    validation: batches for Keras, or None.
+    uncounted: whether batches or validation are of unknown number.
+    """
+
+    batches: tf.data.Dataset
+    steps: int | None
+    adapting: tf.data.Dataset
+    between: tf.data.Dataset
+    callbacks: list[keras.callbacks.Callback]
+    validation: tf.data.Dataset | None = None
+    uncounted: bool = False
+
+
+def count(name: str, value: Any, least: int = 1) -> int | None:
+    """An argument that is a whole number, or None.
+
+    Raises:
+        TypeError, ValueError: it is something else, or below `least`.
+    """
+    if value is None:
+        return None
+    try:
+        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: {value!r} must be a whole number.") from None
+    if number < least:
+        raise ValueError(f"{name}: {value} must be at least {least}.")
+    return number
+
+
+def refuse_class_weight(class_weight: Any) -> None:
+    if class_weight is not None:
+        raise TypeError(
+            "class_weight: labels are no part of the loss, so classes have no weights; give sample_weight, a weight for"
+            " each row."
+        )
+
+
+def rows_at_once(preprocess: Preprocessing) -> int:
+    """Rows to score at once."""
+    return max(min(SCORING_BATCH, SCORED_ELEMENTS // preprocess.width), 1)
+
+
+def scored(
+    preprocess: Preprocessing, data: tf.Tensor, weights: tf.Tensor | None = None, batch_size: int | None = None
+) -> tf.data.Dataset:
+    """Batches of x of stored rows, in their order."""
+    dataset = tf.data.Dataset.from_tensor_slices(batches.element(data, weights))
+    return batches.map_rows(dataset.batch(batch_size or rows_at_once(preprocess)), preprocess.restored)
+
+
+def prepared(
+    preprocess: Preprocessing,
+    value: Any,
+    argument: str = "x",
+    sample_weight: Any = None,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    remedy: str = "give steps",
+) -> tf.data.Dataset:
+    """Batches of x of rows of any kind, in their order, for a pass over them, or for so many steps.
+
+    Args:
+        preprocess: of the model.
+        value: rows.
+        argument: to name in messages.
+        sample_weight: of rows in memory.
+        batch_size: of rows in memory.
+        steps: of rows in memory without batch_size, the batches that they make.
+        remedy: for a dataset that does not end.
+    """
+    if is_stream(value):
+        refuse_for_streams(sample_weight=sample_weight)
+        rows = streams.raw_batches(preprocess, value, argument)
+        streams.require_end(rows, steps, argument, remedy)
+        dataset = _checked(preprocess, rows)
+    else:
+        data, weights = weighted(preprocess, value, sample_weight, argument, streams=True)
+        dataset = scored(preprocess, data, weights, batch_size or (steps and -(-len(data) // steps)))
+    return batches.split_by_rows(dataset)
+
+
+def _checked(preprocess: Preprocessing, rows: tf.data.Dataset) -> tf.data.Dataset:
+    return batches.map_rows(rows, lambda raw: preprocess(preprocess.check(raw)), tf.data.AUTOTUNE)
+
+
+def weighted(
+    preprocess: Preprocessing, value: Any, sample_weight: Any = None, argument: str = "x", streams: bool = False
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Rows in memory as they are stored, and their weights; arguments as `in_memory`."""
+    rows, weights = in_memory(preprocess, value, argument, streams)
+    if weights is not None and sample_weight is not None:
+        raise ValueError(f"sample_weight: given twice, also in {argument}; leave one of them out.")
+    weights = sample_weight if weights is None else weights
+    data = stored(preprocess, rows)
+    return data, None if weights is None else weights_of(weights, len(data))
+
+
+def refuse_for_streams(**options: Any) -> None:
+    """ValueError for what rows in memory alone can have."""
+    remedies = {
+        "sample_weight": "give batches (x, y, sample_weight)",
+        "validation_split": "give validation_data, for example by dataset.take and dataset.skip",
+    }
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name}: is for rows in memory, and x are batches; {remedies[name]}.")
+
+
+def training(
+    preprocess: Preprocessing,
+    x: Any,
+    *,
+    sample_weight: Any,
+    batch_size: int | None,
+    steps: int | None,
+    epochs: int,
+    seed: int | None,
+    least_rows: int,
+    validation_data: Any,
+    validation_split: float,
+    validation_steps: int | None,
+    validation_batch_size: int | None,
+) -> Training:
+    """What the arguments of `fit` stand for; without a seed the order of the rows is kept.
+
+    Raises:
+        TypeError, ValueError: as `fit`.
+    """
+    batch_size = count("batch_size", 256 if batch_size is None else batch_size)
+    validation_batch_size = count("validation_batch_size", validation_batch_size)
+    if not 0 <= validation_split < 1:
+        raise ValueError(f"validation_split: {validation_split} must be at least 0 and below 1.")
+    validation = None
+    if validation_data is not None:  # it takes the place of a split, as in Keras
+        size = validation_batch_size or (batch_size if validation_steps else None)
+        remedy = "give validation_steps"
+        validation = prepared(preprocess, validation_data, "validation_data", None, size, validation_steps, remedy)
+        validation_split = 0
+    if is_stream(x):
+        refuse_for_streams(sample_weight=sample_weight, validation_split=validation_split or None)
+        made = _from_stream(preprocess, x, steps, epochs, seed)
+    else:
+        data, weights = weighted(preprocess, x, sample_weight, streams=True)
+        if validation_split:
+            first = _split("validation_split", validation_split, len(data))
+            held_out = data[first:], None if weights is None else weights[first:]
+            validation = batches.split_by_rows(scored(preprocess, *held_out, validation_batch_size))
+            data, weights = data[:first], None if weights is None else weights[:first]
+        if len(data) < least_rows:
+            raise ValueError(f"x: {len(data)} rows, but the prior needs at least {least_rows}.")
+        made = _from_memory(preprocess, data, weights, batch_size, steps, seed)
+    uncounted = streams.is_uncounted(made.batches, made.steps)
+    if validation is not None:
+        made.callbacks.append(AdaptBeforeValidation(made.between))
+        uncounted = uncounted or streams.is_uncounted(validation, validation_steps)
+    return made._replace(batches=batches.split_by_rows(made.batches), validation=validation, uncounted=uncounted)
+
+
+def _split(name: str, share: float, rows: int) -> int:
+    """How many of so many rows come before the last share, as Keras has it."""
+    first = int(rows * (1 - share))
+    if not 0 < first < rows:
+        raise ValueError(
+            f"{name}: {share} of {rows} rows leaves {first} to train on and {rows - first} to validate by; give more"
+            " rows or another share."
+        )
+    return first
+
+
+def _from_memory(
+    preprocess: Preprocessing,
+    data: tf.Tensor,
+    weights: tf.Tensor | None,
+    batch_size: int,
+    steps: int | None,
+    seed: int | None,
+) -> Training:
+    """Training on stored rows: whole batches in shuffled order, or, without a seed, all rows in their own."""
+    batch_size = min(batch_size, len(data))
+    first_step = tf.Variable(0, trainable=False, dtype=tf.int64)
+    element = batches.element(data, weights)
+    if seed is None:
+        drawn, length = batches.in_order(element, batch_size, first_step), -(-len(data) // batch_size)
+    else:
+        drawn, length = batches.resident(element, batch_size, seed, first_step), len(data) // batch_size
+    adapting = scored(preprocess, data)
+    drawn = batches.map_rows(drawn, preprocess.restored)
+    return Training(drawn, steps or length, adapting, adapting, [StartAtStep(first_step)])
+
+
+def _from_stream(preprocess: Preprocessing, value: Any, steps: int | None, epochs: int, seed: int | None) -> Training:
+    """Training on a stream. The prior is adapted to a pass over it. Where its end is not known and `steps` are given,
+    that is an epoch, or more if there are few rows in it, but no more batches than the training sees."""
+    is_sequence = isinstance(value, keras.utils.Sequence)
+    rows = streams.raw_batches(preprocess, value, "x", seed)
+    streams.require_end(rows, steps, "x", "give steps_per_epoch")
+    drawn = adapting = batches.split_by_rows(_checked(preprocess, rows))
+    if is_sequence:
+        adapting = batches.split_by_rows(_checked(preprocess, streams.raw_batches(preprocess, value)))
+    adapting = between = batches.rows_only(adapting)
+    if steps:
+        drawn = drawn.repeat()
+        if is_sequence:  # each epoch begins anew, as Keras has it
+            drawn = drawn.take(steps)
+        if rows.cardinality() < 0:
+            adapting, between = _enough(adapting.take(steps * epochs), steps), between.take(steps)
+    at_once = rows_at_once(preprocess)  # the prior is adapted faster on larger batches
+    callbacks = [EndSequencePass(value)] if is_sequence else []
+    drawn = drawn.prefetch(tf.data.AUTOTUNE)
+    return Training(drawn, steps, adapting.rebatch(at_once), between.rebatch(at_once), callbacks)
+
+
+def _enough(x: tf.data.Dataset, steps: int) -> tf.data.Dataset:
+    """So many batches of x, and more until they hold `LEAST_ADAPTED` rows."""
+
+    def judged(seen, batch):
+        number, rows = seen
+        return (number + 1, rows + tf.shape(batch)[0]), ((number < steps) | (rows < LEAST_ADAPTED), batch)
+
+    wanted = x.scan((0, 0), judged).take_while(lambda wanted, _: wanted)
+    return wanted.map(lambda _, batch: batch)

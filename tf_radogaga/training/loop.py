@@ -1,0 +1,324 @@
+"""Training through Keras on raw rows, shared by every model: `fit`, `evaluate`, `predict`, and single batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_radogaga._core import seeds
+from tf_radogaga.preprocessing import is_symbolic
+from tf_radogaga.priors.base import Prior
+from tf_radogaga.training import batches, copies, feed, streams
+from tf_radogaga.training.callbacks import StopOnNonFinite, non_finite_error
+from tf_radogaga.training.executions import executions
+from tf_radogaga.training.rows import in_memory, is_stream, stored
+from tf_radogaga.training.steps import SumOfTerms
+
+keras = tf.keras
+
+
+class TrainedOnRows(SumOfTerms):
+    """A Keras model whose loss is the sum of named terms and whose data are raw rows.
+
+    A subclass gives `loss_terms`, `_latents`, and the layers `preprocess` and `prior`.
+    """
+
+    prior: Prior
+
+    def __init__(self, name: str | None = None):
+        super().__init__(name=name)
+        self._shuffle_seed = seeds.draw_seed()
+        self._validation_batches = None
+
+    def _latents(self, x: tf.Tensor) -> tf.Tensor:
+        """The latents that the prior is adapted to and scores, from preprocessed x."""
+        raise NotImplementedError
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int | None = 256,
+        epochs: int = 1,
+        steps_per_epoch: int | None = None,
+        validation_data: Any = None,
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        validation_split: float = 0.0,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        verbose: Any = "auto",
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+    ) -> keras.callbacks.History:
+        """Trains on normal raw rows through `keras.Model.fit`, then adapts the prior.
+
+        A table in memory is preprocessed once and stays resident; its batches are drawn by shuffled index, whole
+        batches only, in an order that depends on the seed and the step alone. A `tf.data.Dataset` of batches of raw
+        rows is streamed as it is, a `keras.utils.Sequence` as Keras does. A model built under a `tf.distribute`
+        strategy comes out as on one device: batches are global ones, of which each replica takes its rows; each worker
+        of several adapts the prior for itself.
+
+        Training that fails or is interrupted leaves the weights where they are, and the prior to be adapted.
+
+        Args:
+            x: matrix, DataFrame, mapping of columns, or images (n, h, w, C), uint8 or floats of 0 to 1; or a
+                `tf.data.Dataset` or `keras.utils.Sequence` of batches of these, of (rows, label), or of
+                (rows, label, weights).
+            y: ignored, for the scikit-learn habit.
+            batch_size: for tables in memory; None is 256.
+            epochs: reports on the progress bar; each one pass over x, or `steps_per_epoch` steps.
+            steps_per_epoch: steps of one epoch; x is repeated as needed. An endless dataset needs it; the prior is
+                then adapted to an epoch of it, or to more, until there are 65,536 rows or those of the whole training.
+            validation_data: held-out normal raw rows of any of these kinds, for `val_loss` and early stopping.
+            callbacks: Keras callbacks.
+            validation_split: the last share of rows in memory is held out in place of `validation_data`.
+            shuffle: False trains on all rows in memory in their order, or on a Sequence's batches in theirs.
+            class_weight: refused, as the loss has no labels.
+            sample_weight: (n,), of rows in memory. Weights multiply the loss of an example; to the statistics of a
+                `MixturePrior`, and to the monitors, each row counts the same.
+            initial_epoch: as Keras.
+            validation_steps: batches of each validation; an endless dataset needs it.
+            validation_batch_size: of rows in memory.
+            validation_freq: as Keras.
+            verbose: as Keras.
+            max_queue_size: unused, like the next two: tf.data reads ahead by itself.
+            workers: unused.
+            use_multiprocessing: unused.
+
+        Raises:
+            TypeError, ValueError: bad rows or weights, naming column and row; rows of a kind that is not supported; an
+                endless dataset without steps; too few rows for the prior.
+            FloatingPointError: a loss term became NaN or infinite, naming it.
+        """
+        feed.refuse_class_weight(class_weight)
+        if shuffle not in (True, False):
+            raise ValueError(f"shuffle: {shuffle!r} must be True or False.")
+        epochs, initial_epoch = feed.count("epochs", epochs, 0), feed.count("initial_epoch", initial_epoch, 0)
+        validation_steps = feed.count("validation_steps", validation_steps)
+        training = feed.training(
+            self.preprocess,
+            x,
+            sample_weight=sample_weight,
+            batch_size=batch_size,
+            steps=feed.count("steps_per_epoch", steps_per_epoch),
+            epochs=max(epochs - initial_epoch, 1),
+            seed=self._shuffle_seed if shuffle else None,
+            least_rows=self.prior.minimum_rows,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+        )
+        self._assert_compile_was_called()
+        makes = self.make_train_function, self.make_test_function, self.make_predict_function
+        self._validation_batches = training.validation
+        self._non_finite.assign([0, 0])
+        self._invalidate()
+        try:
+            with executions(self, training.uncounted, *makes):
+                history = super().fit(
+                    training.batches,
+                    epochs=epochs,
+                    verbose=verbose,
+                    callbacks=[*tf.nest.flatten(callbacks or []), StopOnNonFinite(), *training.callbacks],
+                    validation_data=training.validation,
+                    initial_epoch=initial_epoch,
+                    steps_per_epoch=training.steps,
+                    validation_steps=validation_steps,
+                    validation_freq=validation_freq,
+                )
+            self._adapt(training.adapting, cache=not is_stream(x))
+        except BaseException:
+            self._invalidate()
+            raise
+        finally:
+            self._validation_batches = None
+            self._eval_data_handler = None  # else Keras uses that of a training that failed in the next one
+        return history
+
+    def _invalidate(self) -> None:
+        """Marks what the end of `fit` finds as out of date."""
+        self.prior.invalidate()
+
+    def adapt_prior(self, x: Any, refine: bool = True) -> None:
+        """Fixes the prior that scores, from the latents of these raw training rows; `fit` calls it at its end.
+
+        With `refine=False` a mixture is the estimation network's own, without EM.
+        """
+        rows = batches.rows_only(feed.prepared(self.preprocess, x, remedy="give the batches of one pass by .take"))
+        try:
+            self._adapt(rows.rebatch(feed.rows_at_once(self.preprocess)), cache=not is_stream(x), refine=refine)
+        except BaseException:
+            self._invalidate()
+            raise
+
+    def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
+        # tables in memory eagerly: tracing a graph would take longer than their few blocks
+        latents = [self._latents(x) for x in dataset] if cache else dataset.map(self._latents)
+        self.prior.adapt(latents, refine)
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int | None = None,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As `keras.Model.evaluate`, on raw rows of any kind that `fit` takes; y is ignored, as in `fit`.
+
+        Raises:
+            RuntimeError: the prior has not been adapted.
+            TypeError, ValueError: bad rows or weights, as in `fit`; an endless dataset without steps.
+        """
+        argument, one_step = "validation_data", False
+        if x is None or x is not self._validation_batches:  # fit hands over what it has already preprocessed
+            argument = "x"
+            self._require_adapted()
+            batch_size, steps = feed.count("batch_size", batch_size), feed.count("steps", steps)
+            x = feed.prepared(self.preprocess, x, argument, sample_weight, batch_size, steps)
+            self._assert_compile_was_called()
+            one_step = streams.is_uncounted(x, steps)
+        with executions(self, one_step, self.make_test_function):
+            results = super().evaluate(x, steps=steps, **kwargs)
+        if not self._test_counter.numpy():
+            raise ValueError(f"{argument}: the dataset is empty; give one batch at least.")
+        return results
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None, **kwargs: Any
+    ) -> dict[str, np.ndarray]:
+        """As `keras.Model.predict`, on raw rows: `energy`, `latent` and `reconstruction` as arrays.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: as `evaluate`.
+        """
+        self._require_adapted()
+        batch_size, steps, uncounted = feed.count("batch_size", batch_size), feed.count("steps", steps), False
+        if is_stream(x):
+            x, batch_size = batches.rows_only(streams.raw_batches(self.preprocess, x)), None
+            streams.require_end(x, steps, "x", "give steps")
+            uncounted = streams.is_uncounted(x, steps)
+        else:
+            x = self.preprocess.check(in_memory(self.preprocess, x, streams=True)[0])
+        with executions(self, uncounted, self.make_predict_function):
+            return super().predict(x, batch_size, verbose, steps, **kwargs)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        reset_metrics: bool = True,
+        return_dict: bool = False,
+    ) -> Any:
+        """As `keras.Model.train_on_batch`, on raw rows as in `fit`; y is ignored. Call `adapt_prior` before scoring.
+
+        Raises:
+            TypeError, ValueError: bad rows or weights, as in `fit`.
+            FloatingPointError: a loss term became NaN or infinite, naming it.
+        """
+        feed.refuse_class_weight(class_weight)
+        batch = self._one_batch(x, sample_weight)
+        self._assert_compile_was_called()
+        self._non_finite.assign([0, 0])
+        self._invalidate()
+        with executions(self, True, self.make_train_function):
+            if reset_metrics:  # layers update theirs whenever they are called, also to score
+                self.reset_metrics()
+            logs = super().train_on_batch(*batch, reset_metrics=reset_metrics, return_dict=return_dict)
+        if self._non_finite.numpy()[1]:
+            raise non_finite_error(*self.first_non_finite())
+        return logs
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, reset_metrics: bool = True, return_dict: bool = False
+    ) -> Any:
+        """As `keras.Model.test_on_batch`, on raw rows as in `evaluate`; y is ignored.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: as `evaluate`.
+        """
+        self._require_adapted()
+        batch = self._one_batch(x, sample_weight)
+        self._assert_compile_was_called()
+        with executions(self, True, self.make_test_function):
+            if reset_metrics:
+                self.reset_metrics()
+            return super().test_on_batch(*batch, reset_metrics=reset_metrics, return_dict=return_dict)
+
+    def predict_on_batch(self, x: Any) -> dict[str, np.ndarray]:
+        """As `keras.Model.predict_on_batch`, on raw rows as in `predict`.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: as `evaluate`.
+        """
+        self._require_adapted()
+        x = self.preprocess.check(in_memory(self.preprocess, x)[0])
+        with executions(self, True, self.make_predict_function):
+            return super().predict_on_batch(x)
+
+    def _one_batch(self, rows: Any, sample_weight: Any) -> tuple[tf.Tensor, ...]:
+        """x, and labels and weights as Keras wants them: it drops weights without labels."""
+        data, weights = feed.weighted(self.preprocess, rows, sample_weight)
+        x = self.preprocess.restored(data)
+        return (x,) if weights is None else (x, tf.zeros_like(weights), weights)
+
+    def _by_blocks(self, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """`function` of preprocessed x (B, *event), of so many raw rows at once as memory takes."""
+        if any(map(is_symbolic, rows.values() if isinstance(rows, dict) else [rows])):
+            return function(self._checked(rows))
+        data, size = (
+            stored(self.preprocess, in_memory(self.preprocess, rows, "rows")[0]),
+            feed.rows_at_once(self.preprocess),
+        )
+        blocks = (self.preprocess.restored(data[i : i + size]) for i in range(0, len(data), size))
+        return tf.concat([function(block) for block in blocks], axis=0)
+
+    # Keras' own file formats lose the parameters of GDN layers and entropy models without a word
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(_SAVE_MESSAGE)
+
+    def export(self, filepath: Any) -> None:
+        raise NotImplementedError(_SAVE_MESSAGE)
+
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        if save_type == "savedmodel":  # of the model, or of an object that holds it
+            raise NotImplementedError(_SAVE_MESSAGE)
+        return super()._trackable_children(save_type, **kwargs)
+
+    def save_own_variables(self, store: Any) -> None:
+        raise NotImplementedError(_SAVE_MESSAGE)
+
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, save_format: str | None = None, options: Any = None
+    ) -> None:
+        if str(filepath).endswith((".h5", ".keras", ".hdf5")) or save_format not in (None, "tf", "tensorflow"):
+            raise NotImplementedError(_SAVE_MESSAGE)
+        super().save_weights(filepath, overwrite, save_format, options)
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> Any:
+        status = super().load_weights(*args, **kwargs)
+        copies.settle(self)
+        return status
+
+
+_SAVE_MESSAGE = (
+    "Keras' and TensorFlow's own formats (.keras, .h5, model.save, tf.saved_model.save) silently lose layers of"
+    " tensorflow-compression; save with tf_radogaga.save_model(model, directory), export with"
+    " tf_radogaga.export_saved_model(model, directory), or functions of your own by keras.export.ExportArchive."
+)
