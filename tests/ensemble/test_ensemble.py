@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 import tensorflow as tf
 from helpers.distributions import trainable_normal
 from helpers.models import small_model
+from tensorflow.python.ops.parallel_for.pfor import _pfor_converter_registry as registry
+from tensorflow.python.ops.parallel_for.pfor import _PforInput
 
 from tf_radogaga import (
     DenseNetwork,
@@ -18,6 +21,8 @@ from tf_radogaga import (
     save_model,
 )
 from tf_radogaga._core import functional, seeds
+from tf_radogaga.ensemble import vectorized
+from tf_radogaga.ensemble.vectorized import converters
 from tf_radogaga.training import feed
 
 LENGTH = {"batch_size": 64, "epochs": 2, "steps_per_epoch": 3, "verbose": 0}
@@ -197,3 +202,31 @@ def test_seeds_are_those_of_the_generator():
         found = [seeds.next_seed(generator) for _ in range(3)]
     np.testing.assert_array_equal(found, [seeds.next_seed(generator) for _ in range(3)])
     np.testing.assert_array_equal(functional.advanced(states[None], drawn)[0, 0], generator.state)
+
+
+def test_importing_the_package_changes_nothing_in_tensorflow():
+    script = """
+import sys
+if sys.argv[1] == "ours":
+    import tf_radogaga
+else:
+    import tensorflow_compression, tensorflow_probability
+from tensorflow.python.ops.parallel_for.pfor import _pfor_converter_registry, _PforInput
+print(sorted(_pfor_converter_registry), _PforInput.expanddim_inputs_for_broadcast.__module__)
+"""
+    command = [sys.executable, "-c", script]
+    ours, theirs = (subprocess.run([*command, whose], capture_output=True) for whose in ("ours", "theirs"))
+    assert ours.returncode == theirs.returncode == 0, ours.stderr
+    assert ours.stdout == theirs.stdout
+
+
+def test_what_many_models_need_is_taken_back():
+    before, align = dict(registry), _PforInput.expanddim_inputs_for_broadcast
+    with pytest.raises(KeyError), converters():
+        assert set(registry) - set(before) == set(vectorized._CONVERTERS)
+        with converters():
+            pass
+        assert _PforInput.expanddim_inputs_for_broadcast is not align
+        raise KeyError
+    assert registry == before
+    assert _PforInput.expanddim_inputs_for_broadcast is align

@@ -11,56 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops.parallel_for.pfor import RegisterPFor, _create_op, _PforInput, wrap
 
 _DRAW = 256
 """Steps of a Philox counter that `tf.random.Generator` takes for one seed."""
-
-
-def _once_per_model(pfor_input):
-    """Converts an op that has no batched kernel into one op a model; a loop over the models takes several times as
-    long."""
-    inputs = [pfor_input.input(i) for i in range(pfor_input.num_inputs)]
-    (models,) = {int(given.t.shape[0]) for given in inputs if given.is_stacked}
-    op, dtypes = pfor_input.op, [output.dtype for output in pfor_input.outputs]
-    given = [tf.unstack(given.t, models) if given.is_stacked else [given.t] * models for given in inputs]
-    results = [_create_op(op.type, list(own), dtypes, op.node_def.attr).outputs for own in zip(*given)]
-    return [wrap(tf.stack(outputs), True) for outputs in zip(*results)]
-
-
-for _op in (
-    "StatelessRandomGetKeyCounter",
-    "StatelessRandomUniformFullIntV2",
-    "StatelessRandomUniformV2",
-    "StatelessRandomNormalV2",
-):
-    RegisterPFor(_op)(_once_per_model)
-
-
-@RegisterPFor("Bitcast")
-def _bitcast(pfor_input):
-    return wrap(tf.bitcast(pfor_input.stacked_input(0), pfor_input.op.outputs[0].dtype), True)
-
-
-_expanded_in_the_graph = _PforInput.expanddim_inputs_for_broadcast
-
-
-def _expanded(pfor_input):
-    """As TensorFlow aligns the inputs of element-wise ops, without its ten ops for each input where ranks are known,
-    which take a good part of the time to trace the step of many models."""
-    inputs = pfor_input.inputs
-    if any(given.t.shape.rank is None for given in inputs):
-        return _expanded_in_the_graph(pfor_input)
-    ranks = [given.t.shape.rank + (not given.is_stacked) for given in inputs]
-    for place, (given, rank) in enumerate(zip(inputs, ranks)):
-        tensor = given.t
-        for _ in range(max(ranks) - rank if given.is_stacked else 0):
-            tensor = tf.expand_dims(tensor, 1)
-        inputs[place] = wrap(tensor, given.is_stacked)
-    return None
-
-
-_PforInput.expanddim_inputs_for_broadcast = _expanded
 
 
 class Weight:

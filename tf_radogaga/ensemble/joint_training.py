@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_radogaga import saving
 from tf_radogaga._core import functional
+from tf_radogaga.ensemble.vectorized import converters
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training import batches, copies, feed
 from tf_radogaga.training.callbacks import StartAtStep, non_finite_error
@@ -331,7 +332,8 @@ class _Together(keras.Model):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         apart = [value for *_, value in self.weights_apart]
         given = data, tf.convert_to_tensor(self.states), apart, tf.convert_to_tensor(self.parameters)
-        terms, monitors, gradient = tf.vectorized_map(self._one, given)
+        with converters():
+            terms, monitors, gradient = tf.vectorized_map(self._one, given)
         losses = tf.add_n(list(terms.values()))
         sound = self._watch_finite(terms, gradient)
         self.optimizer.apply_gradients([(tf.where(sound[:, None], gradient, 0.0), self.parameters)])
