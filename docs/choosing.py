@@ -53,7 +53,7 @@ THYROID = (("mean", 100, 10_000), ("sum", 100, 10_000), ("sum", 1000, 10_000), (
 """The form of D, lambda1 and lambda2 of RaDOGAGA(d); the first two are what the paper's lambdas may mean."""
 
 
-def settled(weight: float | np.ndarray) -> np.ndarray:
+def optimum(weight: float | np.ndarray) -> np.ndarray:
     """u where the loss with h = identity has its minimum near 1; NaN where it has none, and z collapses.
 
     Args:
@@ -102,7 +102,7 @@ def line_table(trained: Iterable[tuple[float, float]]) -> Iterator[str]:
     """A line for each of `WEIGHTS`."""
     yield f"{'lambda1 s^2':>11} {'u':>7} {'trained':>8} {'b':>7} {'trained':>8}  error of log p(x)"
     for weight, (u, b) in zip(WEIGHTS, trained):
-        right = float(settled(weight))
+        right = float(optimum(weight))
         off = "collapsed" if math.isnan(right) else f"{-math.log(right):+.3f} nats"
         yield f"{weight:11g} {right:7.3f} {u:8.3f} {slope(LAMBDA2):7.3f} {b:8.3f}  {off}"
 
@@ -112,11 +112,11 @@ def figure(trained: Iterable[tuple[float, float]]) -> Figure:
     drawn = Figure(figsize=(14, 4.2), layout="constrained")
     left, middle, right = drawn.subplots(1, 3)
     weights = np.geomspace(2, 200, 400)
-    left.plot(weights, settled(weights), label="h = identity, closed form")
+    left.plot(weights, optimum(weights), label="h = identity, closed form")
     left.plot(WEIGHTS, [u for u, _ in trained], "o", label="trained")
     left.axhline(1, color="black", linewidth=1, linestyle="--", label="h = log")
     left.set(xlabel=r"$\lambda_1 s^2$", ylabel="u = a b", title="(a) what the decoder gives back")
-    middle.plot(weights, -np.log(settled(weights)))
+    middle.plot(weights, -np.log(optimum(weights)))
     middle.set(xlabel=r"$\lambda_1 s^2$", ylabel="nats", yscale="log", title="(b) error of log p(x), a dimension")
     for axes in (left, middle):
         axes.set_xscale("log")
@@ -166,7 +166,7 @@ def _measured(model: tr.RaDOGAGA, x: np.ndarray, log_density: np.ndarray) -> lis
     error = "none"
     if model.has_log_density:
         error = f"{np.median(np.abs(model.log_density(x) - log_density)):.2f}"
-    dimensions = str(model.informative_dimensions)
+    dimensions = str(model.active_dimensions)
     return [dimensions, f"{report.tangent_r:.3f}", f"{report.tangent_slope:.2f}", f"{kept:.2f}", error]
 
 
@@ -183,7 +183,7 @@ def thyroid_table(settings: Iterable[tuple[str, float, float]], seeds: int = 5, 
     for distortion, lambda1, lambda2 in settings:
         changes = {"distortion": distortion, "lambda1": lambda1, "lambda2": lambda2}
         preset = dataclasses.replace(presets.preset("thyroid", "radogaga-d"), **changes)
-        kept = ~np.isnan(settled(variances * lambda1 / (len(variances) if distortion == "mean" else 1)))
+        kept = ~np.isnan(optimum(variances * lambda1 / (len(variances) if distortion == "mean" else 1)))
         back, f1 = _trained_on_thyroid(preset, splits, preprocess, table.anomaly_share, steps)
         shares = variances[kept].sum() / variances.sum(), np.mean(back)
         figures = (*(f"{share:.2f}" for share in shares), f"{np.mean(f1):.3f} ({np.std(f1, ddof=1):.3f})")

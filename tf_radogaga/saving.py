@@ -15,7 +15,7 @@ from tf_radogaga._core.registry import registered_object
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training.copies import copy_model as copy_model
-from tf_radogaga.training.copies import freeze, frozen, settle
+from tf_radogaga.training.copies import freeze, frozen, weights_assigned
 from tf_radogaga.training.remembered import remember, remembered
 
 keras = tf.keras
@@ -42,7 +42,7 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
         config["frozen"] = paths
     config["remembered"] = described(remembered(model))
     config = json.dumps(config, indent=1) + "\n"
-    with directories.written_whole(
+    with directories.atomic_directory(
         Path(directory), "model", CONFIG, f"{WEIGHTS}.*", needed=directories.weight_bytes(model)
     ) as new:
         tf.train.Checkpoint(model=model).write(str(new / WEIGHTS))
@@ -99,7 +99,7 @@ def _restore(model: Autoencoder, weights: Path) -> None:
     # what the files hold beside, such as an optimizer, would be read as soon as the model has the like
     for part in tf.train.TrackableView(checkpoint).descendants():
         part._deferred_dependencies.clear()
-    settle(model)
+    weights_assigned(model)
 
 
 def _resume(model: Autoencoder, weights: Path, optimizer: keras.optimizers.Optimizer) -> None:

@@ -131,7 +131,7 @@ def usable(named: list[str] | None, all_: tuple[str, ...], peers_python: Path, o
 def baseline_energies(
     name: str, train: np.ndarray, test: np.ndarray, seed: int, peers_python: Path = PEERS_PYTHON
 ) -> np.ndarray:
-    """Scores of the test rows (higher is stranger) by a baseline fitted on the normal training rows.
+    """Scores of the test rows (higher is more anomalous) by a baseline fitted on the normal training rows.
 
     Raises:
         ValueError: it cannot be fitted to these rows.

@@ -2,7 +2,7 @@
 
     .venv-peers/bin/python trainers/peers.py pyod-vae 0 FOLDER
 
-FOLDER/rows.npz holds `train` and `test`; the scores of `test` (higher is stranger) come out as FOLDER/scores.npy.
+FOLDER/rows.npz holds `train` and `test`; the scores of `test` (higher is more anomalous) come out as FOLDER/scores.npy.
 Everything is pyod's default, its standardisation included; set are the seed, silence, and the width that DeepSVDD asks.
 """
 

@@ -66,7 +66,7 @@ MEANING = """\
   `trained-early` is trained on three quarters of the rows, until those of the last are no longer likelier. Their
   likelihoods trust the isometric volume.
 
-A latent of fewer informative dimensions than the table has columns, one without a gauge, whose volume is another, and
+A latent of fewer active dimensions than the table has columns, one without a gauge, whose volume is another, and
 ranks, which repeat, give no density of rows to compare; their likelihood is left out."""
 NETWORK = {"units": (64,), "filters": (3, 3, 3), "lambda1": 100, "lambda2": 600, "learning_rate": 1e-3}
 BATCH = 256
@@ -289,7 +289,7 @@ def _log_density(model: RaDOGAGA, rows: np.ndarray) -> Score:
 
 def _partial(used: dict[str, list[RaDOGAGA]]) -> set[str]:
     """Names of those among whose models one has a density of fewer than all dimensions."""
-    return {name for name, models in used.items() if any(m.informative_dimensions < m.latent_units for m in models)}
+    return {name for name, models in used.items() if any(m.active_dimensions < m.latent_units for m in models)}
 
 
 def trained_scores(
@@ -304,7 +304,7 @@ def trained_scores(
     log_density = _log_density(model, test)
 
     def with_residual():
-        spare = z.shape[1] - model.informative_dimensions
+        spare = z.shape[1] - model.active_dimensions
         squares = [np.square(rows - model.decode(model.encode(rows)).numpy()).sum(axis=1) for rows in (z, test)]
         variance = squares[0].mean() / max(spare, 1)
         return log_density() - squares[1] / (2 * variance) - spare / 2 * math.log(2 * math.pi * variance)

@@ -101,7 +101,7 @@ def run(method: str, seed: int, data_dir: Path | None, steps: int | None) -> dic
 
 
 def fitted(method: str, digits: np.ndarray, seed: int, settings: presets.Preset):
-    """A function of raw images that gives scores (n,) by name, higher being stranger."""
+    """A function of raw images that gives scores (n,) by name, higher being more anomalous."""
     if method == "isolation-forest":
         forest = IsolationForest(random_state=seed).fit(digits.reshape(len(digits), -1))
         return lambda images: {"energy": -forest.score_samples(images.reshape(len(images), -1))}

@@ -175,12 +175,12 @@ def measure(model: BetaVAE, data: vae_toy.VaeToyData, keep_rows: int = 0) -> dic
     error = np.median(np.abs(estimates["loss_scaled"] - data.log_density))
     metrics = {
         **{name: getattr(report, name)[order].tolist() for name in arrays},
-        "informative_dimensions": report.informative_dimensions,
+        "active_dimensions": report.active_dimensions,
         "transform_loss": report.transform_loss,
         "coding_loss": report.coding_loss,
         **{name: _pearson_r(density, estimates[estimate]) for name, (estimate, _) in ESTIMATES.items()},
         # a density over fewer dimensions has another unit
-        ERROR: float(error) if report.informative_dimensions == 3 else None,
+        ERROR: float(error) if report.active_dimensions == 3 else None,
     }
     if keep_rows:
         logs = {"true": data.log_density, **{name: estimates[estimate] for name, (estimate, _) in ESTIMATES.items()}}

@@ -4,7 +4,7 @@
 
 Rows come from a generator and are never held together. Every number is of a process of its own, libraries and tracing
 included; "train" is one pass of `fit` and all that it does after it: the mixture, refined by two iterations of EM from
-two starts, and the informative dimensions, each of which reads the stream again. "score" is
+two starts, and the active dimensions, each of which reads the stream again. "score" is
 `dataset.map(model.scores)`; "predict" is Keras', which returns arrays of all rows and so cannot be flat.
 """
 

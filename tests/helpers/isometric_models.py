@@ -39,7 +39,7 @@ def isometric(**options):
 
 
 def tanh_model(rows, distortion=None, prior=None, output_activation=None):
-    """An adapted model with a random curved decoder and a gauge that shears; all 3 latent units are informative."""
+    """An adapted model with a random curved decoder and a gauge that shears; all 3 latent units are active."""
     tf.keras.utils.set_random_seed(7)
     parts = DenseNetwork(5, (8,), 3), DenseNetwork(3, (8,), 5, output_activation=output_activation)
     model = RaDOGAGA(
@@ -50,5 +50,5 @@ def tanh_model(rows, distortion=None, prior=None, output_activation=None):
         for layer in network.dense:
             layer.kernel.assign(2 * layer.kernel)
     model.adapt_prior(rows)
-    assert model.informative_dimensions == 3
+    assert model.active_dimensions == 3
     return model

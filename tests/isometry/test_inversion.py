@@ -76,7 +76,7 @@ def test_each_latent_dimension_counts_alike():
     model.encoder.dense[0].kernel.assign(model.encoder.dense[0].kernel * [1.0, 0.3])
     model.adapt_prior(rows)
     report = certificate.isometry_report(model, rows)
-    assert report.reconstructed_share > 0.999 and report.informative_dimensions == 2
+    assert report.reconstructed_share > 0.999 and report.active_dimensions == 2
     assert report.verdict.startswith("only the decoder") and report.verdict.endswith("but not round trip <= 0.1")
 
 
@@ -174,7 +174,7 @@ def test_what_the_decoder_does_not_hear_need_not_come_back():
     model.encoder.dense[0].kernel.assign(kernel)
     model.adapt_prior(rows)
     report = certificate.isometry_report(model, rows)
-    assert report.informative_dimensions == 2 and report.round_trip_rms < 1e-3
+    assert report.active_dimensions == 2 and report.round_trip_rms < 1e-3
     assert report.verdict.startswith("isometric: ")
 
 

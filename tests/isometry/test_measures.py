@@ -118,20 +118,20 @@ def test_tangent_pairs_are_products_in_the_metric_of_the_gram_matrix(monkeypatch
     assert distance.min(axis=1).max() < 1e-5 and len(set(distance.argmin(axis=1))) > 30  # each at some row's latent
 
 
-def test_only_the_informative_subspace_is_measured():
+def test_only_the_active_subspace_is_measured():
     """Of 3 latent units one is idle: the data are a plane, and the decoder stretches the idle direction 10 times."""
     rows, basis = flat_data(dimensions=2)
     idle = np.linalg.svd(basis)[2][2]
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     decoder = turn @ np.vstack([basis, 10 * idle]) / math.sqrt(SCALE)
     model = linear(rows, decoder)
-    assert model.informative_dimensions == 2
+    assert model.active_dimensions == 2
     np.testing.assert_allclose(measures.gram_matrices(model, rows), np.tile(np.eye(2), (200, 1, 1)), atol=1e-4)
     latent, data = measures.tangent_pairs(model, rows, pairs=50)
     np.testing.assert_allclose(data, latent, rtol=1e-3, atol=1e-4)
     assert measures.response(model, rows).shape == (200, 2)
     report = certificate.isometry_report(model, rows)
-    assert (report.informative_dimensions, report.latent_units, len(report.spectrum)) == (2, 3, 2)
+    assert (report.active_dimensions, report.latent_units, len(report.spectrum)) == (2, 3, 2)
     assert report.gap_median_absolute == pytest.approx(0, abs=1e-4)
 
 

@@ -70,7 +70,7 @@ def test_the_certificate_holds_the_numbers_and_json_takes_them(curved):
         assert lines[name][:2] == [f"{value:.4g}", right], name
     assert lines["metric scale"][0] == f"{report.metric_scale:.4g}"
     assert lines["latent variance, greatest"][0] == f"{report.spectrum[0]:.4g}"
-    assert lines["informative dimensions"] == ["3", "of", "3"]
+    assert lines["active dimensions"] == ["3", "of", "3"]
     assert text.endswith(f"verdict: {report.verdict}") and 15 <= len(text.splitlines()) <= 21
     read = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert read["spectrum"] == report.spectrum.tolist() and read["verdict"] == report.verdict
@@ -101,7 +101,7 @@ def test_reconstruction_features_leave_a_geometry_without_a_gap(rows):
     model = small_model(preprocess=scaled(rows), reconstruction_features=True)
     model.adapt_prior(rows)
     report = certificate.isometry_report(model, rows, jacobian_rows=20)
-    assert (report.informative_dimensions, len(report.spectrum)) == (0, 2)
+    assert (report.active_dimensions, len(report.spectrum)) == (0, 2)
     assert measures.gram_matrices(model, rows[:5]).shape == (5, 2, 2)
     assert "not judged: all are measured" in str(report) and "reconstruction_features" in report.gap_obstacle
     with pytest.raises(NotImplementedError, match="reconstruction_features"):

@@ -182,7 +182,7 @@ def test_unit_norms_are_the_limit_of_small_steps_and_of_any_metric(distortion, r
         both = distortion.excess(model.decode(mu), moved) + distortion.excess(model.decode(mu), back)
         np.testing.assert_allclose(norms[:, j], sigma[:, j] ** 2 / model.beta * both / 0.02**2, rtol=0.05)
     diagonal = np.diagonal(measures.gram_matrices(model, rows[:20], implicit=True), axis1=1, axis2=2)
-    axes = np.argmax(model.informative_directions, axis=1)
+    axes = np.argmax(model.active_directions, axis=1)
     assert len(axes)
     np.testing.assert_allclose(diagonal, norms[:, axes], rtol=1e-3)
 
@@ -190,13 +190,13 @@ def test_unit_norms_are_the_limit_of_small_steps_and_of_any_metric(distortion, r
 def test_idle_dimensions_are_found_and_change_no_density():
     model, rows = optimum(idle=2)
     whole, _ = optimum()
-    assert (model.informative_dimensions, whole.informative_dimensions) == (3, 3)
+    assert (model.active_dimensions, whole.active_dimensions) == (3, 3)
     np.testing.assert_allclose(measures.unit_norms(model, rows)[:, 3:], 0, atol=1e-6)
     np.testing.assert_allclose(measures.inverse_variances(model, rows)[3:], 1, rtol=1e-5)
     for volume in ("isometric", "jacobian"):
         np.testing.assert_allclose(model.log_density(rows, volume), whole.log_density(rows, volume), rtol=1e-4)
     report = certificate.implicit_report(model, rows, jacobian_rows=50)
-    assert list(report.dimension[:3]) == [0, 1, 2] and report.informative_dimensions == 3
+    assert list(report.dimension[:3]) == [0, 1, 2] and report.active_dimensions == 3
 
 
 # Density

@@ -99,9 +99,7 @@ OF_ROWS = (
     "call",
 )
 REFUSED = r"(rows|x): \w+ is not supported here; rows in memory are needed.*np\.concatenate\(list\("
-NOT_DEFINED = (
-    "has no posterior|densities|prior sees more|range coder|does not fix|is fixed|bends|informative_dimensions"
-)
+NOT_DEFINED = "has no posterior|densities|prior sees more|range coder|does not fix|is fixed|bends|active_dimensions"
 OF_BATCHES = ("train_on_batch", "test_on_batch", "predict_on_batch")
 MEASURES = (
     *(measures.tangent_pairs, measures.gram_matrices, measures.latent_axes, measures.latent_spectrum),

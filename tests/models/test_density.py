@@ -189,7 +189,7 @@ def test_both_volumes_agree_where_a_curved_decoder_is_isometric_in_a_metric_that
     model = RaDOGAGA(*networks, MixturePrior(units, 1), lambda1=1.0, lambda2=40.0, gauge=None, distortion=Exponential())
     model.adapt_prior(x)
     np.testing.assert_allclose(model.decode(model.encode(x)), x, atol=1e-4)
-    assert model.informative_dimensions == units
+    assert model.active_dimensions == units
     expected = -model.energy(x) + 0.5 * units * (math.log(SCALE) + 0.5 * x[:, 0])
     for volume in VOLUMES:
         np.testing.assert_allclose(model.log_density(x, volume), expected, atol=1e-3)
@@ -208,7 +208,7 @@ def _small(rows, *arguments, **options):
 
 def test_the_jacobian_volume_is_half_the_log_determinant_of_the_jacobians_gram_matrix(rows):
     model = _small(rows)
-    assert model.informative_dimensions == 2
+    assert model.active_dimensions == 2
     expected = -model.energy(rows) - _batch_volume(model, rows)
     np.testing.assert_allclose(model.log_density(rows, "jacobian"), expected, rtol=1e-4, atol=1e-4)
 
@@ -217,15 +217,15 @@ def test_densities_do_not_depend_on_the_batch(rows, monkeypatch):
     rows = rows[:60]
     model = _small(rows)
     whole = {volume: model.log_density(rows, volume) for volume in VOLUMES}
-    monkeypatch.setattr(tangents, "ELEMENTS", 8 * model.informative_dimensions * 4)
-    assert tangents.block_rows(4, model.informative_dimensions) == 8
+    monkeypatch.setattr(tangents, "ELEMENTS", 8 * model.active_dimensions * 4)
+    assert tangents.block_rows(4, model.active_dimensions) == 8
     for volume in VOLUMES:
         assert whole[volume].shape == (60,)
         np.testing.assert_allclose(model.log_density(rows, volume), whole[volume], rtol=1e-4)
         np.testing.assert_allclose(model.log_density(rows[59:], volume), whole[volume][59:], rtol=1e-4)
 
 
-# Informative dimensions
+# Active dimensions
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,8 @@ def test_a_dead_dimension_does_not_count(prior, how):
     rows = dead_rows(kernel, inverse)
     model = linear_model(kernel, PRIORS[prior](3), rows, inverse)
     narrow = linear_model(kernel[[0, 2]], PRIORS[prior](2), rows, inverse[:, [0, 2]])
-    assert (model.informative_dimensions, narrow.informative_dimensions) == (2, 2)
-    directions = model.informative_directions
+    assert (model.active_dimensions, narrow.active_dimensions) == (2, 2)
+    directions = model.active_directions
     np.testing.assert_allclose(tf.matmul(directions, directions, transpose_b=True), np.eye(2), atol=1e-5)
     np.testing.assert_allclose(directions[:, 1], 0, atol=0.05)
     for volume in VOLUMES:
@@ -261,8 +261,8 @@ def test_a_dead_direction_is_found_aslant_where_the_prior_allows_it(prior):
     rows, rotation = dead_rows(kernel, inverse), rotation_matrix(3)
     model = linear_model(rotation @ kernel, PRIORS[prior](3), rows, inverse @ rotation.T)
     narrow = linear_model(kernel[[0, 2]], PRIORS[prior](2), rows, inverse[:, [0, 2]])
-    assert model.informative_dimensions == 2
-    np.testing.assert_allclose(model.informative_directions @ rotation[:, 1:2], 0, atol=1e-3)
+    assert model.active_dimensions == 2
+    np.testing.assert_allclose(model.active_directions @ rotation[:, 1:2], 0, atol=1e-3)
     for volume in VOLUMES:
         np.testing.assert_allclose(
             model.log_density(rows, volume), narrow.log_density(rows, volume), rtol=1e-3, atol=2e-3
@@ -277,21 +277,21 @@ def test_a_direction_the_decoder_leaves_out_is_found_among_others_of_the_same_va
     z = (z - z.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T, ddof=0))).T @ rotation_matrix(3)
     rows = (z @ kernel + z[:, 1:2] * np.eye(4)[3]).astype(np.float32)
     model = linear_model(kernel, FittingNormal(3), rows, inverse)
-    assert model.informative_dimensions == 2
-    np.testing.assert_allclose(model.informative_directions[:, 1], 0, atol=1e-3)
+    assert model.active_dimensions == 2
+    np.testing.assert_allclose(model.active_directions[:, 1], 0, atol=1e-3)
     narrow = linear_model(kernel[[0, 2]], FittingNormal(2), rows, inverse[:, [0, 2]])
     for volume in VOLUMES:
         np.testing.assert_allclose(model.log_density(rows, volume), narrow.log_density(rows, volume), atol=1e-3)
 
 
-def test_the_informative_dimensions_survive_saving_and_are_served(tmp_path):
+def test_the_active_dimensions_survive_saving_and_are_served(tmp_path):
     kernel, inverse = dead_axis("both")
     rows = dead_rows(kernel, inverse)
     model = linear_model(kernel, MixturePrior(3, 2, em_iterations=3), rows, inverse)
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
-    assert loaded.informative_dimensions == 2
-    np.testing.assert_array_equal(loaded.informative_directions, model.informative_directions)
+    assert loaded.active_dimensions == 2
+    np.testing.assert_array_equal(loaded.active_directions, model.active_directions)
     for volume in VOLUMES:
         np.testing.assert_allclose(loaded.log_density(rows, volume), model.log_density(rows, volume), rtol=1e-6)
     served = tf.saved_model.load(str(export_saved_model(model, tmp_path / "served")))
@@ -328,9 +328,9 @@ def test_under_a_fixed_prior_the_jacobian_alone_gives_a_density():
 def test_a_collapsed_model_has_no_density(prior):
     rows = rows_along(isometric_kernel(3, 4))
     model = linear_model(np.zeros((3, 4)), PRIORS[prior](3), rows)
-    assert model.informative_dimensions == 0 and not model.has_log_density
+    assert model.active_dimensions == 0 and not model.has_log_density
     for volume in VOLUMES:
-        with pytest.raises(NotImplementedError, match="informative_dimensions: 0"):
+        with pytest.raises(NotImplementedError, match="active_dimensions: 0"):
             model.log_density(rows, volume)
 
 
@@ -354,7 +354,7 @@ def test_dagmm_has_the_density_of_the_change_of_variables_alone():
 
 def test_dagmm_counts_every_dimension(rows):
     model = _small(rows, "dagmm")
-    assert model.informative_dimensions == 2
+    assert model.active_dimensions == 2
     expected = -model.energy(rows) - _batch_volume(model, rows)
     np.testing.assert_allclose(model.log_density(rows, "jacobian"), expected, rtol=1e-4, atol=1e-3)
 
@@ -394,5 +394,5 @@ def test_a_model_that_was_not_fitted_has_no_density(rows, volume):
     kernel = isometric_kernel(2, 3)
     model = linear_model(kernel, FittingNormal(2), rows_along(kernel))
     fresh = RaDOGAGA(model.encoder, model.decoder, model.prior, 1.0, 40.0, gauge=None)
-    with pytest.raises(NotImplementedError, match=r"informative_dimensions: 0.*call fit or adapt_prior"):
+    with pytest.raises(NotImplementedError, match=r"active_dimensions: 0.*call fit or adapt_prior"):
         fresh.log_density(rows_along(kernel), volume)

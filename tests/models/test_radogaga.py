@@ -153,7 +153,7 @@ def test_linear_networks_and_a_factorized_prior_recover_principal_components(h):
     assert np.abs(cosines).min() > 0.99
     np.testing.assert_allclose(np.sum(columns**2, axis=1) * model.metric_scale, 1, rtol=0.03)
     np.testing.assert_allclose(latent[order] / (model.metric_scale * variances[2:]), 1, rtol=0.03)
-    assert model.informative_dimensions == 3
+    assert model.active_dimensions == 3
     scores = (x - x.mean(axis=0)) @ axes[:, 2:]
     expected = -0.5 * np.sum(scores**2 / variances[2:] + np.log(2 * math.pi * variances[2:]), axis=1)
     assert np.median(np.abs(model.log_density(x) - expected)) < 0.1

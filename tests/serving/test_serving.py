@@ -199,7 +199,7 @@ def _solved(kind):
         return model, rows_along(kernel)
     kernel, inverse = dead_axis("both")
     model = linear_model(kernel, MixturePrior(3, 2, em_iterations=3), dead_rows(kernel, inverse), inverse)
-    assert model.informative_dimensions == 2
+    assert model.active_dimensions == 2
     return model, dead_rows(kernel, inverse)
 
 

@@ -15,7 +15,7 @@ from tf_radogaga.datasets import vae_toy
 LISTS = {"unit_norm_mean", "unit_norm_sd", "response_mean", "response_sd", "inverse_variance", "rate"}
 SCALARS = {
     *("r_prior", "r_posterior", "r_loss", "r_prior_scaled", "r_loss_scaled", "coding_loss", "transform_loss"),
-    *("abs_log_density_error_median", "informative_dimensions", "steps", "wall_seconds"),
+    *("abs_log_density_error_median", "active_dimensions", "steps", "wall_seconds"),
 }
 
 

@@ -17,14 +17,14 @@ Data = tf.data.Dataset
 
 
 def plain(rows=None, prior=None, compiled=False, gauge=None, judged=False, **options):
-    """A linear model that is quick to train; unless `judged`, nothing looks for its informative dimensions."""
+    """A linear model that is quick to train; unless `judged`, nothing looks for its active dimensions."""
     tf.keras.utils.set_random_seed(7)
     networks = DenseNetwork(4, (), 2), DenseNetwork(2, (), 4)
     preprocess = None if rows is None else scaled(rows)
     model = RaDOGAGA(*networks, prior or NormalPrior(2), 1, 1, "identity", preprocess=preprocess, gauge=gauge)
     model.compile(tf.keras.optimizers.SGD(1e-4), run_eagerly=not compiled, **options)
     if not judged:
-        model._find_informative = lambda dataset: None
+        model._find_active = lambda dataset: None
     return model
 
 

@@ -22,7 +22,7 @@ def moved(model, route, directory):
 def trained(rows):
     model = fitted(small_model(), rows, epochs=1)
     model.straightening = {"before": 0.5, "after": 0.125}
-    model.judged_by = "log_density"
+    model.threshold_on = "log_density"
     model.set_threshold(-model.log_density(rows).numpy(), 0.1)
     return model
 
@@ -60,7 +60,7 @@ def test_models_saved_before_have_none_and_load(trained, rows, tmp_path):
     path.write_text(json.dumps(config))
     loaded = load_model(tmp_path / "model")
     np.testing.assert_array_equal(loaded.energy(rows), trained.energy(rows))
-    assert dict(loaded.straightening) == dict(loaded.prior.adaptation) == {} and loaded.judged_by == "energy"
+    assert dict(loaded.straightening) == dict(loaded.prior.adaptation) == {} and loaded.threshold_on == "energy"
 
 
 def test_a_training_that_begins_forgets_what_the_last_one_found(trained, rows, tmp_path):

@@ -48,7 +48,7 @@ def assert_same(one, several, rows):
     np.testing.assert_allclose(several.energy(rows), one.energy(rows), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(several.threshold.numpy(), one.threshold.numpy(), rtol=1e-4)
     if one.has_log_density:
-        assert several.informative_dimensions == one.informative_dimensions
+        assert several.active_dimensions == one.active_dimensions
         np.testing.assert_allclose(several.log_density(rows), one.log_density(rows), rtol=1e-4, atol=1e-4)
 
 

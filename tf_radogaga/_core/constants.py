@@ -15,7 +15,7 @@ _exporting = contextvars.ContextVar("exporting", default=False)
 
 @contextlib.contextmanager
 def exporting() -> Iterator[None]:
-    """Graphs traced within hold what `settled` is given as constants."""
+    """Graphs traced within hold what `as_constant` is given as constants."""
     token = _exporting.set(True)
     try:
         yield
@@ -23,7 +23,7 @@ def exporting() -> Iterator[None]:
         _exporting.reset(token)
 
 
-def settled(compute: Callable[[], _T]) -> _T:
+def as_constant(compute: Callable[[], _T]) -> _T:
     """`compute()`, of parameters alone. Graphs that are exported hold its values and not its ops: factorizations and
     solves at every request are slow, and other runtimes than TensorFlow lack them."""
     if not _exporting.get():

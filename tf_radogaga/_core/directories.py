@@ -81,7 +81,7 @@ def weight_bytes(model: tf.Module) -> int:
 
 
 @contextlib.contextmanager
-def written_whole(directory: Path, what: str, *own: str, needed: int = 0) -> Iterator[Path]:
+def atomic_directory(directory: Path, what: str, *own: str, needed: int = 0) -> Iterator[Path]:
     """A folder to write to, locked, which becomes `directory` when all is written; until then, and after a kill, what
     was there before is what `whole` finds.
 
@@ -108,7 +108,7 @@ def written_whole(directory: Path, what: str, *own: str, needed: int = 0) -> Ite
 
 
 def whole(directory: Path) -> Path:
-    """The directory, or where it is after a kill between the two renames of `written_whole`."""
+    """The directory, or where it is after a kill between the two renames of `atomic_directory`."""
     directory = directory.absolute()
     return _replaced(directory) if not directory.exists() and _replaced(directory).exists() else directory
 

@@ -272,7 +272,7 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         """Moves `threshold_` to a quantile of scores.
 
         Args:
-            X: rows whose scores are meant, best of rows that `fit` has not seen; None: the honest scores of training
+            X: rows whose scores are meant, best of rows that `fit` has not seen; None: the left-out scores of training
                 rows, see `threshold_`.
             quantile: share of these rows to mark as anomalies, where some of them are.
             false_positive_rate: the same where all of them are normal; give one of the two.
@@ -300,8 +300,8 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         """For each row the nearest of the typical training rows, in the columns of X, (B, M): what it would be if it
         were normal.
 
-        Typical are those whose honest score is the median at least; nearest, in the metric of the isometric latent, or
-        in what `preprocess` makes of rows for a `model`.
+        Typical are those whose left-out score is the median at least; nearest, in the metric of the isometric latent,
+        or in what `preprocess` makes of rows for a `model`.
 
         Raises:
             NotFittedError, TypeError, ValueError: as `score_samples`.

@@ -39,7 +39,7 @@ def served_model(detector: AnomalyDetector) -> Autoencoder:
     if model.preprocess.column_names is None:
         model.preprocess.column_names = _names(detector)
     model.threshold.assign(_threshold(detector))
-    model.judged_by = "log_density" if model.has_log_density else "energy"
+    model.threshold_on = "log_density" if model.has_log_density else "energy"
     return model
 
 

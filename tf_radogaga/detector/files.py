@@ -137,7 +137,7 @@ def write(state: dict[str, Any], directory: str | Path) -> None:
     """
     arrays, models = {}, []
     encoded = _encoded(state, arrays, models)
-    with directories.written_whole(Path(directory), "detector", STATE, ARRAYS, MODEL) as new:
+    with directories.atomic_directory(Path(directory), "detector", STATE, ARRAYS, MODEL) as new:
         np.savez(new / ARRAYS, **arrays)
         if models:
             save_model(models[0], new / MODEL)

@@ -49,7 +49,7 @@ class AveragesDensities:
     """What an `AnomalyDetector` without a `model` scores by."""
 
     def _fit_all_densities(self, table: Any, x: np.ndarray) -> np.ndarray:
-        """Fits to rows (n, M) that came as this table, and scores some of them honestly; their numbers."""
+        """Fits to rows (n, M) that came as this table, and scores some of them as if left out; their numbers."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         judged = np.arange(0, len(x), -(-len(x) // MOST_ROWS))
         x, raw = rounding.merged(x), self._encoding is None

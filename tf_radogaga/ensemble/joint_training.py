@@ -109,7 +109,7 @@ def fit_together(
 
 
 def mean_energy(models: Sequence[Autoencoder], rows: Any) -> tf.Tensor:
-    """The mean of the models' energies of raw rows in nats, (B,); higher is stranger.
+    """The mean of the models' energies of raw rows in nats, (B,); higher is more anomalous.
 
     A mean of logarithms, not of probabilities: a row that one model finds unlikely stays unlikely.
 

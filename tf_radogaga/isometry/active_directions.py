@@ -7,13 +7,13 @@ import tensorflow as tf
 from tf_radogaga.isometry import tangents
 
 LEAST_SIGNAL = 0.1
-"""A latent direction is informative when the data's variance along it exceeds this share of the noise's."""
+"""A latent direction is active when the data's variance along it exceeds this share of the noise's."""
 
 PROBED_ROWS = 64
 """Training rows at which the decoder's response is measured, at least, where there are as many."""
 
 
-def judge(model, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def find(model, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The directions of the latent along which the data vary by more than a share of the noise.
 
     A direction that carries nothing is either not used by the encoder or not heard by the decoder: its variance in z
@@ -25,7 +25,7 @@ def judge(model, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
         dataset: batches of x.
 
     Returns:
-        Orthonormal directions (N, N), whether each is informative (N,), and its signal (N,).
+        Orthonormal directions (N, N), whether each is active (N,), and its signal (N,).
     """
     units = model.latent_units
     directions = tf.eye(units)

@@ -4,7 +4,7 @@ At the optimum of RaDOGAGA, with the Jacobian J = dx_hat/dz and the metric A of 
 
     metric_scale J' A J = I      at every z,      metric_scale = 2 lambda2 sigma2
 
-and each function here measures this from another side, along the informative part of the latent, in units in which
+and each function here measures this from another side, along the active part of the latent, in units in which
 the theory's value is 1. Where the loss does not fix the scale (`metric_scale` is None) values are raw.
 
 The latent of a beta-VAE is isometric only after each step of z_j is divided by its posterior deviation:
@@ -13,7 +13,7 @@ The latent of a beta-VAE is isometric only after each step of z_j is divided by 
 
 `implicit=True` measures in these coordinates y; so do `unit_norms` and what follows it.
 
-Rows are raw, as `Autoencoder.energy` takes them; n is the number of informative dimensions, and that of all latent
+Rows are raw, as `Autoencoder.energy` takes them; n is the number of active dimensions, and that of all latent
 units N where `fit` judged none, as with `reconstruction_features`. Every function raises RuntimeError where the prior
 is not adapted, and TypeError or ValueError for bad rows.
 
@@ -39,7 +39,7 @@ def tangent_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """v . w of random tangent vectors in the latent, and metric_scale v_x' A w_x of what the decoder makes of them.
 
-    Each pair sits at a random row; v and w are standard normal in the informative dimensions.
+    Each pair sits at a random row; v and w are standard normal in the active dimensions.
     Source: Kato et al., ICML 2020, Eq. 14 and Fig. 4, with derivatives in place of differences.
 
     Args:
@@ -70,7 +70,7 @@ def tangent_pairs(
 
 
 def gram_matrices(model: Autoencoder, rows: Any, implicit: bool = False) -> tf.Tensor:
-    """metric_scale J' A J at the latent of each row along `informative_directions`, (B, n, n): the identity is right.
+    """metric_scale J' A J at the latent of each row along `active_directions`, (B, n, n): the identity is right.
 
     With `implicit=True` that of the coordinates y of a beta-VAE.
     Sources: Kato et al., ICML 2020, Eq. 13; Nakagawa et al., ICML 2021, Eq. 14.
@@ -93,7 +93,7 @@ def gram_matrices(model: Autoencoder, rows: Any, implicit: bool = False) -> tf.T
 def latent_axes(model: Autoencoder, rows: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The directions of the latent that mean something one by one, that of the largest variance first.
 
-    They are the informative axes, or the principal directions where the prior is blind to a rotation of z. Those of a
+    They are the active axes, or the principal directions where the prior is blind to a rotation of z. Those of a
     beta-VAE, whose variances in z are alike, come in the order of `inverse_variances`.
 
     Returns:
@@ -261,7 +261,7 @@ def density_estimates(model: BetaVAE, rows: Any) -> dict[str, np.ndarray]:
         TypeError: the model is no BetaVAE.
     """
     mu, sigma = tf.unstack(_posteriors(model, rows), axis=1)
-    count, directions = model.informative_dimensions, model.informative_directions
+    count, directions = model.active_dimensions, model.active_directions
     prior = model.prior.log_prob_along(mu, directions)
     narrowing = tf.linalg.matmul(tf.math.log(sigma), directions, transpose_b=True)
     estimates = {
@@ -319,7 +319,7 @@ def _in_blocks(model: Autoencoder, rows: int, vectors: int, measure: Callable[[s
 
 
 def _directions(model: Autoencoder) -> tf.Tensor:
-    return model.informative_directions if model.informative_dimensions else tf.eye(model.latent_units)
+    return model.active_directions if model.active_dimensions else tf.eye(model.latent_units)
 
 
 def _scale(model: Autoencoder) -> float:

@@ -44,7 +44,7 @@ class IsometryReport(NamedTuple):
     metric_scale: float  # of the loss, or fitted so that gram_diagonal_mean is 1
     scale_is_fitted: bool
     latent_units: int  # N
-    informative_dimensions: int  # n, or 0 where `fit` judged none and all N are measured
+    active_dimensions: int  # n, or 0 where `fit` judged none and all N are measured
     tangent_r: float  # Pearson r of the tangent pairs
     tangent_slope: float  # of the least-squares line through 0, data on latent
     gram_diagonal_mean: float
@@ -74,12 +74,12 @@ class IsometryReport(NamedTuple):
         return {name: plain(value) for name, value in (*self._asdict().items(), ("verdict", self.verdict))}
 
     def __str__(self) -> str:
-        unjudged = "" if self.informative_dimensions else ", not judged: all are measured"
+        unjudged = "" if self.active_dimensions else ", not judged: all are measured"
         most = int(np.searchsorted(self.cumulative_share, 0.95)) + 1
         table = [
             ("", "found", "right", ""),
             ("metric scale", self.metric_scale, "", f"z^2 / D, {'fitted' if self.scale_is_fitted else 'of the loss'}"),
-            ("informative dimensions", self.informative_dimensions, "", f"of {self.latent_units}{unjudged}"),
+            ("active dimensions", self.active_dimensions, "", f"of {self.latent_units}{unjudged}"),
             ("tangent pairs, Pearson r", self.tangent_r, 1, ""),
             ("tangent pairs, slope", self.tangent_slope, 1, "z^2 / z^2"),
             ("Gram diagonal, mean", self.gram_diagonal_mean, 1, "by the fit" if self.scale_is_fitted else ""),
@@ -151,7 +151,7 @@ def isometry_report(
         metric_scale=scale,
         scale_is_fitted=model.metric_scale is None,
         latent_units=axes.shape[1],
-        informative_dimensions=model.informative_dimensions,
+        active_dimensions=model.active_dimensions,
         tangent_r=tangent_r,
         tangent_slope=float(latent @ data / (latent @ latent)),
         gram_diagonal_mean=float(diagonal.mean()),
@@ -179,7 +179,7 @@ class ImplicitReport(NamedTuple):
     jacobian_rows: int  # behind unit norms, coordinates, and the Gram matrices
     pairs: int
     beta: float
-    informative_dimensions: int  # of a mean rate above `beta_vae.LEAST_RATE`
+    active_dimensions: int  # of a mean rate above `beta_vae.LEAST_RATE`
     dimension: np.ndarray  # its place in z
     unit_norm_mean: np.ndarray  # of `measures.unit_norms`: 1 is right, 0 where a dimension carries nothing
     unit_norm_sd: np.ndarray
@@ -225,13 +225,13 @@ class ImplicitReport(NamedTuple):
             f"BetaVAE, beta {self.beta:.4g}: {self.rows} rows, Jacobians at {self.jacobian_rows}; right is a norm of 1",
             "".join(f"{name:>11}" for name in columns),
             *("".join(f"{cell:>11}" for cell in row) for row in zip(*cells)),
-            f"meaningful dimensions: {self.informative_dimensions} of {len(self.dimension)}",
+            f"meaningful dimensions: {self.active_dimensions} of {len(self.dimension)}",
             f"tangent pairs in y: Pearson r {self.tangent_r:.4f}, slope {self.tangent_slope:.4f};"
             f" in z: r {self.latent_tangent_r:.4f}",
             f"reconstruction, share of D: {self.reconstructed_share:.4f}",
             f"round trip, in standard deviations of z: root mean square {self.round_trip_rms:.4f},"
             f" {100 * QUANTILE:g} % below {self.round_trip_quantile:.4f}",
-            f"coding loss: {self.coding_loss:.4g}, in theory {self.informative_dimensions * self.beta / 2:.4g};"
+            f"coding loss: {self.coding_loss:.4g}, in theory {self.active_dimensions * self.beta / 2:.4g};"
             f" transform loss: {self.transform_loss:.4g}",
         ]
         if self.gram_offdiagonal_mean is not None:
@@ -280,7 +280,7 @@ def implicit_report(
         jacobian_rows=len(some),
         pairs=pairs,
         beta=model.beta,
-        informative_dimensions=model.informative_dimensions,
+        active_dimensions=model.active_dimensions,
         dimension=order,
         unit_norm_mean=norms.mean(axis=0),
         unit_norm_sd=norms.std(axis=0),

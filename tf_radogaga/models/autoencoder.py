@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_radogaga._core import replicas, seeds
-from tf_radogaga._core.constants import settled
+from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.keras_configs import require_told
 from tf_radogaga.distortions.base import Distortion, as_distortion
 from tf_radogaga.isometry import active_directions, tangents
@@ -95,8 +95,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         )
         self.random = seeds.generator()
         units = self.latent_units
-        self._directions = self.add_weight("informative_directions", (units, units), trainable=False)
-        self._informative = self.add_weight("informative_dimensions", (), "int32", "zeros", trainable=False)
+        self._directions = self.add_weight("active_directions", (units, units), trainable=False)
+        self._informative = self.add_weight("active_dimensions", (), "int32", "zeros", trainable=False)
         self.built = True  # every weight exists from here on
 
     def _as_prior(self, prior: Any) -> Prior:
@@ -159,7 +159,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         return self._decode(tf.convert_to_tensor(z, tf.float32))
 
     def energy(self, rows: Any) -> tf.Tensor:
-        """-log P(z) of raw rows in nats, (B,); higher is stranger. No noise, no dropout, independent of batch split.
+        """-log P(z) of raw rows in nats, (B,); higher is more anomalous. No noise, no dropout, independent of
+        batch split.
 
         It is infinite, never NaN, for rows so far off that float32 overflows on the way.
 
@@ -209,7 +210,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     @property
     def noise_variance(self) -> float:
-        """Variance of the noise in the loss, in units of z squared, by which `fit` judges what is informative."""
+        """Variance of the noise in the loss, in units of z squared, by which `fit` judges what is active."""
         return 1.0
 
     @property
@@ -218,16 +219,16 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         return self.prior.axis_aligned
 
     @property
-    def informative_dimensions(self) -> int:
+    def active_dimensions(self) -> int:
         """Latent directions along which the data vary by more than `active_directions.LEAST_SIGNAL` of the noise
         (a VAE's: of a mean rate above `beta_vae.LEAST_RATE`), found at the end of `fit`; densities count only these."""
         with tf.init_scope():
             return int(self._informative.numpy())
 
     @property
-    def informative_directions(self) -> tf.Tensor:
-        """An orthonormal basis of the informative part of the latent space, (n, N); axes where all are informative."""
-        return settled(lambda: self._directions[: self.informative_dimensions])
+    def active_directions(self) -> tf.Tensor:
+        """An orthonormal basis of the active part of the latent space, (n, N); axes where all are active."""
+        return as_constant(lambda: self._directions[: self.active_dimensions])
 
     def _density_obstacle(self, volume: str) -> str | None:
         """Why there is no density by this volume."""
@@ -238,15 +239,15 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
             )
         if volume == "isometric" and (obstacle := self._isometric_obstacle()):
             return obstacle
-        if self.prior.adapted and not self.informative_dimensions:
+        if self.prior.adapted and not self.active_dimensions:
             return (
-                "informative_dimensions: 0, no latent direction is known to carry more than noise; call fit or"
+                "active_dimensions: 0, no latent direction is known to carry more than noise; call fit or"
                 " adapt_prior, and if that finds none train longer, or with greater lambdas or a smaller beta."
             )
-        if self.informative_dimensions < self.latent_units and not self.prior.has_marginals:
+        if self.active_dimensions < self.latent_units and not self.prior.has_marginals:
             return (
-                f"{type(self.prior).__name__} has no closed-form marginal on {self.informative_dimensions} of"
-                f" {self.latent_units} dimensions; train with fewer latent units, so that all are informative."
+                f"{type(self.prior).__name__} has no closed-form marginal on {self.active_dimensions} of"
+                f" {self.latent_units} dimensions; train with fewer latent units, so that all are active."
             )
         return None
 
@@ -273,7 +274,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     def log_density(self, rows: Any, volume: str = "isometric") -> tf.Tensor:
         """log p(x) of raw rows, absolute, in nats, (B,): in the preprocessed space, on the manifold that the
-        `informative_dimensions` span.
+        `active_dimensions` span.
 
             isometric   log p(x) = log P(z) + n/2 log(metric_scale) + 1/2 sum_j log alpha_j(A(x))     (free)
             jacobian    log p(x) = log P(z) - 1/2 log det(J' J),     J = dx_hat/dz                    (exact)
@@ -284,7 +285,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         Args:
             rows: as `energy`.
             volume: "isometric" trusts the theory's constant scale; "jacobian" measures it, one decoder pass for every
-                informative dimension.
+                active dimension.
 
         Raises:
             NotImplementedError: there is no such density, with the reason.
@@ -300,22 +301,22 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         return self._by_blocks(rows, self._jacobian_log_density)
 
     def _jacobian_log_density(self, x: tf.Tensor) -> tf.Tensor:
-        directions = self.informative_directions
+        directions = self.active_directions
         size = tangents.block_rows(self.preprocess.width, max(len(directions), 1))
         volumes = [self._volume_graph(x[i : i + size], directions) for i in range(0, max(len(x), 1), size)]
         return self._log_prob(x) - tf.cast(tf.concat(volumes, axis=0), tf.float32)
 
     def _log_density(self, x: tf.Tensor) -> tf.Tensor:
         """By the isometric volume, of preprocessed x."""
-        count = self.informative_dimensions
+        count = self.active_dimensions
         scale = 0.5 * count * math.log(self.metric_scale)
         return without_nan(scale + self.distortion.log_volume(x, count) + self._log_prob(x), -math.inf)
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
-        """log P of the informative part of z."""
-        if self.informative_dimensions == self.latent_units:
+        """log P of the active part of z."""
+        if self.active_dimensions == self.latent_units:
             return -self._scored(x)
-        return self.prior.log_prob_along(self._encode(x), self.informative_directions)
+        return self.prior.log_prob_along(self._encode(x), self.active_directions)
 
     @functools.cached_property
     def _volume_graph(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -334,23 +335,23 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
         super()._adapt(dataset, cache, refine)
         if refine and not self.reconstruction_features:
-            self._find_informative(dataset)
+            self._find_active(dataset)
 
-    def _find_informative(self, dataset: tf.data.Dataset) -> None:
+    def _find_active(self, dataset: tf.data.Dataset) -> None:
         if self.metric_scale is None:
             judged = tf.eye(self.latent_units), tf.ones(self.latent_units, tf.bool), tf.ones(self.latent_units)
         else:
-            judged = active_directions.judge(self, dataset)
+            judged = active_directions.find(self, dataset)
         self._keep_directions(*judged)
 
-    def _keep_directions(self, directions: tf.Tensor, informative: tf.Tensor, signal: tf.Tensor) -> None:
-        """Stores directions (N, N), the informative ones first, in the order of their signal (N,)."""
-        if not tf.reduce_all(informative):
+    def _keep_directions(self, directions: tf.Tensor, active: tf.Tensor, signal: tf.Tensor) -> None:
+        """Stores directions (N, N), the active ones first, in the order of their signal (N,)."""
+        if not tf.reduce_all(active):
             directions = tf.gather(directions, tf.argsort(signal, direction="DESCENDING"))
         else:
             directions = tf.eye(self.latent_units)
         self._directions.assign(tf.cast(directions, tf.float32))
-        self._informative.assign(tf.reduce_sum(tf.cast(informative, tf.int32)))
+        self._informative.assign(tf.reduce_sum(tf.cast(active, tf.int32)))
 
     # Sampling and coding
 

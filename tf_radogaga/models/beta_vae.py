@@ -185,14 +185,14 @@ class BetaVAE(Autoencoder):
 
     def _log_density(self, x: tf.Tensor) -> tf.Tensor:
         """By the isometric volume; Eq. 21 and 57."""
-        count = self.informative_dimensions
+        count = self.active_dimensions
         constant = 0.5 * count * (1 - math.log(self.beta * math.pi * math.e))
         return without_nan(constant + self.distortion.log_volume(x, count) - self._scored(x), -math.inf)
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
-        return self.prior.log_prob_along(self._encode(x), self.informative_directions)
+        return self.prior.log_prob_along(self._encode(x), self.active_directions)
 
-    def _find_informative(self, dataset: tf.data.Dataset) -> None:
+    def _find_active(self, dataset: tf.data.Dataset) -> None:
         """Keeps the dimensions whose mean rate exceeds `LEAST_RATE`, that of the greatest first."""
         rows, total = 0, tf.zeros(self.latent_units, tf.float64)
         for rates in dataset.map(lambda x: self._rates(*self._posterior(x))):

@@ -174,14 +174,14 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     held out, and the flow that is best on it is kept.
 
     Args:
-        model: a RaDOGAGA whose informative dimensions are known; with none nothing is done.
+        model: a RaDOGAGA whose active dimensions are known; with none nothing is done.
         flow: the last map before z.
         dataset: batches of x.
 
     Returns:
         Mean `divergence` of the held-out rows before and after, nats; what `RaDOGAGA.straightening` holds.
     """
-    directions, count = model.informative_directions, model.informative_dimensions
+    directions, count = model.active_directions, model.active_dimensions
     if not count:
         return {}
     x = _spread(dataset, GRAM_ROWS)

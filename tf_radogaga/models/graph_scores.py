@@ -24,7 +24,7 @@ class ScoredInGraphs:
     """What an `Autoencoder` offers to graphs. A bad row gets valid = false and NaN scores, and changes nothing for its
     neighbours."""
 
-    judged_by = "energy"
+    threshold_on = "energy"
     """What the threshold is of: the energy, or, in an `AnomalyDetector` of a density, -log_density."""
 
     def scores(self, rows: Any) -> dict[str, tf.Tensor]:
@@ -34,8 +34,8 @@ class ScoredInGraphs:
             rows: as `preprocess` takes them.
 
         Returns:
-            energy, in nats; anomaly, whether it, or what `judged_by` names, exceeds the threshold; valid, whether the
-            row could be scored; and log_density, in nats, where the model defines it.
+            energy, in nats; anomaly, whether it, or what `threshold_on` names, exceeds the threshold; valid, whether
+            the row could be scored; and log_density, in nats, where the model defines it.
         """
         require_memory(rows, "rows")
         valid = self.preprocess.valid(rows)
@@ -47,7 +47,7 @@ class ScoredInGraphs:
         outputs = {"energy": blank(valid, energy), "valid": valid}
         if self.has_log_density:
             outputs["log_density"] = blank(valid, self._log_density(x))
-        judged = -outputs["log_density"] if self.judged_by == "log_density" else energy
+        judged = -outputs["log_density"] if self.threshold_on == "log_density" else energy
         return {**outputs, "anomaly": valid & ~(judged <= self.threshold)}
 
     def score_images(self, images: tf.Tensor, *others: Any) -> Any:

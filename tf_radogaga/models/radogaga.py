@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_radogaga._core import replicas, seeds
-from tf_radogaga._core.constants import settled
+from tf_radogaga._core.constants import as_constant
 from tf_radogaga.distortions.base import Distortion, as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.gauges import CouplingFlow, straighten
@@ -61,11 +61,11 @@ class LatentGauge(keras.layers.Layer):
         return tf.linalg.matmul(self._rotation(), inverse, transpose_a=True) if self.rotate else inverse
 
     def call(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return y @ settled(self.matrix)
+        return y @ as_constant(self.matrix)
 
     def inverse(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """y = z A^-1. L is inverted against the identity: transposing the batch would break fused CPU kernels."""
-        return z @ settled(self.inverse_matrix)
+        return z @ as_constant(self.inverse_matrix)
 
     def get_config(self) -> dict:
         return {"units": self.units, "scale": self.scale, "rotate": self.rotate, "speed": self.speed}
@@ -188,7 +188,7 @@ class RaDOGAGA(Autoencoder):
         }
 
     def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """`isometry`: 2 * coding / N, which tends to 1, or to n / N where n of N dimensions are informative."""
+        """`isometry`: 2 * coding / N, which tends to 1, or to n / N where n of N dimensions are active."""
         return {"isometry": 2 * terms["coding"] / self.latent_units}
 
     def _draw_noise(self, shape: tf.Tensor, training: bool) -> tf.Tensor:
@@ -216,7 +216,7 @@ class RaDOGAGA(Autoencoder):
     def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
         if isinstance(self.gauge, FlowGauge) and refine:
             self.gauge.flow.reset()
-            self._find_informative(dataset)
+            self._find_active(dataset)
             self.straightening = straighten(self, self.gauge.flow, dataset)
         super()._adapt(dataset, cache, refine)
 

@@ -85,7 +85,7 @@ class Prior(keras.layers.Layer):
             return -self.rate(z)
         raise NotImplementedError(
             f"{type(self).__name__} has no closed-form marginal on {directions.shape[0]} of {directions.shape[1]}"
-            " dimensions; train with fewer latent units, so that all are informative."
+            " dimensions; train with fewer latent units, so that all are active."
         )
 
     def sample_each(self, seeds: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_compression as tfc
 import tensorflow_probability as tfp
 
-from tf_radogaga._core.constants import settled
+from tf_radogaga._core.constants import as_constant
 
 FAR = 2.0**16
 """Steps of z from 0 beyond which float32 cannot tell c(z + 1/2) from c(z - 1/2) well."""
@@ -21,7 +21,7 @@ class NoisyDeepFactorized(tfc.NoisyDeepFactorized):
 
     def _log_prob(self, y: tf.Tensor) -> tf.Tensor:
         near = tf.clip_by_value(y, -FAR, FAR)
-        lower, upper = settled(self._tail_slopes)
+        lower, upper = as_constant(self._tail_slopes)
         return super()._log_prob(near) - tf.abs(y - near) * tf.where(y < 0, lower, upper)
 
     def _tail_slopes(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -65,6 +65,6 @@ class NoisyDeepFactorized(tfc.NoisyDeepFactorized):
 
     def drawn_by(self, uniform: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """Draws (n, *batch_shape) by uniform numbers of the same shape."""
-        low, high = settled(lambda: [self._quantile(p) for p in (0.9e-6, 1 - 0.9e-6)])
+        low, high = as_constant(lambda: [self._quantile(p) for p in (0.9e-6, 1 - 0.9e-6)])
         low, high = tf.broadcast_to(low, tf.shape(uniform)), tf.broadcast_to(high, tf.shape(uniform))
         return self._solve(tf.math.log(uniform) - tf.math.log1p(-uniform), low, high) + noise - 0.5

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_radogaga._core import replicas, seeds
-from tf_radogaga._core.constants import settled
+from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.squares import sum_of_squares
 from tf_radogaga._core.stopped_early import gaussian_mixture
 from tf_radogaga.priors.base import Prior, require
@@ -187,21 +187,21 @@ class MixturePrior(Prior):
         return statistics.mixture(self.covariance_floor)
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
-        mixture = self.batch_mixture(z) if training else self._settled()
+        mixture = self.batch_mixture(z) if training else self._stored_mixture()
         return tf.cast(mixture.energy(tf.cast(z, tf.float64)), tf.float32)
 
     def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-        marginal = settled(lambda: self._settled().along(directions))
+        marginal = as_constant(lambda: self._stored_mixture().along(directions))
         z = tf.linalg.matmul(tf.cast(z, tf.float64), tf.cast(directions, tf.float64), transpose_b=True)
         return -tf.cast(marginal.energy(z), tf.float32)
 
-    def _settled(self) -> Mixture:
-        return settled(lambda: Mixture(*(tf.identity(v) for v in self.stored)))
+    def _stored_mixture(self) -> Mixture:
+        return as_constant(lambda: Mixture(*(tf.identity(v) for v in self.stored)))
 
     @property
     def distribution(self) -> tfd.Distribution:
         """The stored mixture, float64."""
-        return settled(
+        return as_constant(
             lambda: tfd.MixtureSameFamily(
                 tfd.Categorical(logits=tf.identity(self.stored.log_weights)),
                 tfd.MultivariateNormalTriL(

@@ -34,9 +34,9 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
         "model": type(model).__name__,
         "prior": type(model.prior).__name__,
         "latent_units": model.latent_units,
-        "informative_dimensions": model.informative_dimensions,
+        "active_dimensions": model.active_dimensions,
         "threshold": float(model.threshold.numpy()),
-        "judged_by": model.judged_by,
+        "threshold_on": model.threshold_on,
         **_inputs(model),
         "versions": {
             "python": platform.python_version(),

@@ -52,7 +52,8 @@ def check_export(directory: str | Path) -> str:
     replayed = warmup.replay(directory, loaded)
     difference = compare(replayed, directory)
     if described and described.get("threshold") is not None:
-        _check_threshold(replayed, described["threshold"], described.get("judged_by", "energy"), directory)
+        threshold_on = described.get("threshold_on", described.get("judged_by", "energy"))  # the older name
+        _check_threshold(replayed, described["threshold"], threshold_on, directory)
     return "\n".join(
         (
             f"{directory}",
@@ -96,10 +97,10 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.max(np.where(equal, 0, differences), initial=0))
 
 
-def _check_threshold(replayed: list[warmup.Replayed], threshold: float, judged_by: str, directory: Path) -> None:
+def _check_threshold(replayed: list[warmup.Replayed], threshold: float, threshold_on: str, directory: Path) -> None:
     for signature, found, _ in replayed:
         if "anomaly" in found:
-            judged = found["energy"] if judged_by == "energy" else -found[judged_by]
+            judged = found["energy"] if threshold_on == "energy" else -found[threshold_on]
             near = np.abs(judged - threshold) <= TOLERANCE * max(1, abs(threshold))
             right = found["anomaly"] == (found["valid"] & (judged > threshold))
             if not (right | near).all():

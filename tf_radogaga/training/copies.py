@@ -86,7 +86,7 @@ def copy_model(model: TrainedOnRows) -> TrainedOnRows:
         )
     for source, target in zip(*states):
         target.assign(source)
-    settle(twin)
+    weights_assigned(twin)
     remember(twin, remembered(model))
     if model.optimizer is not None:
         twin.compile(
@@ -98,7 +98,7 @@ def copy_model(model: TrainedOnRows) -> TrainedOnRows:
     return twin
 
 
-def settle(model: keras.Model) -> None:
+def weights_assigned(model: keras.Model) -> None:
     """Tells layers that their weights have been assigned: some, as `Normalization`, compute by numbers made of them."""
     for layer in model._flatten_layers():
         layer.finalize_state()

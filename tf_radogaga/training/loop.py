@@ -313,7 +313,7 @@ class TrainedOnRows(SumOfTerms):
 
     def load_weights(self, *args: Any, **kwargs: Any) -> Any:
         status = super().load_weights(*args, **kwargs)
-        copies.settle(self)
+        copies.weights_assigned(self)
         return status
 
 

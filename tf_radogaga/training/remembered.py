@@ -9,12 +9,16 @@ if TYPE_CHECKING:
 
 ATTRIBUTES = {
     "straightening": "",
-    "judged_by": "",
+    "threshold_on": "",
     "_shuffle_seed": "",
     "_term_names": "",
     "adaptation": "prior",
 }
 """Name of each, and the part of the model that has it."""
+
+
+RENAMED = {"judged_by": "threshold_on"}
+"""Names in files of earlier versions."""
 
 
 def remembered(model: TrainedOnRows) -> dict[str, Any]:
@@ -32,5 +36,6 @@ def _plain(value: Any) -> Any:
 
 def remember(model: TrainedOnRows, values: dict[str, Any]) -> None:
     """Gives them to another model; names that this version does not know are left out."""
+    values = {RENAMED.get(name, name): value for name, value in values.items()}
     for name in ATTRIBUTES.keys() & values.keys():
         setattr(getattr(model, ATTRIBUTES[name]) if ATTRIBUTES[name] else model, name, values[name])
