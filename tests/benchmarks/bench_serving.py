@@ -56,7 +56,7 @@ def matrix_products(model: tf_radogaga.RaDOGAGA) -> Callable[[tf.Tensor], list[t
 def parts(model: tf_radogaga.RaDOGAGA) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
     """Ever more of the graph that is served, by the last part of each."""
     graphs = {
-        "biases and tanh": lambda x: model._decode(model._encode(x)),
+        "biases and tanh": lambda x: model._decode(model.encode_x(x)),
         "reconstruction features": model._latents,
         "mixture (products too)": model._energy,
     }

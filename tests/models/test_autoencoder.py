@@ -299,5 +299,5 @@ def test_evaluation_can_be_repeated(rows):
 def test_tanh_networks_run_compiled_in_every_way(rows):
     """tensorflow #53459: on a CPU a transposed batch before a tanh layer has no kernel once the graph is optimised."""
     model = fitted(small_model(preprocess=scaled(rows), reconstruction_features=True), rows, epochs=1, compiled=True)
-    for function in (model._energy, model._encode, lambda x: model.loss_terms(x, training=True)["coding"]):
+    for function in (model._energy, model.encode_x, lambda x: model.loss_terms(x, training=True)["coding"]):
         assert np.isfinite(tf.function(function)(tf.constant(rows, tf.float32))).all()

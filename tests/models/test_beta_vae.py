@@ -152,7 +152,7 @@ def test_coordinates_integrate_a_curved_scale(monkeypatch):
         mu = tf.matmul(x, tf.linalg.pinv(model.decoder.dense[0].kernel))  # the encoder inverts the decoder
         return mu, math.sqrt(BETA / 2) / tf.cosh(mu)
 
-    monkeypatch.setattr(model, "_posterior", curved)
+    monkeypatch.setattr(model, "posterior_x", curved)
     mu = model.posterior(rows)[0]
     np.testing.assert_allclose(measures.isometric_coordinates(model, rows), np.sinh(mu), rtol=1e-3, atol=1e-4)
 

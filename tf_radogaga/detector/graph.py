@@ -173,7 +173,7 @@ class DensityModel(Autoencoder):
     def has_log_density(self) -> bool:
         return True
 
-    def _encode(self, x: tf.Tensor) -> tf.Tensor:
+    def encode_x(self, x: tf.Tensor) -> tf.Tensor:
         return tf.cast(self.encoder(x), tf.float32)
 
     def _energy(self, x: tf.Tensor) -> tf.Tensor:

@@ -30,7 +30,7 @@ def find(model, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Tens
     units = model.latent_units
     directions = tf.eye(units)
     rows, total, outer, probed, stride = 0, 0.0, 0.0, tf.zeros((0, units)), 1
-    for z in dataset.map(model._encode):
+    for z in dataset.map(model.encode_x):
         probed = tf.concat([probed, z[-rows % stride :: stride]], axis=0)  # every stride-th row of the whole
         while len(probed) > 2 * PROBED_ROWS:
             probed, stride = probed[::2], 2 * stride

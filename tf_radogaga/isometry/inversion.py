@@ -28,7 +28,7 @@ def reconstructed_share(model: Autoencoder, rows: Any) -> float:
     mean = tf.constant((counts_and_sums[:, 1:].sum(axis=0) / count).reshape((1, *event)), tf.float32)
 
     def distances(x: tf.Tensor) -> tf.Tensor:
-        guesses = model._decode(model._encode(x)), tf.broadcast_to(mean, tf.shape(x))
+        guesses = model._decode(model.encode_x(x)), tf.broadcast_to(mean, tf.shape(x))
         return tf.stack([model.distortion.excess(x, guess) for guess in guesses], axis=1)
 
     left, whole = by_blocks(model, rows, distances).numpy().astype(np.float64).sum(axis=0)
@@ -54,8 +54,8 @@ def round_trips(model: Autoencoder, rows: Any) -> np.ndarray:
     noise = 0.0 if model.metric_scale is None else model.noise_variance
 
     def moves(x: tf.Tensor) -> tf.Tensor:
-        z = model._encode(x)
-        return model._encode(model._decode(z)) - z
+        z = model.encode_x(x)
+        return model.encode_x(model._decode(z)) - z
 
     along = by_blocks(model, rows, moves).numpy().astype(np.float64) @ axes.T
     with np.errstate(divide="ignore", invalid="ignore"):  # a dimension that does not vary, without noise

@@ -239,7 +239,7 @@ def isometric_coordinates(model: BetaVAE, rows: Any, nodes: int = 32) -> tf.Tens
 
     def integral(part: slice) -> tf.Tensor:
         z = 0.5 * (1 + points)[None, :, None] * mu[part, None]
-        sigma = model._posterior(model._decode(tf.reshape(z, (-1, mu.shape[1]))))[1]
+        sigma = model.posterior_x(model._decode(tf.reshape(z, (-1, mu.shape[1]))))[1]
         return mu[part] * tf.einsum("k,bkj->bj", 0.5 * weights, tf.reshape(1 / sigma, (-1, nodes, mu.shape[1])))
 
     return math.sqrt(model.beta / 2) * _in_blocks(model, len(mu), nodes, integral)
@@ -294,17 +294,16 @@ def _posteriors(model: BetaVAE, rows: Any) -> tf.Tensor:
     """mu and sigma of each row, (B, 2, N)."""
     if not isinstance(model, BetaVAE):
         raise TypeError(f"model: {type(model).__name__} has no posterior, so no implicit isometry; a BetaVAE has.")
-    return by_blocks(model, rows, lambda x: tf.stack(model._posterior(x), axis=1))
+    return by_blocks(model, rows, lambda x: tf.stack(model.posterior_x(x), axis=1))
 
 
 def _latents(model: Autoencoder, rows: Any) -> tf.Tensor:
-    return by_blocks(model, rows, model._encode)
+    return by_blocks(model, rows, model.encode_x)
 
 
 def by_blocks(model: Autoencoder, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """`function` of the preprocessed rows, block by block."""
-    model._require_adapted()
-    return model._by_blocks(rows, function)
+    return model.by_blocks(rows, function)
 
 
 def _elements(model: Autoencoder) -> int:

@@ -266,8 +266,8 @@ def implicit_report(
         for values in (
             unit_norms(model, some),
             isometric_coordinates(model, some),
-            by_blocks(model, rows, lambda x: model._rates(*model._posterior(x))),
-            by_blocks(model, some, lambda x: model._posterior(x)[1]),
+            by_blocks(model, rows, lambda x: model._rates(*model.posterior_x(x))),
+            by_blocks(model, some, lambda x: model.posterior_x(x)[1]),
         )
     )
     responses = 0.5 * model.beta * norms / sigma**2

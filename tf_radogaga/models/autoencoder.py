@@ -112,7 +112,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     def _decoder_output(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.cast(self.decoder(y, training=training), tf.float32)
 
-    def _encode(self, x: tf.Tensor) -> tf.Tensor:
+    def encode_x(self, x: tf.Tensor) -> tf.Tensor:
+        """z of preprocessed x, (B, N)."""
         return self._encoder_output(x)
 
     def _decode(self, z: tf.Tensor) -> tf.Tensor:
@@ -128,7 +129,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     def _latents(self, x: tf.Tensor) -> tf.Tensor:
         """The latents that the prior is adapted to and scores."""
-        z = self._encode(x)
+        z = self.encode_x(x)
         return self._prior_input(z, x, self._decode(z) if self.reconstruction_features else x, with_scored_features)
 
     def _energy(self, x: tf.Tensor) -> tf.Tensor:
@@ -152,7 +153,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     def encode(self, rows: Any) -> tf.Tensor:
         """The latent z of raw rows, (B, N)."""
-        return self._by_blocks(rows, self._encode)
+        return self.by_blocks(rows, self.encode_x, fitted=False)
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
         """x_hat (B, *event) of latents (B, N), in the preprocessed space."""
@@ -168,14 +169,13 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
             RuntimeError: the prior has not been adapted.
             TypeError, ValueError: bad rows, naming column and row.
         """
-        self._require_adapted()
-        return self._by_blocks(rows, self._scoring_graph)
+        return self.by_blocks(rows, self._scoring_graph)
 
     def call(self, rows: Any) -> dict[str, tf.Tensor]:
         """Energy (B,), latent (B, N) and reconstruction (B, *event) of raw rows; so `predict` works."""
         self._require_adapted()
         x = self._checked(rows)
-        z = self._encode(x)
+        z = self.encode_x(x)
         return {"energy": self._energy(x), "latent": z, "reconstruction": self._decode(z)}
 
     def set_threshold(self, energies: np.ndarray, anomaly_share: float) -> float:
@@ -230,8 +230,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """An orthonormal basis of the active part of the latent space, (n, N); axes where all are active."""
         return as_constant(lambda: self._directions[: self.active_dimensions])
 
-    def _density_obstacle(self, volume: str) -> str | None:
-        """Why there is no density by this volume."""
+    def density_obstacle(self, volume: str) -> str | None:
+        """Why `log_density` by this volume is not defined, or None."""
         if self.reconstruction_features:
             return (
                 "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
@@ -270,7 +270,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     @property
     def has_log_density(self) -> bool:
         """Whether `log_density` by the free isometric volume is defined; the exported model then serves it."""
-        return self._density_obstacle("isometric") is None
+        return self.density_obstacle("isometric") is None
 
     def log_density(self, rows: Any, volume: str = "isometric") -> tf.Tensor:
         """log p(x) of raw rows, absolute, in nats, (B,): in the preprocessed space, on the manifold that the
@@ -293,12 +293,9 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """
         if volume not in VOLUMES:
             raise ValueError(f"volume: {volume!r} is not one of {VOLUMES}.")
-        if obstacle := self._density_obstacle(volume):
+        if obstacle := self.density_obstacle(volume):
             raise NotImplementedError(obstacle)
-        self._require_adapted()
-        if volume == "isometric":
-            return self._by_blocks(rows, self._log_density)
-        return self._by_blocks(rows, self._jacobian_log_density)
+        return self.by_blocks(rows, self._log_density if volume == "isometric" else self._jacobian_log_density)
 
     def _jacobian_log_density(self, x: tf.Tensor) -> tf.Tensor:
         directions = self.active_directions
@@ -316,12 +313,12 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """log P of the active part of z."""
         if self.active_dimensions == self.latent_units:
             return -self._scored(x)
-        return self.prior.log_prob_along(self._encode(x), self.active_directions)
+        return self.prior.log_prob_along(self.encode_x(x), self.active_directions)
 
     @functools.cached_property
     def _volume_graph(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         def log_volume(x, directions):
-            return tangents.log_volume(self._decode, self._encode(x), directions)
+            return tangents.log_volume(self._decode, self.encode_x(x), directions)
 
         directions = tf.TensorSpec((None, self.latent_units), tf.float32)
         return tf.function(log_volume).get_concrete_function(self._x_spec, directions)

@@ -94,7 +94,8 @@ class BetaVAE(Autoencoder):
 
     # The loss
 
-    def _posterior(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    def posterior_x(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """mu and sigma of preprocessed x, (B, N) each."""
         mu, log_variance = tf.split(self._encoder_output(x, training), 2, axis=-1)
         # the gradient goes through the border, or a variance that once left the range would stay there
         clipped = tf.clip_by_value(log_variance, *LOG_VARIANCE_RANGE)
@@ -106,7 +107,7 @@ class BetaVAE(Autoencoder):
         return 0.5 * (tf.square(mu) + tf.square(sigma) - 1) - tf.math.log(sigma)
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        mu, sigma = self._posterior(x, training)
+        mu, sigma = self.posterior_x(x, training)
         rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
         points = [mu + sigma * self._draw_noise(tf.shape(mu))] if training else self._two_points(mu, sigma)
         if not self.decomposed:
@@ -140,11 +141,11 @@ class BetaVAE(Autoencoder):
 
     # Scoring
 
-    def _encode(self, x: tf.Tensor) -> tf.Tensor:
-        return self._posterior(x)[0]
+    def encode_x(self, x: tf.Tensor) -> tf.Tensor:
+        return self.posterior_x(x)[0]
 
     def _energy(self, x: tf.Tensor) -> tf.Tensor:
-        mu, sigma = self._posterior(x)
+        mu, sigma = self.posterior_x(x)
         rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
         excess = self._mean_excess(x, self._decode_all(self._two_points(mu, sigma)))
         return without_nan(rate + self.lambda2 * excess, math.inf)
@@ -155,7 +156,7 @@ class BetaVAE(Autoencoder):
         Raises:
             TypeError, ValueError: bad rows, naming column and row.
         """
-        return tuple(tf.unstack(self._by_blocks(rows, lambda x: tf.stack(self._posterior(x), axis=1)), axis=1))
+        return self.by_blocks(rows, self.posterior_x, fitted=False)
 
     def rates(self, rows: Any) -> tf.Tensor:
         """KL_j of raw rows, (B, N), in nats; the mean of dimensions that mean something is well above 0.
@@ -169,10 +170,10 @@ class BetaVAE(Autoencoder):
 
         Source: Nakagawa et al., ICML 2021, Lemma 1.
         """
-        return tuple(tf.unstack(self._by_blocks(rows, lambda x: tf.stack(self._both_losses(x), axis=1)), axis=1))
+        return self.by_blocks(rows, self._both_losses, fitted=False)
 
     def _both_losses(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        mu, sigma = self._posterior(x)
+        mu, sigma = self.posterior_x(x)
         x_check, *x_hats = self._decode_all([mu, *self._two_points(mu, sigma)])
         return self.distortion.excess(x, x_check), self._mean_excess(x_check, x_hats)
 
@@ -190,12 +191,12 @@ class BetaVAE(Autoencoder):
         return without_nan(constant + self.distortion.log_volume(x, count) - self._scored(x), -math.inf)
 
     def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
-        return self.prior.log_prob_along(self._encode(x), self.active_directions)
+        return self.prior.log_prob_along(self.encode_x(x), self.active_directions)
 
     def _find_active(self, dataset: tf.data.Dataset) -> None:
         """Keeps the dimensions whose mean rate exceeds `LEAST_RATE`, that of the greatest first."""
         rows, total = 0, tf.zeros(self.latent_units, tf.float64)
-        for rates in dataset.map(lambda x: self._rates(*self._posterior(x))):
+        for rates in dataset.map(lambda x: self._rates(*self.posterior_x(x))):
             rows, total = rows + len(rates), total + tf.reduce_sum(tf.cast(rates, tf.float64), axis=0)
         self._keep_directions(tf.eye(self.latent_units), total / rows > LEAST_RATE, total)
 

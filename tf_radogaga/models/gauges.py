@@ -187,7 +187,7 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     x = _spread(dataset, GRAM_ROWS)
     size = tangents.block_rows(model.preprocess.width, count)
     blocks = [x[i : i + size] for i in range(0, len(x), size)]
-    u = tf.concat([model._encode(block) for block in blocks], axis=0)
+    u = tf.concat([model.encode_x(block) for block in blocks], axis=0)
     measure = tf.function(
         lambda z: tangents.gram(model._decode, model.distortion, z, directions), reduce_retracing=True
     )
@@ -213,7 +213,7 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
         trained.set_weights(best.best_weights)
     if not after < before:
         flow.reset()
-    _follow(model.prior, tf.concat([model._encode(x) for x in dataset], axis=0))
+    _follow(model.prior, tf.concat([model.encode_x(x) for x in dataset], axis=0))
     return {"before": before, "after": min(before, after)}
 
 

@@ -200,7 +200,7 @@ class RaDOGAGA(Autoencoder):
         half_width = math.sqrt(3 * self.sigma2)
         return replicas.own_rows(lambda all_: tf.random.stateless_uniform(all_, seed, -half_width, half_width), shape)
 
-    def _encode(self, x: tf.Tensor) -> tf.Tensor:
+    def encode_x(self, x: tf.Tensor) -> tf.Tensor:
         y = self._encoder_output(x)
         return self.gauge(y) if self.gauge else y
 

@@ -39,14 +39,14 @@ def signatures(model: Autoencoder) -> dict[str, tuple[Callable, dict[str, tf.Ten
 
     def encode(inputs):
         x, valid = valid_rows(inputs)
-        return {"latent": blank(valid, model._encode(x))}
+        return {"latent": blank(valid, model.encode_x(x))}
 
     def decode(inputs):
         return {"reconstruction": model._decode(inputs["latent"])}
 
     def reconstruct(inputs):
         x, valid = valid_rows(inputs)
-        return {"reconstruction": blank(valid, model._decode(model._encode(x)))}
+        return {"reconstruction": blank(valid, model._decode(model.encode_x(x)))}
 
     def sample(inputs):
         return {"sample": model._decode(model.prior.sample_each(inputs["seed"]))}

@@ -277,8 +277,18 @@ class TrainedOnRows(SumOfTerms):
         x = self.preprocess.restored(data)
         return (x,) if weights is None else (x, tf.zeros_like(weights), weights)
 
-    def _by_blocks(self, rows: Any, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-        """`function` of preprocessed x (B, *event), of so many raw rows at once as memory takes."""
+    def by_blocks(self, rows: Any, function: Callable[[tf.Tensor], Any], fitted: bool = True) -> Any:
+        """`function` of preprocessed x (B, *event), of so many raw rows at once as memory takes.
+
+        Returns:
+            What `function` returns, a tensor (B, ...) or a structure of such, of all rows.
+
+        Raises:
+            RuntimeError: `fitted` is asked for, and the prior has not been adapted.
+            TypeError, ValueError: bad rows, naming column and row.
+        """
+        if fitted:
+            self._require_adapted()
         if any(map(is_symbolic, rows.values() if isinstance(rows, dict) else [rows])):
             return function(self._checked(rows))
         data, size = (
@@ -286,7 +296,7 @@ class TrainedOnRows(SumOfTerms):
             feed.rows_at_once(self.preprocess),
         )
         blocks = (self.preprocess.restored(data[i : i + size]) for i in range(0, len(data), size))
-        return tf.concat([function(block) for block in blocks], axis=0)
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *map(function, blocks))
 
     # Keras' own file formats lose the parameters of GDN layers and entropy models without a word
 
