@@ -43,7 +43,7 @@ lint: venv
 venv: $(VENV)/.done
 
 # the stamp is written last, so an interrupted set-up is done again
-$(VENV)/.done: setup.py
+$(VENV)/.done: pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 9) <= v <= (3, 11) else "Python 3.9 to 3.11 is needed, $(PYTHON) is %d.%d; give another: make PYTHON=python3.11" % v)'
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)

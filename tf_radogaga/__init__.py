@@ -27,6 +27,7 @@ def _check_stack() -> None:
 
 _check_stack()
 
+from tf_radogaga._core.version import __version__  # noqa: E402, F401
 from tf_radogaga.detector import AnomalyDetector  # noqa: E402
 from tf_radogaga.distortions import (  # noqa: E402
     BinaryCrossEntropy,
@@ -49,8 +50,6 @@ from tf_radogaga.preprocessing import ImageScaling, MinMaxScaling, PassThrough, 
 from tf_radogaga.priors import DistributionPrior, FactorizedPrior, MixturePrior, NormalPrior, Prior  # noqa: E402
 from tf_radogaga.saving import load_model, save_model  # noqa: E402
 from tf_radogaga.serving import export_saved_model  # noqa: E402
-
-__version__ = "0.1.0"
 
 __all__ = [
     "DAGMM",

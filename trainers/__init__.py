@@ -1,0 +1,1 @@
+"""Scripts that train, score and measure; README names them."""
