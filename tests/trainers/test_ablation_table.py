@@ -1,5 +1,6 @@
 """The parts of the detector, put together again and measured one by one."""
 
+import detector_variants
 import numpy as np
 import pytest
 import table_ablation as ablation
@@ -22,9 +23,9 @@ def folder(tmp_path):
 
 
 def averages(train, test):
-    z, test_z, base = ablation.in_latent(train, test, "geometric", 0)
+    z, test_z, base = detector_variants.in_latent(train, test, "geometric", 0)
     rng = np.random.default_rng(np.random.RandomState(0).randint(2**31 - 1))
-    return base, ablation.Averages(z, test_z, rng)
+    return base, detector_variants.Averages(z, test_z, rng)
 
 
 @pytest.mark.parametrize("columns", [3, 20])  # of 20 there are too many for a mixture
@@ -45,7 +46,7 @@ def test_the_parts_put_together_are_the_detector(columns):
 def test_every_average_is_a_density():
     train, grid = drawn(1), np.linspace(-60, 120, 20_001)[:, None]
     base, parts = averages(train, grid)
-    for name in ablation.DENSITIES:
+    for name in detector_variants.DENSITIES:
         density = np.exp(parts.named(name)() + base)
         assert trapezoid(density, grid[:, 0]) == pytest.approx(1, abs=0.04), name
 
@@ -53,8 +54,8 @@ def test_every_average_is_a_density():
 @pytest.mark.parametrize("scale", ["deviation", "range", "geometric", "ranks"])
 def test_scales_have_a_mean_variance_of_1_and_do_not_depend_on_units(scale):
     x, units = drawn(3), [1e-3, 1.0, 50.0]
-    z, at, base = ablation.in_latent(x, x[:1], scale, 0)
-    other, _, scaled_base = ablation.in_latent(x * units, x[:1] * units, scale, 0)
+    z, at, base = detector_variants.in_latent(x, x[:1], scale, 0)
+    other, _, scaled_base = detector_variants.in_latent(x * units, x[:1] * units, scale, 0)
     assert z.var(axis=0).mean() == pytest.approx(1)
     np.testing.assert_array_equal(at, z[:1])
     np.testing.assert_allclose(other, z, atol=1e-9)
@@ -67,19 +68,19 @@ def test_scales_have_a_mean_variance_of_1_and_do_not_depend_on_units(scale):
 @pytest.mark.slow
 def test_trained_variants_share_their_models_and_start_at_the_identity(folder, monkeypatch):
     z = drawn(3).astype(np.float32)
-    np.testing.assert_array_equal(ablation.ResidualNetwork(3, (4,), 3)(z), z)
-    jobs = [(str(folder / "far.npz"), variant, 0, 2, 3) for variant in ("mixture", *ablation.TRAINED)]
-    assert [len(group) for group in ablation.groups(jobs)] == [1, len(ablation.TRAINED)]
+    np.testing.assert_array_equal(detector_variants.ResidualNetwork(3, (4,), 3)(z), z)
+    jobs = [(str(folder / "far.npz"), variant, 0, 2, 3) for variant in ("mixture", *detector_variants.TRAINED)]
+    assert [len(group) for group in ablation.groups(jobs)] == [1, len(detector_variants.TRAINED)]
     plain, trained = (ablation.run_together(group) for group in ablation.groups(jobs))
     found = {record["variant"]: record for record in trained}
-    assert set(found) == set(ablation.TRAINED) and not any("error" in record for record in trained)
+    assert set(found) == set(detector_variants.TRAINED) and not any("error" in record for record in trained)
     assert found["trained-mixture"]["log_likelihood"] == pytest.approx(plain[0]["log_likelihood"], abs=0.5)
     assert found["trained-seeds"]["log_likelihood"] != found["trained-prior"]["log_likelihood"]
 
     def diverge(*_):
         raise FloatingPointError("loss term 'rate'")
 
-    monkeypatch.setattr(ablation, "trained_models", diverge)
+    monkeypatch.setattr(detector_variants, "trained_models", diverge)
     (failed,) = ablation.run_together(jobs[1:2])
     assert failed["error"] == "loss term 'rate'" and failed["auroc"] is failed["log_likelihood"] is None
 
@@ -87,11 +88,11 @@ def test_trained_variants_share_their_models_and_start_at_the_identity(folder, m
 def test_rows_that_repeat_once_are_rows_that_do_not_repeat():
     rows, test = np.round(drawn(2, 90), -1), drawn(2, 20)
     assert len(np.unique(rows, axis=0)) < 60
-    once = ablation.family_scores("rows-once", rows, test, 0, 1, 1)[0]["rows-once"]()
+    once = detector_variants.family_scores("rows-once", rows, test, 0, 1, 1)[0]["rows-once"]()
     detector = AnomalyDetector(random_state=0).fit(rows).score_samples(test)
     assert np.abs(once - detector).max() > 0.1
-    scale = ablation.IsometricLatent(rows)
-    parts = ablation.Averages(scale(np.unique(rows, axis=0)), scale(test), np.random.default_rng(0))
+    scale = detector_variants.IsometricLatent(rows)
+    parts = detector_variants.Averages(scale(np.unique(rows, axis=0)), scale(test), np.random.default_rng(0))
     np.testing.assert_allclose(once, parts.chosen() - scale.log_scale - scale.surprise(test), atol=0.1)
 
 
@@ -108,8 +109,8 @@ def test_early_stopping_keeps_the_likeliest_look(monkeypatch):
             looks.append((rows, found - 10.0 * (len(looks) == 2)))  # the third look is worse
             return looks[-1][1]
 
-    monkeypatch.setattr(ablation, "RaDOGAGA", Watched)
-    model = ablation.trained_early(z, 0, 10, np.random.default_rng(0))
+    monkeypatch.setattr(detector_variants, "RaDOGAGA", Watched)
+    model = detector_variants.trained_early(z, 0, 10, np.random.default_rng(0))
     held_out = looks[0][0]
     assert len(seen) == 3 and len(held_out) == len(z) // 4
     assert not {row.tobytes() for row in held_out} & {row.tobytes() for row in seen[0]}

@@ -8,6 +8,7 @@ import pytest
 import table_vae_toy
 import tables
 import train_toy
+import vae_toy_models
 from scipy.optimize import minimize
 
 from tf_radogaga.datasets import vae_toy
@@ -43,7 +44,7 @@ def made_up(job, norm=0.97):
         "steps": 10,
     }
     if (dataset, lam, seed) == ("mix", 100, 0):
-        names = ("true", *table_vae_toy.ESTIMATES)
+        names = ("true", *vae_toy_models.ESTIMATES)
         record["log_densities"] = {name: np.linspace(-9, -2, 20).tolist() for name in names}
     return record
 
@@ -72,7 +73,7 @@ def test_record_puts_meaningful_dimensions_first_and_is_json(few_rows):
     inverse = record["inverse_variance"]
     assert [len(record[name]) for name in LISTS] == [5] * len(LISTS)
     assert inverse[0] <= inverse[1] <= inverse[2] and max(inverse[3:]) <= inverse[0]
-    assert set(record["log_densities"]) == {"true", *table_vae_toy.ESTIMATES}
+    assert set(record["log_densities"]) == {"true", *vae_toy_models.ESTIMATES}
     assert {len(values) for values in record["log_densities"].values()} == {table_vae_toy.SHOWN_ROWS}
     assert record["steps"] == 10 and json.loads(json.dumps(record, allow_nan=False)) == record
 
@@ -124,7 +125,7 @@ def test_quick_and_given_settings():
     assert len(quick) == 19 and {job[-1] for job in quick} == {table_vae_toy.QUICK_STEPS}
     assert {job[-1] for job in table_vae_toy.jobs(arguments("--quick", "--steps", "7"))} == {7}
     assert {job[2] for job in table_vae_toy.jobs(arguments("--lambdas", "8", "3", "8"))} == {3, 8}
-    preset = table_vae_toy.preset("upward-convex", 50.0, 3, None)
+    preset = vae_toy_models.preset("upward-convex", 50.0, 3, None)
     assert (preset.units, preset.lambda1, preset.lambda2) == ((128, 64), None, 50)
 
 
@@ -144,9 +145,9 @@ def test_normal_optimum_is_the_minimum_of_the_loss():
             transform += (1 - a * b) ** 2 * variance
             coding += b**2 * np.exp(2 * log_sigma)
         np.testing.assert_allclose(
-            np.concatenate(table_vae_toy.normal_optimum([beta])), [transform, coding], rtol=1e-4, atol=1e-6
+            np.concatenate(vae_toy_models.normal_optimum([beta])), [transform, coding], rtol=1e-4, atol=1e-6
         )
-    transform, coding = table_vae_toy.normal_optimum([1e-5])
+    transform, coding = vae_toy_models.normal_optimum([1e-5])
     assert coding / 1.5e-5 == pytest.approx(1, rel=1e-4) and transform / coding == pytest.approx(21e-5 / 16, rel=1e-4)
 
 
