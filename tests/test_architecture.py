@@ -32,7 +32,6 @@ UPWARD = {
     ("isometry.inversion", "models.autoencoder"): TYPES_ALONE,
     ("isometry.report", "models.autoencoder"): TYPES_ALONE,
     ("isometry.report", "models.beta_vae"): TYPES_ALONE,
-    ("serving.card", ""): "the card has the version of the package, which is in its __init__",
 }
 """Imports that still point up, and why."""
 

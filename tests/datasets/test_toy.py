@@ -138,9 +138,9 @@ def test_one_row_is_enough():
 
 def test_bad_arguments_are_named():
     for rows in (0, -5):
-        with pytest.raises(ValueError, match=f"rows: {rows}, give at least 1"):
+        with pytest.raises(ValueError, match=f"rows: {rows} must be at least 1"):
             generate_toy(rows)
-    with pytest.raises(ValueError, match="seed: -1 is negative"):
+    with pytest.raises(ValueError, match="seed: -1 must be at least 0"):
         generate_toy(10, seed=-1)
     with pytest.raises(ValueError, match=r"minimum 1\.0 and maximum 1\.0 leave no range"):
         ToyData(np.ones((4, 16)), np.zeros(4), np.zeros(4, int)).scaled()

@@ -132,7 +132,7 @@ def test_bad_arguments_are_named():
     for call in (generate_vae_toy, estimated_variances, lambda name: source_log_density(name, np.zeros((1, 3)))):
         with pytest.raises(ValueError, match=r"name: 'mixed' is not one of \('mix', 'ramp', 'norm'\)"):
             call("mixed")
-    with pytest.raises(ValueError, match="rows: 0, give at least 1"):
+    with pytest.raises(ValueError, match="rows: 0 must be at least 1"):
         generate_vae_toy("mix", 0)
-    with pytest.raises(ValueError, match="seed: -1 is negative"):
+    with pytest.raises(ValueError, match="seed: -1 must be at least 0"):
         generate_vae_toy("mix", 10, seed=-1)

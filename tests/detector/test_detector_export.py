@@ -13,6 +13,7 @@ from helpers.models import clusters, small_model, table
 from test_detector import rotated
 
 from tf_radogaga import AnomalyDetector
+from tf_radogaga._core import blocks
 from tf_radogaga.detector import graph as detector_graph
 from tf_radogaga.serving.__main__ import main as serving
 from tf_radogaga.serving.card import read_card
@@ -88,7 +89,7 @@ def test_batches_of_any_size_score_alike(matrix):
 def test_rows_past_a_block_score_alike(matrix, monkeypatch):
     rows, served = matrix
     whole = served(features=tf.constant(rows))["energy"]
-    monkeypatch.setattr(detector_graph, "BLOCK", 30 * len(served.detector._densities["kernel"].centres))
+    monkeypatch.setattr(blocks, "SERVED_KERNELS", 30 * len(served.detector._densities["kernel"].centres))
     model = detector_graph.DensityModel(served.detector)
     assert model.prior.block == 30
     np.testing.assert_allclose(model.energy(rows), whole, rtol=1e-6, atol=1e-6)

@@ -19,10 +19,10 @@ from tf_radogaga import (
     StructuralDissimilarity,
     SumSquaredError,
 )
+from tf_radogaga._core import blocks
 from tf_radogaga.isometry import report as certificate
 from tf_radogaga.isometry.inversion import reconstructed_share, round_trips
 from tf_radogaga.priors import FactorizedPrior
-from tf_radogaga.training import feed
 
 
 def centred(count=500, width=5, spread=(4.0, 2.0, 1.0, 0.5, 0.25)):
@@ -146,7 +146,7 @@ def test_blocks_and_order_change_nothing(monkeypatch):
     model = tanh_model(rows)
     share, trips = reconstructed_share(model, rows), round_trips(model, rows)
     assert share == pytest.approx(reconstructed_share(model, rows[::-1]), abs=1e-5)
-    monkeypatch.setattr(feed, "SCORING_BATCH", 7)
+    monkeypatch.setattr(blocks, "SCORED_ROWS", 7)
     assert share == pytest.approx(reconstructed_share(model, rows), abs=1e-5)
     np.testing.assert_allclose(round_trips(model, rows), trips, rtol=1e-3)
     np.testing.assert_allclose(round_trips(model, rows[::-1]), trips[::-1], rtol=1e-3)

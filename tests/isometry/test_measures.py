@@ -7,6 +7,7 @@ from helpers.isometric_models import SCALE, flat_data, isometric, linear, tanh_m
 from helpers.models import scaled, small_model
 
 from tf_radogaga import MeanSquaredError, MixturePrior, SumSquaredError
+from tf_radogaga._core import blocks
 from tf_radogaga.distortions import BinaryCrossEntropy, DownwardConvexError, FunctionDistortion
 from tf_radogaga.isometry import inversion, measures
 from tf_radogaga.isometry import report as certificate
@@ -170,7 +171,7 @@ def test_blocks_equal_the_whole_and_are_small(curved, monkeypatch):
     whole = [np.asarray(function(model, rows[:30])) for function in functions]
     sizes, decode = [], model._decode
     monkeypatch.setattr(model, "_decode", lambda z: sizes.append(len(z)) or decode(z))
-    monkeypatch.setattr(geometry, "ELEMENTS", 5 * 3 * 7)  # 7 rows of 3 vectors
+    monkeypatch.setattr(blocks, "TANGENTS", 5 * 3 * 7)  # 7 rows of 3 vectors
     for function, expected in zip(functions, whole):
         np.testing.assert_allclose(function(model, rows[:30]), expected, rtol=1e-3, atol=1e-5 * expected.max())
     assert max(sizes) == 7 * 3
@@ -244,8 +245,8 @@ def test_errors_are_those_of_the_model(rows, monkeypatch):
     model.adapt_prior(rows)
     bad = np.copy(rows)
     bad[250, 3] = np.nan
-    for elements in (geometry.ELEMENTS, 400):  # in one block, and in the third of several
-        monkeypatch.setattr(geometry, "ELEMENTS", elements)
+    for elements in (blocks.TANGENTS, 400):  # in one block, and in the third of several
+        monkeypatch.setattr(blocks, "TANGENTS", elements)
         for function in functions:
             with pytest.raises(ValueError, match="column '3', row 250"):
                 function(model, bad)

@@ -167,10 +167,3 @@ def test_log_volume_of_a_steep_or_flat_decoder_neither_overflows_nor_underflows(
     for factor in (1e-12, 1e12):
         found = tangents.log_volume(lambda z, factor=factor: factor * z, z, tf.eye(UNITS))
         np.testing.assert_allclose(found, UNITS * np.log(factor), rtol=1e-5)
-
-
-def test_block_rows_hold_the_tangents_of_a_block_within_the_limit():
-    for elements, directions in ((1, 1), (784, 10), (12288, 64)):
-        rows = tangents.block_rows(elements, directions)
-        assert rows * elements * directions <= tangents.ELEMENTS < (rows + 1) * elements * directions
-    assert tangents.block_rows(tangents.ELEMENTS, 9) == 1  # one row goes through in any case

@@ -31,8 +31,8 @@ from tf_radogaga import (
     load_model,
     save_model,
 )
+from tf_radogaga._core import blocks
 from tf_radogaga.distortions import BinaryCrossEntropy, FunctionDistortion, ScaledSquaredError
-from tf_radogaga.isometry import tangents
 from tf_radogaga.priors import DistributionPrior
 
 tfd = tfp.distributions
@@ -217,8 +217,8 @@ def test_densities_do_not_depend_on_the_batch(rows, monkeypatch):
     rows = rows[:60]
     model = _small(rows)
     whole = {volume: model.log_density(rows, volume) for volume in VOLUMES}
-    monkeypatch.setattr(tangents, "ELEMENTS", 8 * model.active_dimensions * 4)
-    assert tangents.block_rows(4, model.active_dimensions) == 8
+    monkeypatch.setattr(blocks, "TANGENTS", 8 * model.active_dimensions * 4)
+    assert blocks.block_rows(blocks.TANGENTS, 4 * model.active_dimensions) == 8
     for volume in VOLUMES:
         assert whole[volume].shape == (60,)
         np.testing.assert_allclose(model.log_density(rows, volume), whole[volume], rtol=1e-4)

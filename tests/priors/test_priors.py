@@ -394,7 +394,7 @@ def test_other_priors_say_that_they_have_no_range_coder(name):
         (lambda: NormalPrior(0), "latent_units: 0 must be at least 1"),
         (lambda: FactorizedPrior(2, init_scale=-1.0), "init_scale: -1.0 must be positive"),
         (lambda: MixturePrior(2, 0), "components: 0 must be at least 1"),
-        (lambda: MixturePrior(2, 2, dropout=1.0), "dropout: 1.0 must be in"),
+        (lambda: MixturePrior(2, 2, dropout=1.0), r"dropout: 1.0 is outside \[0, 1\)"),
         (lambda: MixturePrior(2, 2, covariance_floor=-1.0), "covariance_floor: -1.0"),
     ],
 )

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_radogaga._core import checks
+
 keras = tf.keras
 
 URLS = {
@@ -59,8 +61,7 @@ def load_images(name: str, data_dir: str | Path | None = None) -> Images:
         OSError: a file is absent and cannot be downloaded, or what was downloaded has the wrong sha256.
         ValueError: an unknown name, or a file that is damaged or holds something else, naming it.
     """
-    if name not in URLS:
-        raise ValueError(f"name: {name!r} is not one of {tuple(URLS)}.")
+    checks.one_of("name", name, URLS)
     files = _downloaded(name) if data_dir is None else _local(name, Path(data_dir))
     return Images(*_read_labelled(*files[:2]), *_read_labelled(*files[2:]))
 

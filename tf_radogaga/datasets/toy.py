@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
+from tf_radogaga._core import checks
+
 TOY_PATH = Path(__file__).parent / "data" / "radogaga_toy.csv.gz"
 TOY_SHA256 = "dedcd10c716bfdca26e196b7e2bfa8e95745249d1f634a3d8ed7d4f666fea189"
 """Of the unpacked file."""
@@ -102,10 +104,8 @@ def generate_toy(rows: int = 10_000, seed: int = 0) -> ToyData:
     Raises:
         ValueError: fewer than 1 row, or a negative seed.
     """
-    if rows < 1:
-        raise ValueError(f"rows: {rows}, give at least 1.")
-    if seed < 0:
-        raise ValueError(f"seed: {seed} is negative.")
+    checks.at_least(1, rows=rows)
+    checks.at_least(0, seed=seed)
     rng = np.random.default_rng(seed)
     component = rng.integers(len(MEANS), size=rows)
     source = MEANS[component] + np.sqrt(VARIANCES[component])[:, None] * rng.standard_normal((rows, 3))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp, ndtr, ndtri
 
+from tf_radogaga._core import checks
 from tf_radogaga.datasets.toy import BASIS
 
 VARIANCES = np.array([1 / 6, 2 / 3, 8 / 3])
@@ -121,10 +122,8 @@ def generate_vae_toy(name: str, rows: int = 50_000, seed: int = 0) -> VaeToyData
         ValueError: an unknown set, fewer than 1 row, or a negative seed.
     """
     shapes = _shapes(name)
-    if rows < 1:
-        raise ValueError(f"rows: {rows}, give at least 1.")
-    if seed < 0:
-        raise ValueError(f"seed: {seed} is negative.")
+    checks.at_least(1, rows=rows)
+    checks.at_least(0, seed=seed)
     rng = np.random.default_rng(seed)
     source = np.sqrt(VARIANCES) * np.stack([shape.sample(rows, rng) for shape in shapes], axis=1)
     return VaeToyData(source @ BASIS, source_log_density(name, source), source)
@@ -151,6 +150,5 @@ def estimated_variances(name: str) -> np.ndarray:
 
 
 def _shapes(name: str) -> tuple[Shape, Shape, Shape]:
-    if name not in SETS:
-        raise ValueError(f"name: {name!r} is not one of {tuple(SETS)}.")
+    checks.one_of("name", name, SETS)
     return SETS[name]

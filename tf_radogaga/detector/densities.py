@@ -19,6 +19,7 @@ from scipy.special import gammaln, logsumexp
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.mixture import GaussianMixture as GaussianMixture  # files of detectors name it
 
+from tf_radogaga._core import blocks
 from tf_radogaga._core.rounding import is_constant
 from tf_radogaga._core.stopped_early import gaussian_mixture
 from tf_radogaga.detector.isometric_latent import IsometricLatent as IsometricLatent  # of pickles
@@ -39,8 +40,6 @@ FLOORS = (0.1, 0.001)
 MOST_COLUMN_VALUES = 1000
 _JUDGED_ROWS = 2000
 _NORMALIZING_ROWS = 4096
-_BLOCK = 2**23
-"""Distances held at once."""
 
 _Logs = TypeVar("_Logs")
 """Arrays or tensors."""
@@ -76,11 +75,11 @@ class KernelDensity:
 
     def log_prob(self, rows: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """log p in nats of rows (B, N), (B,); the kernels on the rows `own` left out."""
-        size, logs = max(_BLOCK // len(self.centres), 1), []
-        for i in range(0, len(rows), size):
-            squares = euclidean_distances(rows[i : i + size], self.centres, squared=True)
+        logs = []
+        for part in blocks.slices(len(rows), blocks.block_rows(blocks.KERNELS, len(self.centres))):
+            squares = euclidean_distances(rows[part], self.centres, squared=True)
             if own is not None:
-                squares[np.arange(len(squares)), own[i : i + size]] = np.inf
+                squares[np.arange(len(squares)), own[part]] = np.inf
             logs.append(self._log_prob(squares, self.bandwidth, len(self.centres) - (own is not None)))
         return np.concatenate(logs)
 
@@ -227,18 +226,18 @@ class IndependentColumns:
     def log_prob(self, rows: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """log p in nats of rows (B, N), (B,); the kernels on the rows `own` left out."""
         total = np.full(len(rows), -np.log(self.scale).sum())
-        size = _BLOCK // MOST_COLUMN_VALUES
+        size = blocks.block_rows(blocks.KERNELS, MOST_COLUMN_VALUES)
         for j, (values, shares, bandwidths) in enumerate(self.columns):
             column = self._standardized(rows, j)
-            for i in range(0, len(column), size):
-                block = column[i : i + size]
+            for part in blocks.slices(len(column), size):
+                block = column[part]
                 squares = np.square(block[:, None] - values)
                 densities = {h: _normal(squares, h) @ shares for h in bandwidths}
                 if own is not None:
                     for h, density in densities.items():
                         densities[h] = np.maximum(self.rows * density - _normal(0.0, h), 0) / (self.rows - 1)
                 logs = [self._log_mixed(density, block) for density in densities.values()]
-                total[i : i + size] += np.mean(logs, axis=0)
+                total[part] += np.mean(logs, axis=0)
         return total
 
 

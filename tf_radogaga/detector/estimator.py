@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils.validation import check_is_fitted
 
+from tf_radogaga._core import blocks, checks, sampling
 from tf_radogaga._core.frames import check_names, column_names, listed
 from tf_radogaga.detector.explanations import shapley_values
 from tf_radogaga.detector.files import KeptInFiles
@@ -27,8 +28,6 @@ HELD_OUT = 10
 
 MOST_TYPICAL_ROWS = 1000
 """Training rows that are kept for `explain`."""
-
-_BLOCK_ROWS = 65536
 
 
 class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimator):
@@ -109,10 +108,7 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         Raises:
             TypeError, ValueError: rows that are too few, empty or not finite, or an argument outside its range.
         """
-        if not 0 <= self.false_positive_rate < 0.5:
-            raise ValueError(
-                f"false_positive_rate: {self.false_positive_rate} is outside [0, 0.5); give a share of normal rows."
-            )
+        checks.in_range("false_positive_rate", self.false_positive_rate, 0, 0.5, "give a share of normal rows")
         if isinstance(self.categorical, Iterator):
             raise TypeError(
                 f"categorical: a {type(self.categorical).__name__}, which can be read only once; give a list of names."
@@ -131,7 +127,7 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
     def _fit(self, table: Any, x: np.ndarray | pd.DataFrame) -> None:
         judged = self._fit_model(x) if self.model_ is not None else self._fit_all_densities(table, x)
         typical = judged[self._training_scores >= np.median(self._training_scores)]
-        self._typical = take(self._raw(table, x), typical[:: -(-len(typical) // MOST_TYPICAL_ROWS)])
+        self._typical = take(self._raw(table, x), typical[sampling.places(len(typical), MOST_TYPICAL_ROWS)])
         self.set_threshold(false_positive_rate=self.false_positive_rate)
 
     def _fit_model(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
@@ -189,8 +185,8 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         if self._encoding is not None:
             self.n_features_in_ = len(self._encoding.columns)
             rows = getattr(table, "iloc", table)  # slices of a frame may go by its index
-            blocks = ((rows[i : i + _BLOCK_ROWS], i) for i in range(0, max(len(table), 1), _BLOCK_ROWS))
-            x = [self._encoding(self._encoding.check(*block)) for block in blocks]
+            parts = blocks.slices(len(table), blocks.ROWS)
+            x = [self._encoding(self._encoding.check(rows[part], part.start)) for part in parts]
             return np.concatenate(x).astype(np.float64) if self.model_ is None else table
         x = matrix_of(table, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
         if fitting:
@@ -285,8 +281,7 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         if len(given) != 1:
             raise ValueError(f"set_threshold: got {given or 'neither'}; give quantile or false_positive_rate.")
         ((name, share),) = given.items()
-        if not 0 <= share < 1:
-            raise ValueError(f"{name}: {share} is outside [0, 1); give a share of the rows.")
+        checks.in_range(name, share, 0, 1, "give a share of the rows")
         check_is_fitted(self, "n_features_in_")
         scores = self._training_scores if X is None else self._scores(self._encoded(table_of(X)))
         threshold = float(np.quantile(scores, share))

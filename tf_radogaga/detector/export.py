@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
+from tf_radogaga._core import sampling
 from tf_radogaga._core.rounding import WHOLE, as_served
 from tf_radogaga.detector.graph import DensityModel
 from tf_radogaga.models.autoencoder import Autoencoder
@@ -106,7 +107,7 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 def _spread_rows(rows: np.ndarray) -> np.ndarray:
     """At most some thousand of rows (n, N), the extremes of every column among them."""
     extremes = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0)])
-    return rows[np.union1d(extremes, np.arange(0, len(rows), -(-len(rows) // _COMPARED_ROWS)))]
+    return rows[np.union1d(extremes, sampling.places(len(rows), _COMPARED_ROWS))]
 
 
 def _names(detector: AnomalyDetector) -> list[str] | None:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import gammaln
 
+from tf_radogaga._core import blocks
 from tf_radogaga.detector.densities import FREEDOM, IndependentColumns, KernelDensity, MixtureDensity, averaged
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from tf_radogaga.detector.estimator import AnomalyDetector
 
 keras = tf.keras
-
-BLOCK = 2**22
-"""Distances held at once by a served graph."""
 
 
 class _Constants(keras.layers.Layer):
@@ -72,7 +70,7 @@ class AveragedDensities(Prior, _Constants):
                 raise TypeError(f"{name}: a {type(density).__name__} has no graph, so it cannot be exported.")
             self.parts[name] = build[type(density)](density)
         self.latent_units = densities["kernel"].centres.shape[1]
-        self.block = max(BLOCK // len(densities["kernel"].centres), 1)
+        self.block = blocks.block_rows(blocks.SERVED_KERNELS, len(densities["kernel"].centres))
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """-log P(z) in nats, (B, N) -> (B,) float64, of so many rows at once as memory takes."""

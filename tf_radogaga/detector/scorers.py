@@ -10,7 +10,7 @@ from pandas.api.types import is_integer_dtype
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
-from tf_radogaga._core import rounding
+from tf_radogaga._core import rounding, sampling
 from tf_radogaga.detector.densities import (
     MOST_ROWS,
     averaged,
@@ -51,7 +51,7 @@ class AveragesDensities:
     def _fit_all_densities(self, table: Any, x: np.ndarray) -> np.ndarray:
         """Fits to rows (n, M) that came as this table, and scores some of them as if left out; their numbers."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        judged = np.arange(0, len(x), -(-len(x) // MOST_ROWS))
+        judged = sampling.places(len(x), MOST_ROWS)
         x, raw = rounding.merged(x), self._encoding is None
         # an encoding makes float32 of the size of 1
         own = rounding.relative(table if raw else np.empty(0, np.float32), x)

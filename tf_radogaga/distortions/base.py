@@ -15,6 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_radogaga._core import checks
 from tf_radogaga._core.registry import function_name, registered_function
 from tf_radogaga._core.squares import sum_of_squares
 
@@ -245,8 +246,7 @@ class PseudoHuberError(Distortion):
     """
 
     def __init__(self, delta: float = 0.1):
-        if not delta > 0:
-            raise ValueError(f"delta: {delta} must be positive.")
+        checks.positive(delta=delta)
         self.delta = delta
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_radogaga._core import checks
 from tf_radogaga.distortions.base import Distortion
 
 keras = tf.keras
@@ -39,14 +40,9 @@ class StructuralDissimilarity(Distortion):
     """The type in which moments are computed."""
 
     def __init__(self, window: int = 11, k1: float = 0.01, k2: float = 0.03, max_value: float = 1.0):
-        for name, value, allowed, least in (
-            ("window", window, window >= 1, "at least 1"),
-            ("k1", k1, k1 >= 0, "at least 0"),
-            ("k2", k2, k2 >= 0, "at least 0"),
-            ("max_value", max_value, max_value > 0, "positive"),
-        ):
-            if not allowed:
-                raise ValueError(f"{name}: {value} must be {least}.")
+        checks.at_least(1, window=window)
+        checks.at_least(0, k1=k1, k2=k2)
+        checks.positive(max_value=max_value)
         self.window, self.k1, self.k2, self.max_value = window, k1, k2, max_value
 
     def __call__(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_radogaga import saving
-from tf_radogaga._core import functional
+from tf_radogaga._core import checks, functional
 from tf_radogaga.ensemble.vectorized import converters
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training import batches, copies, feed
@@ -69,8 +69,8 @@ def fit_together(
     models, tables = list(models), list(tables)
     if not models or len(models) != len(tables):
         raise ValueError(f"tables: {len(tables)} for {len(models)} models; give each model its rows, [rows] * S.")
-    batch_size = feed.count("batch_size", 256 if batch_size is None else batch_size)
-    steps_per_epoch = feed.count("steps_per_epoch", steps_per_epoch)
+    batch_size = checks.whole_number("batch_size", 256 if batch_size is None else batch_size)
+    steps_per_epoch = checks.whole_number("steps_per_epoch", steps_per_epoch)
     _require_plain(kwargs)
     _require_alike(models)
     _require_pure(models[0])

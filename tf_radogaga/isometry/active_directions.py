@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_radogaga._core import blocks, sampling
 from tf_radogaga.isometry import tangents
 
 LEAST_SIGNAL = 0.1
@@ -29,19 +30,17 @@ def find(model, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Tens
     """
     units = model.latent_units
     directions = tf.eye(units)
-    rows, total, outer, probed, stride = 0, 0.0, 0.0, tf.zeros((0, units)), 1
+    rows, total, outer, sample = 0, 0.0, 0.0, sampling.EvenSample(2 * PROBED_ROWS)
     for z in dataset.map(model.encode_x):
-        probed = tf.concat([probed, z[-rows % stride :: stride]], axis=0)  # every stride-th row of the whole
-        while len(probed) > 2 * PROBED_ROWS:
-            probed, stride = probed[::2], 2 * stride
+        sample.add(z)
         rows, z = rows + len(z), tf.cast(z, tf.float64)
         total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
     mean = total / rows
     covariance = (outer / rows - mean[:, None] * mean[None, :]) / model.noise_variance
-    size = tangents.block_rows(model.preprocess.width, units)
-    blocks = [probed[i : i + size] for i in range(0, len(probed), size)]
+    probed, size = sample.rows, blocks.block_rows(blocks.TANGENTS, model.preprocess.width * units)
+    parts = [probed[part] for part in blocks.slices(len(probed), size)]
     measure = tangents.squared_lengths if model.axis_aligned else tangents.gram
-    found = tf.concat([measure(model._decode, model.distortion, block, directions) for block in blocks], axis=0)
+    found = tf.concat([measure(model._decode, model.distortion, part, directions) for part in parts], axis=0)
     response = model.metric_scale * tf.cast(tf.reduce_mean(found, axis=0), tf.float64)
     if model.axis_aligned:
         signal = tf.linalg.diag_part(covariance) * response

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_radogaga._core import blocks, checks
 from tf_radogaga.isometry import tangents
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.beta_vae import BetaVAE
@@ -52,7 +53,7 @@ def tangent_pairs(
         ValueError: pairs below 1.
         TypeError: implicit, and the model is no BetaVAE.
     """
-    require_positive(pairs=pairs)
+    checks.at_least(1, pairs=pairs)
     z, directions, random = _latents(model, rows), _directions(model), np.random.default_rng(seed)
     chosen = random.integers(len(z), size=pairs)
     z = tf.gather(z, chosen)
@@ -145,8 +146,7 @@ def response(
     """
     _, found, variance = latent_axes(model, rows)
     step = noise_step(model, variance) if step is None else step
-    if not step > 0:
-        raise ValueError(f"step: {step} must be positive; its default is 0 where z does not vary over the rows.")
+    checks.require("step", step, step > 0, "positive; its default is 0 where z does not vary over the rows")
     z, moves = _latents(model, rows), step * tf.cast(found if axes is None else axes, tf.float32)
 
     def excess(part: slice) -> tf.Tensor:
@@ -175,7 +175,7 @@ def traversals(model: Autoencoder, rows: Any, dimensions: int = 9, steps: int = 
     Raises:
         ValueError: dimensions or steps below 1.
     """
-    require_positive(dimensions=dimensions, steps=steps)
+    checks.at_least(1, dimensions=dimensions, steps=steps)
     mean, axes, variance = latent_axes(model, rows)
     moves = np.sqrt(variance)[:, None] * axes
     z = mean + np.linspace(-span, span, steps)[:, None] * moves[:dimensions, None]
@@ -233,7 +233,7 @@ def isometric_coordinates(model: BetaVAE, rows: Any, nodes: int = 32) -> tf.Tens
         TypeError: the model is no BetaVAE.
         ValueError: nodes below 1.
     """
-    require_positive(nodes=nodes)
+    checks.at_least(1, nodes=nodes)
     mu = _posteriors(model, rows)[:, 0]
     points, weights = (tf.constant(v, tf.float32) for v in np.polynomial.legendre.leggauss(nodes))
 
@@ -313,8 +313,8 @@ def _elements(model: Autoencoder) -> int:
 
 def _in_blocks(model: Autoencoder, rows: int, vectors: int, measure: Callable[[slice], tf.Tensor]) -> tf.Tensor:
     """`measure` of slices of so many rows that leave room for this many vectors at each, concatenated."""
-    size = tangents.block_rows(_elements(model), vectors)
-    return tf.concat([measure(slice(i, i + size)) for i in range(0, rows, size)], axis=0)
+    size = blocks.block_rows(blocks.TANGENTS, _elements(model) * vectors)
+    return tf.concat([measure(part) for part in blocks.slices(rows, size)], axis=0)
 
 
 def _directions(model: Autoencoder) -> tf.Tensor:
@@ -333,16 +333,6 @@ def noise_step(model: Autoencoder, variance: np.ndarray) -> float:
 def cumulative_share(variance: np.ndarray) -> np.ndarray:
     """Share of the sum that the first of the variances (n,) hold, (n,), up to 1."""
     return np.cumsum(variance) / max(variance.sum(), np.finfo(np.float64).tiny)
-
-
-def require_positive(**counts: int) -> None:
-    """
-    Raises:
-        ValueError: a count below 1, named.
-    """
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name}: {value} must be at least 1.")
 
 
 def plain(value: Any) -> Any:

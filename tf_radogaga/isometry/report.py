@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_radogaga._core import checks
 from tf_radogaga.isometry import verdicts
 from tf_radogaga.isometry.inversion import reconstructed_share, round_trips
 from tf_radogaga.isometry.measures import (
@@ -20,7 +21,6 @@ from tf_radogaga.isometry.measures import (
     latent_axes,
     noise_step,
     plain,
-    require_positive,
     response,
     tangent_pairs,
     unit_norms,
@@ -122,7 +122,7 @@ def isometry_report(
     Raises:
         ValueError: pairs or jacobian_rows below 1.
     """
-    require_positive(pairs=pairs, jacobian_rows=jacobian_rows)
+    checks.at_least(1, pairs=pairs, jacobian_rows=jacobian_rows)
     rows, _ = in_memory(model.preprocess, rows, "rows")
     _, axes, variance = latent_axes(model, rows)
     some = _draw(rows, jacobian_rows, seed)
@@ -256,7 +256,7 @@ def implicit_report(
         TypeError: the model is no BetaVAE.
         ValueError: pairs or jacobian_rows below 1.
     """
-    require_positive(pairs=pairs, jacobian_rows=jacobian_rows)
+    checks.at_least(1, pairs=pairs, jacobian_rows=jacobian_rows)
     rows, _ = in_memory(model.preprocess, rows, "rows")
     inverse = inverse_variances(model, rows)
     order = np.argsort(-inverse, kind="stable")

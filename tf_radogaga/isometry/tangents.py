@@ -8,9 +8,6 @@ import tensorflow as tf
 
 from tf_radogaga.distortions.base import Distortion
 
-ELEMENTS = 2**21
-"""Elements of tangent vectors held at once; the layers of a convolutional decoder hold many times more."""
-
 
 def tangents(decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, directions: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """x_hat = g(z) and its derivatives along some directions, in one pass of the decoder.
@@ -73,8 +70,3 @@ def log_volume(decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, direction
     _, tangent = tangents(decode, z, directions)
     flat = tf.cast(tf.reshape(tangent, (tf.shape(tangent)[0], tf.shape(tangent)[1], -1)), tf.float64)
     return 0.5 * tf.linalg.slogdet(tf.matmul(flat, flat, transpose_b=True)).log_abs_determinant
-
-
-def block_rows(elements: int, directions: int) -> int:
-    """Rows whose tangent vectors of so many elements each may be held at once."""
-    return max(ELEMENTS // max(elements * directions, 1), 1)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga._core import replicas, seeds
+from tf_radogaga._core import blocks, checks, replicas, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.keras_configs import require_told
 from tf_radogaga.distortions.base import Distortion, as_distortion
@@ -191,8 +191,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         energies = array_of(energies, "energies")
         if not energies.size or not np.isfinite(energies).all():
             raise ValueError(f"energies: {energies.size} values, all must be finite and there must be one at least.")
-        if not 0 < anomaly_share < 1:
-            raise ValueError(f"anomaly_share: {anomaly_share} is outside (0, 1).")
+        checks.require("anomaly_share", anomaly_share, 0 < anomaly_share < 1, "in (0, 1)")
         self.threshold.assign(np.percentile(energies, 100 * (1 - anomaly_share)))
         return float(self.threshold.numpy())
 
@@ -291,16 +290,15 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
             NotImplementedError: there is no such density, with the reason.
             RuntimeError, TypeError, ValueError: as `energy`.
         """
-        if volume not in VOLUMES:
-            raise ValueError(f"volume: {volume!r} is not one of {VOLUMES}.")
+        checks.one_of("volume", volume, VOLUMES)
         if obstacle := self.density_obstacle(volume):
             raise NotImplementedError(obstacle)
         return self.by_blocks(rows, self._log_density if volume == "isometric" else self._jacobian_log_density)
 
     def _jacobian_log_density(self, x: tf.Tensor) -> tf.Tensor:
         directions = self.active_directions
-        size = tangents.block_rows(self.preprocess.width, max(len(directions), 1))
-        volumes = [self._volume_graph(x[i : i + size], directions) for i in range(0, max(len(x), 1), size)]
+        size = blocks.block_rows(blocks.TANGENTS, self.preprocess.width * len(directions))
+        volumes = [self._volume_graph(x[part], directions) for part in blocks.slices(len(x), size)]
         return self._log_prob(x) - tf.cast(tf.concat(volumes, axis=0), tf.float32)
 
     def _log_density(self, x: tf.Tensor) -> tf.Tensor:
@@ -360,8 +358,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
             ValueError: rows below 1.
         """
         self._require_adapted()
-        if rows < 1:
-            raise ValueError(f"rows: {rows} must be at least 1.")
+        checks.at_least(1, rows=rows)
         self._require_prior_of_z("sample")
         stateless = None if seed is None else tf.constant([seed, 0])  # an integer would not repeat a draw
         return self.decode(tf.cast(self.prior.distribution.sample(rows, seed=stateless), tf.float32))

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_radogaga._core import replicas, seeds
+from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga.distortions.base import Distortion, as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.graph_scores import without_nan
@@ -71,12 +71,10 @@ class BetaVAE(Autoencoder):
         **kwargs: Any,
     ):
         super().__init__(encoder, decoder, None, **kwargs)
+        weights = {"beta": beta, "lambda1": lambda1, "lambda2": lambda2}
         if (beta is None) == (lambda1 is None) or (lambda1 is None) != (lambda2 is None):
-            given = {"beta": beta, "lambda1": lambda1, "lambda2": lambda2}
-            raise TypeError(f"{given}: give either beta, or lambda1 and lambda2 for the decomposed form.")
-        for name, value in (("beta", beta), ("lambda1", lambda1), ("lambda2", lambda2)):
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}: {value} must be positive.")
+            raise TypeError(f"{weights}: give either beta, or lambda1 and lambda2 for the decomposed form.")
+        checks.positive(**{name: value for name, value in weights.items() if value is not None})
         if not self.distortion.has_metric:
             raise ValueError(
                 f"distortion: {type(self.distortion).__name__} has no metric tensor, so no isometry; give it as"

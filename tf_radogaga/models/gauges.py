@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_radogaga._core import blocks, sampling
 from tf_radogaga.isometry import tangents
 from tf_radogaga.priors.base import Prior
 
@@ -185,13 +186,12 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     if not count:
         return {}
     x = _spread(dataset, GRAM_ROWS)
-    size = tangents.block_rows(model.preprocess.width, count)
-    blocks = [x[i : i + size] for i in range(0, len(x), size)]
-    u = tf.concat([model.encode_x(block) for block in blocks], axis=0)
+    parts = list(blocks.slices(len(x), blocks.block_rows(blocks.TANGENTS, model.preprocess.width * count)))
+    u = tf.concat([model.encode_x(x[part]) for part in parts], axis=0)
     measure = tf.function(
         lambda z: tangents.gram(model._decode, model.distortion, z, directions), reduce_retracing=True
     )
-    gram = model.metric_scale * tf.concat([measure(u[i : i + size]) for i in range(0, len(u), size)], axis=0)
+    gram = model.metric_scale * tf.concat([measure(u[part]) for part in parts], axis=0)
     gram += (
         1e-4 * tf.reduce_mean(tf.linalg.diag_part(gram)) * tf.eye(count)
     )  # a direction that the decoder does not hear at some row
@@ -225,14 +225,10 @@ def _built(optimizer: keras.optimizers.Optimizer, weights: list[tf.Variable]) ->
 
 def _spread(dataset: tf.data.Dataset, most: int) -> tf.Tensor:
     """At most so many examples, taken evenly from the whole of a dataset of batches, in random order."""
-    kept, stride, seen = None, 1, 0
+    sample = sampling.EvenSample(most)
     for x in dataset:
-        chosen = x[-seen % stride :: stride]
-        kept = chosen if kept is None else tf.concat([kept, chosen], axis=0)
-        seen += len(x)
-        while len(kept) > most:
-            kept, stride = kept[::2], 2 * stride
-    return tf.gather(kept, np.random.default_rng(0).permutation(len(kept)))
+        sample.add(x)
+    return tf.gather(sample.rows, np.random.default_rng(0).permutation(len(sample.rows)))
 
 
 def _follow(prior: Prior, z: tf.Tensor) -> None:

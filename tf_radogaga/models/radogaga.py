@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_radogaga._core import replicas, seeds
+from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga.distortions.base import Distortion, as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
@@ -144,16 +144,10 @@ class RaDOGAGA(Autoencoder):
         **kwargs: Any,
     ):
         super().__init__(encoder, decoder, prior, **kwargs)
-        for name, value, allowed in (
-            ("h", h, ("log", "identity")),
-            ("noise", noise, ("uniform", "gaussian")),
-            ("gauge", gauge, (*GAUGES, None)),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name}: {value!r} is not one of {allowed}.")
-        for name, value in (("lambda1", lambda1), ("lambda2", lambda2), ("sigma2", sigma2)):
-            if not value > 0:
-                raise ValueError(f"{name}: {value} must be positive.")
+        checks.one_of("h", h, ("log", "identity"))
+        checks.one_of("noise", noise, ("uniform", "gaussian"))
+        checks.one_of("gauge", gauge, (*GAUGES, None))
+        checks.positive(lambda1=lambda1, lambda2=lambda2, sigma2=sigma2)
         if not self.distortion.has_metric:
             raise ValueError(f"distortion: {type(self.distortion).__name__} has no metric tensor, so no isometry.")
         self.lambda1, self.lambda2, self.h = lambda1, lambda2, h

@@ -8,6 +8,8 @@ from numbers import Integral
 import tensorflow as tf
 import tensorflow_compression as tfc
 
+from tf_radogaga._core import checks
+
 keras = tf.keras
 
 _EXPONENTS = {
@@ -125,8 +127,7 @@ def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]
 def _check_stages(filters: tuple[int, ...], gdn: str) -> None:
     if not filters or min(filters) < 1:
         raise ValueError(f"filters: {filters} must be positive integers, one for each convolution; give at least one.")
-    if gdn not in _EXPONENTS:
-        raise ValueError(f"gdn: {gdn!r} is not one of {tuple(_EXPONENTS)}.")
+    checks.one_of("gdn", gdn, _EXPONENTS)
 
 
 def _halved_sides(image_shape: tuple[int, ...], times: int) -> list[tuple[int, int]]:
@@ -270,8 +271,7 @@ class ConvolutionalDecoder(keras.layers.Layer):
         _check_named(map_activation=map_activation, output_activation=output_activation)
         self.image_shape, self.units, self.filters = check_image_shape(image_shape), tuple(units), tuple(filters)
         _check_stages(self.filters, gdn)
-        if not initial_beta > 0:
-            raise ValueError(f"initial_beta: {initial_beta} must be positive.")
+        checks.positive(initial_beta=initial_beta)
         height, width, channels = self.image_shape
         self.input_units, self.output_units = input_units, height * width * channels
         self.gdn, self.map_activation, self.output_activation = gdn, map_activation, output_activation

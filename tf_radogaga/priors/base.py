@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_compression as tfc
 import tensorflow_probability as tfp
 
+from tf_radogaga._core import checks
 from tf_radogaga._core.registry import function_name, registered_function
 from tf_radogaga.priors.deep_factorized import NoisyDeepFactorized
 
@@ -26,12 +27,6 @@ ends."""
 
 WITH_DIGEST = 1
 """Start of the check sum of strings that hold a digest of the prior; that of earlier ones was 0."""
-
-
-def require(name: str, value: float, allowed: bool, what: str) -> None:
-    """ValueError that names an argument outside its range."""
-    if not allowed:
-        raise ValueError(f"{name}: {value} must be {what}.")
 
 
 class Prior(keras.layers.Layer):
@@ -141,8 +136,8 @@ class FactorizedPrior(Prior):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        require("latent_units", latent_units, latent_units >= 1, "at least 1")
-        require("init_scale", init_scale, init_scale > 0, "positive")
+        checks.at_least(1, latent_units=latent_units)
+        checks.positive(init_scale=init_scale)
         self.latent_units, self.filters, self.init_scale = latent_units, tuple(filters), init_scale
         self.noisy = NoisyDeepFactorized(batch_shape=(latent_units,), num_filters=self.filters, init_scale=init_scale)
 
@@ -254,7 +249,7 @@ class NormalPrior(Prior):
 
     def __init__(self, latent_units: int, name: str | None = None):
         super().__init__(name=name)
-        require("latent_units", latent_units, latent_units >= 1, "at least 1")
+        checks.at_least(1, latent_units=latent_units)
         self.latent_units = latent_units
 
     @property

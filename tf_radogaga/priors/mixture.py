@@ -11,14 +11,17 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_radogaga._core import replicas, seeds
+from tf_radogaga._core import checks, replicas, sampling, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.squares import sum_of_squares
 from tf_radogaga._core.stopped_early import gaussian_mixture
-from tf_radogaga.priors.base import Prior, require
+from tf_radogaga.priors.base import Prior
 
 keras = tf.keras
 tfd = tfp.distributions
+
+CLUSTERED_ROWS = 10_000
+"""Latents that scikit-learn's mixture is fitted to, at most, for EM to go on from."""
 
 
 class Mixture(NamedTuple):
@@ -139,11 +142,9 @@ class MixturePrior(Prior):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        require("latent_units", latent_units, latent_units >= 1, "at least 1")
-        require("components", components, components >= 1, "at least 1")
-        require("dropout", dropout, 0 <= dropout < 1, "in [0, 1)")
-        require("covariance_floor", covariance_floor, covariance_floor >= 0, "at least 0")
-        require("em_iterations", em_iterations, em_iterations >= 0, "at least 0")
+        checks.at_least(1, latent_units=latent_units, components=components)
+        checks.at_least(0, covariance_floor=covariance_floor, em_iterations=em_iterations)
+        checks.in_range("dropout", dropout, 0, 1)
         self.latent_units, self.components, self.units = latent_units, components, tuple(units)
         self.dropout, self.covariance_floor, self.em_iterations = dropout, covariance_floor, em_iterations
         self.minimum_rows = components
@@ -261,13 +262,13 @@ class MixturePrior(Prior):
         return best, history, len(history) - 1
 
     def _clustered(self, latents: Iterable[tf.Tensor], rows: int) -> Mixture:
-        """A start of EM that owes nothing to the network: scikit-learn's, on at most 10,000 spread rows."""
-        stride, seen, sample = -(-rows // 10_000), 0, []
-        for z in latents:  # every stride-th row of the whole, however small its batches are
-            sample += list(np.asarray(z[-seen % stride :: stride], np.float64))
-            seen += len(z)
+        """A start of EM that owes nothing to the network: scikit-learn's, on spread rows."""
+        sample = sampling.EvenSample(CLUSTERED_ROWS, rows)
+        for z in latents:
+            sample.add(z)
         options = {"n_init": 3, "reg_covar": self.covariance_floor, "random_state": 0}
-        found = gaussian_mixture(np.stack(sample), self.components, **options)  # EM goes on from here
+        z = np.asarray(sample.rows, np.float64)
+        found = gaussian_mixture(z, self.components, **options)  # EM goes on from here
         inverse = np.swapaxes(found.precisions_cholesky_, 1, 2)
         return Mixture(*(tf.constant(v) for v in (np.log(found.weights_), found.means_, found.covariances_, inverse)))
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import tf_radogaga
 from tf_radogaga._core.frames import to_pandas
+from tf_radogaga._core.version import __version__
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
 from tf_radogaga.preprocessing.cells import array_of
@@ -40,7 +40,7 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
         **_inputs(model),
         "versions": {
             "python": platform.python_version(),
-            "tf_radogaga": tf_radogaga.__version__,  # also of a checkout that is not installed
+            "tf_radogaga": __version__,  # also of a checkout that is not installed
             **{name: metadata.version(name) for name in _PACKAGES},
         },
     }

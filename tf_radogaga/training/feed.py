@@ -5,23 +5,17 @@ A batch is x, or (x, (), weights) where its examples have weights. Labels are dr
 
 from __future__ import annotations
 
-import operator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tf_radogaga._core import blocks, checks
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.training import batches, streams
 from tf_radogaga.training.callbacks import AdaptBeforeValidation, EndSequencePass, StartAtStep
 from tf_radogaga.training.rows import in_memory, is_stream, stored, weights_of
 
 keras = tf.keras
-
-SCORING_BATCH = 16384
-"""Rows scored at once, at most."""
-
-SCORED_ELEMENTS = 2**22
-"""Elements of x scored at once; the layers of a convolutional network hold many times more."""
 
 LEAST_ADAPTED = 2**16
 """Rows of an endless stream that a prior is adapted to, at least, where the training sees as many."""
@@ -48,23 +42,6 @@ class Training(NamedTuple):
     uncounted: bool = False
 
 
-def count(name: str, value: Any, least: int = 1) -> int | None:
-    """An argument that is a whole number, or None.
-
-    Raises:
-        TypeError, ValueError: it is something else, or below `least`.
-    """
-    if value is None:
-        return None
-    try:
-        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: {value!r} must be a whole number.") from None
-    if number < least:
-        raise ValueError(f"{name}: {value} must be at least {least}.")
-    return number
-
-
 def refuse_class_weight(class_weight: Any) -> None:
     if class_weight is not None:
         raise TypeError(
@@ -75,7 +52,7 @@ def refuse_class_weight(class_weight: Any) -> None:
 
 def rows_at_once(preprocess: Preprocessing) -> int:
     """Rows to score at once."""
-    return max(min(SCORING_BATCH, SCORED_ELEMENTS // preprocess.width), 1)
+    return blocks.block_rows(blocks.SCORED, preprocess.width, blocks.SCORED_ROWS)
 
 
 def scored(
@@ -164,10 +141,9 @@ def training(
     Raises:
         TypeError, ValueError: as `fit`.
     """
-    batch_size = count("batch_size", 256 if batch_size is None else batch_size)
-    validation_batch_size = count("validation_batch_size", validation_batch_size)
-    if not 0 <= validation_split < 1:
-        raise ValueError(f"validation_split: {validation_split} must be at least 0 and below 1.")
+    batch_size = checks.whole_number("batch_size", 256 if batch_size is None else batch_size)
+    validation_batch_size = checks.whole_number("validation_batch_size", validation_batch_size)
+    checks.in_range("validation_split", validation_split, 0, 1)
     validation = None
     if validation_data is not None:  # it takes the place of a split, as in Keras
         size = validation_batch_size or (batch_size if validation_steps else None)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga._core import seeds
+from tf_radogaga._core import blocks, checks, seeds
 from tf_radogaga.preprocessing import is_symbolic
 from tf_radogaga.priors.base import Prior
 from tf_radogaga.training import batches, copies, feed, streams
@@ -103,14 +103,15 @@ class TrainedOnRows(SumOfTerms):
         feed.refuse_class_weight(class_weight)
         if shuffle not in (True, False):
             raise ValueError(f"shuffle: {shuffle!r} must be True or False.")
-        epochs, initial_epoch = feed.count("epochs", epochs, 0), feed.count("initial_epoch", initial_epoch, 0)
-        validation_steps = feed.count("validation_steps", validation_steps)
+        epochs = checks.whole_number("epochs", epochs, 0)
+        initial_epoch = checks.whole_number("initial_epoch", initial_epoch, 0)
+        validation_steps = checks.whole_number("validation_steps", validation_steps)
         training = feed.training(
             self.preprocess,
             x,
             sample_weight=sample_weight,
             batch_size=batch_size,
-            steps=feed.count("steps_per_epoch", steps_per_epoch),
+            steps=checks.whole_number("steps_per_epoch", steps_per_epoch),
             epochs=max(epochs - initial_epoch, 1),
             seed=self._shuffle_seed if shuffle else None,
             least_rows=self.prior.minimum_rows,
@@ -187,7 +188,7 @@ class TrainedOnRows(SumOfTerms):
         if x is None or x is not self._validation_batches:  # fit hands over what it has already preprocessed
             argument = "x"
             self._require_adapted()
-            batch_size, steps = feed.count("batch_size", batch_size), feed.count("steps", steps)
+            batch_size, steps = checks.whole_number("batch_size", batch_size), checks.whole_number("steps", steps)
             x = feed.prepared(self.preprocess, x, argument, sample_weight, batch_size, steps)
             self._assert_compile_was_called()
             one_step = streams.is_uncounted(x, steps)
@@ -206,7 +207,8 @@ class TrainedOnRows(SumOfTerms):
             RuntimeError, TypeError, ValueError: as `evaluate`.
         """
         self._require_adapted()
-        batch_size, steps, uncounted = feed.count("batch_size", batch_size), feed.count("steps", steps), False
+        batch_size, steps = checks.whole_number("batch_size", batch_size), checks.whole_number("steps", steps)
+        uncounted = False
         if is_stream(x):
             x, batch_size = batches.rows_only(streams.raw_batches(self.preprocess, x)), None
             streams.require_end(x, steps, "x", "give steps")
@@ -291,12 +293,10 @@ class TrainedOnRows(SumOfTerms):
             self._require_adapted()
         if any(map(is_symbolic, rows.values() if isinstance(rows, dict) else [rows])):
             return function(self._checked(rows))
-        data, size = (
-            stored(self.preprocess, in_memory(self.preprocess, rows, "rows")[0]),
-            feed.rows_at_once(self.preprocess),
-        )
-        blocks = (self.preprocess.restored(data[i : i + size]) for i in range(0, len(data), size))
-        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *map(function, blocks))
+        data = stored(self.preprocess, in_memory(self.preprocess, rows, "rows")[0])
+        parts = blocks.slices(len(data), feed.rows_at_once(self.preprocess))
+        found = [function(self.preprocess.restored(data[part])) for part in parts]
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *found)
 
     # Keras' own file formats lose the parameters of GDN layers and entropy models without a word
 

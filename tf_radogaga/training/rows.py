@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tf_radogaga._core import blocks
 from tf_radogaga._core.frames import to_pandas
 from tf_radogaga.preprocessing import Preprocessing
 
 keras = tf.keras
-
-BLOCK_ELEMENTS = 2**26
-"""Elements of raw rows checked at once, at most."""
 
 _MEMORY = "give rows in memory"
 _STREAM = _MEMORY + ", a tf.data.Dataset of batches, or a keras.utils.Sequence"
@@ -138,7 +136,6 @@ def weights_of(weights: Any, rows: int) -> tf.Tensor:
 def stored(preprocess: Preprocessing, rows: Any) -> tf.Tensor:
     """Rows of `in_memory` preprocessed block by block, so that their columns are never all tensors at once."""
     elements = int(np.prod(getattr(rows, "shape", ())[1:]))
-    size = max(min(65536, BLOCK_ELEMENTS // max(elements, 1)), 1)
-    blocks = ((rows[i : i + size], i) for i in range(0, max(len(rows), 1), size))
-    parts = [preprocess.stored(preprocess.check(block, first)) for block, first in blocks]
+    found = blocks.slices(len(rows), blocks.block_rows(blocks.STORED, elements, blocks.ROWS))
+    parts = [preprocess.stored(preprocess.check(rows[part], part.start)) for part in found]
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)

@@ -8,9 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_radogaga._core import replicas
+from tf_radogaga._core import checks, replicas
 from tf_radogaga.preprocessing import Preprocessing
-from tf_radogaga.training import feed
 
 keras = tf.keras
 
@@ -74,7 +73,7 @@ class SumOfTerms(keras.Model):
                 " tf.keras.optimizers.legacy."
             )
         if steps_per_execution != "auto":
-            steps_per_execution = feed.count("steps_per_execution", steps_per_execution)
+            steps_per_execution = checks.whole_number("steps_per_execution", steps_per_execution)
         replicas.require_supported(self.distribute_strategy, jit_compile)
         parts = self._terms_and_gradients, self._update
         several = self.distribute_strategy.num_replicas_in_sync > 1  # their sums cannot be in a graph within the step's
