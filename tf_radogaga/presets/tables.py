@@ -9,7 +9,7 @@ learning rate and decay are ours too, and beta_2 of Adam: the gradient of log D 
 Adam must not stand still for a thousand steps.
 
 RaDOGAGA(d) of Thyroid has lambdas (1000, 1000) and D as a sum in place of the printed (100, 10000): by the closed form
-of arXiv v1, appendix D, those keep one direction of the table's six, or none with D as a mean (docs/choosing.md).
+of arXiv v1, appendix D, those keep one direction of the table's six, or none with D as a mean (docs/choosing.py).
 
 The VAE of tables is that of Nakagawa et al., ICML 2021, Table 5, but for a linear output layer, a learning rate of
 1e-3 with decay in place of 1e-4, other numbers of steps, and what stands in `_VAE_CHANGES`; all chosen as above.
