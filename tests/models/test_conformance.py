@@ -22,7 +22,7 @@ from tf_radogaga import (
     NormalPrior,
     RaDOGAGA,
 )
-from tf_radogaga.models import gauges, radogaga
+from tf_radogaga.models import gauge_fitting, gauges
 from tf_radogaga.models.gauges import CouplingFlow
 from tf_radogaga.training.copies import copy_model
 
@@ -89,9 +89,9 @@ def trained(model, epochs=1, rate=1e-2):
 
 @pytest.fixture(autouse=True)
 def small_flows(monkeypatch):
-    monkeypatch.setattr(radogaga, "CouplingFlow", functools.partial(CouplingFlow, couplings=1, width=3))
-    monkeypatch.setattr(gauges, "EPOCHS", 1)
-    monkeypatch.setattr(gauges, "PRIOR_STEPS", 5)
+    monkeypatch.setattr(gauges, "CouplingFlow", functools.partial(CouplingFlow, couplings=1, width=3))
+    monkeypatch.setattr(gauge_fitting, "EPOCHS", 1)
+    monkeypatch.setattr(gauge_fitting, "PRIOR_STEPS", 5)
 
 
 _kept = {}

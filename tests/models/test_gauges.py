@@ -18,8 +18,9 @@ from tf_radogaga import (
     save_model,
 )
 from tf_radogaga.isometry import inversion, measures
-from tf_radogaga.models import gauges
-from tf_radogaga.models.gauges import CouplingFlow, divergence
+from tf_radogaga.models import gauge_fitting
+from tf_radogaga.models.gauge_fitting import divergence
+from tf_radogaga.models.gauges import CouplingFlow
 
 
 class Bent(tf.keras.layers.Layer):
@@ -49,9 +50,9 @@ def sheet(n=600):
 def quick():
     """Few couplings, as tracing them takes most of the time, and a short training of the prior."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tf_radogaga.models.radogaga.CouplingFlow", functools.partial(CouplingFlow, couplings=6))
-        patch.setattr(gauges, "EPOCHS", 40)
-        patch.setattr(gauges, "PRIOR_STEPS", 50)
+        patch.setattr("tf_radogaga.models.gauges.CouplingFlow", functools.partial(CouplingFlow, couplings=6))
+        patch.setattr(gauge_fitting, "EPOCHS", 40)
+        patch.setattr(gauge_fitting, "PRIOR_STEPS", 50)
         yield
 
 
@@ -161,8 +162,8 @@ def adapt_bent(model, rows, monkeypatch):
 
 
 def test_training_begins_without_the_flow_and_ends_with_it(monkeypatch):
-    monkeypatch.setattr(gauges, "EPOCHS", 1)
-    monkeypatch.setattr("tf_radogaga.models.radogaga.CouplingFlow", functools.partial(CouplingFlow, couplings=1))
+    monkeypatch.setattr(gauge_fitting, "EPOCHS", 1)
+    monkeypatch.setattr("tf_radogaga.models.gauges.CouplingFlow", functools.partial(CouplingFlow, couplings=1))
     rows, model = sheet(200), small_model(width=3, gauge="flow")
     model.compile("adam", run_eagerly=True)
     seen = []

@@ -19,7 +19,7 @@ from tf_radogaga import (
     SumSquaredError,
     save_model,
 )
-from tf_radogaga.models.radogaga import LatentGauge
+from tf_radogaga.models.gauges import LatentGauge
 
 
 def _linear(width, latent_units, **options):

@@ -112,6 +112,10 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     def _decoder_output(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.cast(self.decoder(y, training=training), tf.float32)
 
+    def _decode_all(self, points: list[tf.Tensor], training: bool = False) -> list[tf.Tensor]:
+        """x_hat of several points of each row, by one call of the decoder."""
+        return tf.split(self._decoder_output(tf.concat(points, axis=0), training), len(points))
+
     def encode_x(self, x: tf.Tensor) -> tf.Tensor:
         """z of preprocessed x, (B, N)."""
         return self._encoder_output(x)

@@ -122,9 +122,6 @@ class BetaVAE(Autoencoder):
         """Stand for the posterior where there is no noise (appendix A.6)."""
         return [mu + sigma, mu - sigma]
 
-    def _decode_all(self, points: list[tf.Tensor], training: bool = False) -> list[tf.Tensor]:
-        return tf.split(self._decoder_output(tf.concat(points, axis=0), training), len(points))
-
     def _draw_noise(self, shape: tf.Tensor) -> tf.Tensor:
         seed = seeds.next_seed(self.random)
         return replicas.own_rows(lambda all_: tf.random.stateless_normal(all_, seed), shape)

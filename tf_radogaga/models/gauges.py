@@ -1,4 +1,4 @@
-"""A nonlinear gauge: an invertible map before the latent that makes the decoder of a trained model isometric."""
+"""Gauges: invertible maps between the encoder's output y and the latent z, which leave every x_hat alone."""
 
 from __future__ import annotations
 
@@ -7,17 +7,75 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga._core import blocks, sampling
-from tf_radogaga.isometry import tangents
-from tf_radogaga.priors.base import Prior
+from tf_radogaga._core.constants import as_constant
 
 keras = tf.keras
 
-GRAM_ROWS = 3000
-"""Training rows at which the metric of the decoder is measured, at most."""
 
-LEARNING_RATE, BATCH, EPOCHS = 5e-3, 64, 100
-PRIOR_LEARNING_RATE, PRIOR_BATCH, PRIOR_STEPS = 3e-3, 1024, 1000
+class IdentityGauge:
+    """z = y, the papers' form: no layer, and in no checkpoint."""
+
+    def __init__(self, units: int, scale: float, rotate: bool = False):
+        pass
+
+    def __call__(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return y
+
+    inverse = __call__
+
+
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class LatentGauge(keras.layers.Layer):
+    """z = y A with a learned invertible A between the encoder's output y and the latent z.
+
+    The decoder sees y for the reconstruction and (z + eps) A^-1 for the coding term, so the reconstruction has no
+    gradient to A: the rate and the coding term alone set the scale and the orthogonality of z, which the
+    reconstruction term otherwise drowns. A adds no capacity; it is a linear layer that the dense layers beside it
+    could absorb.
+
+    A = L R, L lower-triangular with a positive diagonal, R a rotation (Cayley transform of a skew-symmetric matrix).
+    A prior that takes rotations in its stride, as a mixture of full covariances does, needs no R.
+
+    Args:
+        units: N.
+        scale: A starts at `scale` times the identity.
+        rotate: whether R is learned; for axis-aligned priors, whose dimensions then become principal ones.
+        speed: step size of A relative to the other weights under Adam.
+    """
+
+    def __init__(self, units: int, scale: float, rotate: bool = False, speed: float = 5.0, name: str | None = None):
+        super().__init__(name=name, dtype=tf.float32)
+        self.units, self.scale, self.rotate, self.speed = units, scale, rotate, speed
+        self.log_diagonal = self.add_weight("log_diagonal", (units,), initializer="zeros")
+        self.lower = self.add_weight("lower", (units, units), initializer="zeros")
+        self.turn = self.add_weight("turn", (units, units), initializer="zeros") if rotate else None
+
+    def _triangle(self) -> tf.Tensor:
+        off_diagonal = tf.linalg.band_part(self.lower, -1, 0) - tf.linalg.diag(tf.linalg.diag_part(self.lower))
+        return self.scale * (tf.linalg.diag(tf.exp(self.speed * self.log_diagonal)) + self.speed * off_diagonal)
+
+    def _rotation(self) -> tf.Tensor:
+        skew, identity = self.speed * (self.turn - tf.transpose(self.turn)), tf.eye(self.units)
+        return tf.linalg.solve(identity + skew, identity - skew)
+
+    def matrix(self) -> tf.Tensor:
+        """A, (N, N)."""
+        return self._triangle() @ self._rotation() if self.rotate else self._triangle()
+
+    def inverse_matrix(self) -> tf.Tensor:
+        """A^-1, (N, N)."""
+        inverse = tf.linalg.triangular_solve(self._triangle(), tf.eye(self.units))
+        return tf.linalg.matmul(self._rotation(), inverse, transpose_a=True) if self.rotate else inverse
+
+    def call(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return y @ as_constant(self.matrix)
+
+    def inverse(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """y = z A^-1. L is inverted against the identity: transposing the batch would break fused CPU kernels."""
+        return z @ as_constant(self.inverse_matrix)
+
+    def get_config(self) -> dict:
+        return {"units": self.units, "scale": self.scale, "rotate": self.rotate, "speed": self.speed}
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -52,7 +110,7 @@ class CouplingFlow(keras.layers.Layer):
             hidden.build((None, units))
             outputs.build((None, width))
             self.networks.append([hidden, outputs])
-        self.trainable = False  # by the loss; `straighten` fits it
+        self.trainable = False  # by the loss; `gauge_fitting` does
 
     def reset(self) -> None:
         """Becomes the identity."""
@@ -108,135 +166,24 @@ class CouplingFlow(keras.layers.Layer):
         return {"units": self.units, "couplings": self.couplings, "width": self.width}
 
 
-def divergence(gram: tf.Tensor) -> tf.Tensor:
-    """1/2 tr G - 1/2 log det G - n/2 of Gram matrices (B, n, n) in units of the theory, (B,), nats; 0 for the identity.
+@keras.utils.register_keras_serializable(package="tf_radogaga")
+class FlowGauge(LatentGauge):
+    """z = phi(y A): a `LatentGauge`, and behind it a `CouplingFlow` that bends.
 
-    So much exceeds the loss of RaDOGAGA at an example, where P(z) follows the law of z and the noise is small, that of
-    an isometric latent of the same decoder: the coding term is 1/2 tr G there, and the rate -1/2 log det G up to what
-    no map of the latent changes. Source: Kato et al., ICML 2020, Eq. 7-13.
+    The loss trains A as if phi were not there. At the end of `fit`, when the decoder is what it is, `gauge_fitting`
+    fits phi to its metric. Like A it leaves every x_hat alone.
     """
-    log_det = tf.linalg.slogdet(gram).log_abs_determinant
-    return 0.5 * (tf.linalg.trace(gram) - log_det - float(gram.shape[-1]))
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.flow = CouplingFlow(self.units)
+
+    def call(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
+        u = super().call(y)
+        return u if training else self.flow(u)
+
+    def inverse(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return super().inverse(z if training else self.flow.inverse(z))
 
 
-class _Straightened(keras.Model):
-    """Trains a flow on pairs of latents and Gram matrices, by the mean divergence of the Gram matrices behind it."""
-
-    def __init__(self, flow: CouplingFlow, directions: tf.Tensor):
-        super().__init__(dtype=tf.float32)
-        self.flow, self.directions = flow, directions
-        self.fitted = [weight for network in flow.networks for layer in network for weight in layer.weights]
-        self.mean = keras.metrics.Mean("divergence")
-
-    def divergences(self, u: tf.Tensor, gram: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(u)
-            moved = tf.linalg.matmul(self.flow(u), self.directions, transpose_b=True)
-        jacobian = tf.linalg.matmul(tape.batch_jacobian(moved, u), self.directions, transpose_b=True)
-        inverse = tf.linalg.inv(jacobian)
-        return divergence(tf.linalg.matmul(inverse, gram @ inverse, transpose_a=True))
-
-    def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            loss = self.divergences(*data)
-            mean = tf.reduce_mean(loss)
-        self.optimizer.apply_gradients(zip(tape.gradient(mean, self.fitted), self.fitted))
-        self.mean.update_state(loss)
-        return {"divergence": self.mean.result()}
-
-    def test_step(self, data: tuple) -> dict[str, tf.Tensor]:
-        self.mean.update_state(self.divergences(*data))
-        return {"divergence": self.mean.result()}
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [self.mean]
-
-
-class _Following(keras.Model):
-    """Trains a prior on latents, by their mean rate."""
-
-    def __init__(self, prior: Prior):
-        super().__init__(dtype=tf.float32)
-        self.prior = prior
-
-    def train_step(self, z: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            rate = tf.reduce_mean(self.prior.rate(z, training=True))
-        weights = self.prior.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(rate, weights), weights))
-        return {"rate": rate}
-
-
-def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict[str, float]:
-    """Fits the flow, so far the identity, to the metric of a trained decoder, and the prior to the new latents.
-
-    The Gram matrices of some training rows are measured once; then no decoder is needed. An eighth of these rows is
-    held out, and the flow that is best on it is kept.
-
-    Args:
-        model: a RaDOGAGA whose active dimensions are known; with none nothing is done.
-        flow: the last map before z.
-        dataset: batches of x.
-
-    Returns:
-        Mean `divergence` of the held-out rows before and after, nats; what `RaDOGAGA.straightening` holds.
-    """
-    directions, count = model.active_directions, model.active_dimensions
-    if not count:
-        return {}
-    x = _spread(dataset, GRAM_ROWS)
-    parts = list(blocks.slices(len(x), blocks.block_rows(blocks.TANGENTS, model.preprocess.width * count)))
-    u = tf.concat([model.encode_x(x[part]) for part in parts], axis=0)
-    measure = tf.function(
-        lambda z: tangents.gram(model._decode, model.distortion, z, directions), reduce_retracing=True
-    )
-    gram = model.metric_scale * tf.concat([measure(u[part]) for part in parts], axis=0)
-    gram += (
-        1e-4 * tf.reduce_mean(tf.linalg.diag_part(gram)) * tf.eye(count)
-    )  # a direction that the decoder does not hear at some row
-    flow.start(u.numpy(), model._directions.numpy(), count)
-    held_out = max(len(u) // 8, 1)
-    batch = max(min(BATCH, len(u) - held_out), 1)
-    steps = max((len(u) - held_out) // batch, 1)
-    pairs = tf.data.Dataset.from_tensor_slices((u, gram))
-    rest = pairs.skip(held_out).cache().shuffle(len(u), seed=0).batch(batch, drop_remainder=True)
-    trained = _Straightened(flow, directions)
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * EPOCHS)
-    trained.compile(_built(keras.optimizers.Adam(rate), trained.fitted), steps_per_execution=steps)
-    best = keras.callbacks.EarlyStopping("val_divergence", patience=EPOCHS // 4, restore_best_weights=True, mode="min")
-    held = pairs.take(held_out).batch(held_out)
-    before = trained.evaluate(held, verbose=0)
-    history = trained.fit(rest, validation_data=held, epochs=EPOCHS, callbacks=[best], verbose=0).history
-    after = min(history["val_divergence"])
-    if best.best_weights and not best.stopped_epoch:  # Keras restores them where it stopped early only
-        trained.set_weights(best.best_weights)
-    if not after < before:
-        flow.reset()
-    _follow(model.prior, tf.concat([model.encode_x(x) for x in dataset], axis=0))
-    return {"before": before, "after": min(before, after)}
-
-
-def _built(optimizer: keras.optimizers.Optimizer, weights: list[tf.Variable]) -> keras.optimizers.Optimizer:
-    """With its variables made, as a step that makes them is traced twice."""
-    optimizer.build(weights)
-    return optimizer
-
-
-def _spread(dataset: tf.data.Dataset, most: int) -> tf.Tensor:
-    """At most so many examples, taken evenly from the whole of a dataset of batches, in random order."""
-    sample = sampling.EvenSample(most)
-    for x in dataset:
-        sample.add(x)
-    return tf.gather(sample.rows, np.random.default_rng(0).permutation(len(sample.rows)))
-
-
-def _follow(prior: Prior, z: tf.Tensor) -> None:
-    if not prior.trainable_variables:
-        return
-    following = _Following(prior)
-    batch = min(PRIOR_BATCH, len(z))
-    rate = keras.optimizers.schedules.CosineDecay(PRIOR_LEARNING_RATE, PRIOR_STEPS)
-    following.compile(_built(keras.optimizers.Adam(rate), prior.trainable_variables), steps_per_execution=50)
-    rows = tf.data.Dataset.from_tensor_slices(z).cache().shuffle(len(z), seed=0).repeat().batch(batch)
-    following.fit(rows, steps_per_epoch=PRIOR_STEPS, epochs=1, verbose=0)
+GAUGES = {"learned": LatentGauge, "flow": FlowGauge, None: IdentityGauge}

@@ -9,89 +9,17 @@ from typing import Any
 import tensorflow as tf
 
 from tf_radogaga._core import checks, replicas, seeds
-from tf_radogaga._core.constants import as_constant
 from tf_radogaga.distortions.base import Distortion, as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.models.gauges import CouplingFlow, straighten
+from tf_radogaga.models.gauge_fitting import straighten
+from tf_radogaga.models.gauges import GAUGES, FlowGauge
 
 keras = tf.keras
 
+LEAST_DISTORTION = 1e-10
+"""Added to a distortion before its logarithm is taken."""
 
-@keras.utils.register_keras_serializable(package="tf_radogaga")
-class LatentGauge(keras.layers.Layer):
-    """z = y A with a learned invertible A between the encoder's output y and the latent z.
-
-    The decoder sees y for the reconstruction and (z + eps) A^-1 for the coding term, so the reconstruction has no
-    gradient to A: the rate and the coding term alone set the scale and the orthogonality of z, which the
-    reconstruction term otherwise drowns. A adds no capacity; it is a linear layer that the dense layers beside it
-    could absorb.
-
-    A = L R, L lower-triangular with a positive diagonal, R a rotation (Cayley transform of a skew-symmetric matrix).
-    A prior that takes rotations in its stride, as a mixture of full covariances does, needs no R.
-
-    Args:
-        units: N.
-        scale: A starts at `scale` times the identity.
-        rotate: whether R is learned; for axis-aligned priors, whose dimensions then become principal ones.
-        speed: step size of A relative to the other weights under Adam.
-    """
-
-    def __init__(self, units: int, scale: float, rotate: bool = False, speed: float = 5.0, name: str | None = None):
-        super().__init__(name=name, dtype=tf.float32)
-        self.units, self.scale, self.rotate, self.speed = units, scale, rotate, speed
-        self.log_diagonal = self.add_weight("log_diagonal", (units,), initializer="zeros")
-        self.lower = self.add_weight("lower", (units, units), initializer="zeros")
-        self.turn = self.add_weight("turn", (units, units), initializer="zeros") if rotate else None
-
-    def _triangle(self) -> tf.Tensor:
-        off_diagonal = tf.linalg.band_part(self.lower, -1, 0) - tf.linalg.diag(tf.linalg.diag_part(self.lower))
-        return self.scale * (tf.linalg.diag(tf.exp(self.speed * self.log_diagonal)) + self.speed * off_diagonal)
-
-    def _rotation(self) -> tf.Tensor:
-        skew, identity = self.speed * (self.turn - tf.transpose(self.turn)), tf.eye(self.units)
-        return tf.linalg.solve(identity + skew, identity - skew)
-
-    def matrix(self) -> tf.Tensor:
-        """A, (N, N)."""
-        return self._triangle() @ self._rotation() if self.rotate else self._triangle()
-
-    def inverse_matrix(self) -> tf.Tensor:
-        """A^-1, (N, N)."""
-        inverse = tf.linalg.triangular_solve(self._triangle(), tf.eye(self.units))
-        return tf.linalg.matmul(self._rotation(), inverse, transpose_a=True) if self.rotate else inverse
-
-    def call(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return y @ as_constant(self.matrix)
-
-    def inverse(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """y = z A^-1. L is inverted against the identity: transposing the batch would break fused CPU kernels."""
-        return z @ as_constant(self.inverse_matrix)
-
-    def get_config(self) -> dict:
-        return {"units": self.units, "scale": self.scale, "rotate": self.rotate, "speed": self.speed}
-
-
-@keras.utils.register_keras_serializable(package="tf_radogaga")
-class FlowGauge(LatentGauge):
-    """z = phi(y A): a `LatentGauge`, and behind it a `CouplingFlow` that bends.
-
-    The loss trains A as if phi were not there. At the end of `fit`, when the decoder is what it is, `straighten` fits
-    phi to its metric. Like A it leaves every x_hat alone.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.flow = CouplingFlow(self.units)
-
-    def call(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
-        u = super().call(y)
-        return u if training else self.flow(u)
-
-    def inverse(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return super().inverse(z if training else self.flow.inverse(z))
-
-
-GAUGES = {"learned": LatentGauge, "flow": FlowGauge}
+H = {"log": lambda distortion: tf.math.log(distortion + LEAST_DISTORTION), "identity": lambda distortion: distortion}
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -144,9 +72,9 @@ class RaDOGAGA(Autoencoder):
         **kwargs: Any,
     ):
         super().__init__(encoder, decoder, prior, **kwargs)
-        checks.one_of("h", h, ("log", "identity"))
+        checks.one_of("h", h, H)
         checks.one_of("noise", noise, ("uniform", "gaussian"))
-        checks.one_of("gauge", gauge, (*GAUGES, None))
+        checks.one_of("gauge", gauge, GAUGES)
         checks.positive(lambda1=lambda1, lambda2=lambda2, sigma2=sigma2)
         if not self.distortion.has_metric:
             raise ValueError(f"distortion: {type(self.distortion).__name__} has no metric tensor, so no isometry.")
@@ -157,27 +85,23 @@ class RaDOGAGA(Autoencoder):
             raise ValueError("gauge: 'flow' needs a prior of z alone; train with reconstruction_features=False.")
         if gauge == "flow" and tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError("gauge: 'flow' is fitted on one device; build the model outside of strategy.scope().")
-        self.gauge, self._gauge_name = None, gauge
+        self._gauge_name = gauge
         self.straightening: dict[str, float] = {}
-        if gauge:
-            log_unit = 0.0  # a distortion without a closed-form volume starts at that of the sum of squares
-            if self.distortion.has_log_volume:
-                log_unit = float(self.distortion.log_volume(tf.zeros((1, *self.preprocess.event_shape)), rank=1)[0])
-            scale = math.sqrt(self.metric_scale) * math.exp(log_unit)
-            self.gauge = GAUGES[gauge](self.latent_units, scale, rotate=self.prior.axis_aligned)
+        log_unit = 0.0  # a distortion without a closed-form volume starts at that of the sum of squares
+        if self.distortion.has_log_volume:
+            log_unit = float(self.distortion.log_volume(tf.zeros((1, *self.preprocess.event_shape)), rank=1)[0])
+        scale = math.sqrt(self.metric_scale) * math.exp(log_unit)
+        self.gauge = GAUGES[gauge](self.latent_units, scale, rotate=self.prior.axis_aligned)
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         y = self._encoder_output(x, training)
-        z = self.gauge(y, training=training) if self.gauge else y
-        noisy = z + self._draw_noise(tf.shape(z), training)
-        noisy_y = self.gauge.inverse(noisy, training=training) if self.gauge else noisy
-        x_hat, x_breve = tf.split(self._decoder_output(tf.concat([y, noisy_y], axis=0), training), 2)
-        distortion = self.transform.excess(x, x_hat)
+        z = self.gauge(y, training=training)
+        noisy_z = z + self._draw_noise(tf.shape(z), training)
+        x_hat, x_breve = self._decode_all([y, self.gauge.inverse(noisy_z, training=training)], training)
+        rated = noisy_z if training and self.noisy_rate else z
         return {
-            "rate": self.prior.rate(
-                self._prior_input(noisy if training and self.noisy_rate else z, x, x_hat), training
-            ),
-            "reconstruction": self.lambda1 * (tf.math.log(distortion + 1e-10) if self.h == "log" else distortion),
+            "rate": self.prior.rate(self._prior_input(rated, x, x_hat), training),
+            "reconstruction": self.lambda1 * H[self.h](self.transform.excess(x, x_hat)),
             "coding": self.lambda2 * self.distortion.excess(x_hat, x_breve),
         }
 
@@ -195,11 +119,10 @@ class RaDOGAGA(Autoencoder):
         return replicas.own_rows(lambda all_: tf.random.stateless_uniform(all_, seed, -half_width, half_width), shape)
 
     def encode_x(self, x: tf.Tensor) -> tf.Tensor:
-        y = self._encoder_output(x)
-        return self.gauge(y) if self.gauge else y
+        return self.gauge(self._encoder_output(x))
 
     def _decode(self, z: tf.Tensor) -> tf.Tensor:
-        return self._decoder_output(self.gauge.inverse(z) if self.gauge else z)
+        return self._decoder_output(self.gauge.inverse(z))
 
     def _invalidate(self) -> None:
         super()._invalidate()
