@@ -19,6 +19,7 @@ FLOORS = (
     ("saving", "serving", "presets"),
     ("ensemble", "detector", "plots"),
     ("",),
+    ("__main__",),
 )
 """Folders and files of the package, the lowest first; "" is its `__init__`. Imports point to lower floors."""
 
