@@ -6,11 +6,9 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core.registry import registered_object
-
-keras = tf.keras
 
 _MODULES = (
     "keras",
@@ -114,7 +112,7 @@ def _arguments(kind: type) -> dict[str, Any]:
     """Names and defaults of the arguments of a class's own constructor."""
     if "__init__" not in vars(kind):
         return {}
-    _, *given = inspect.signature(kind.__init__).parameters.values()
+    _, *given = inspect.signature(vars(kind)["__init__"]).parameters.values()
     return {part.name: part.default for part in given if part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)}
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
-keras = tf.keras
+from tensorflow import keras
 
 
 def registered_object(name: Any) -> Any:

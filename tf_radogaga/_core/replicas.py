@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import tensorflow as tf
-
-keras = tf.keras
+from tensorflow import keras
 
 STRATEGIES = (
     tf.distribute.MirroredStrategy,

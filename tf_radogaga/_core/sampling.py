@@ -25,7 +25,8 @@ class EvenSample:
     """
 
     def __init__(self, most: int, expected: int = 1):
-        self.most, self.stride, self.seen, self.rows = most, stride(expected, most), 0, None
+        self.most, self.stride, self.seen = most, stride(expected, most), 0
+        self.rows: tf.Tensor = None
 
     def add(self, batch: tf.Tensor) -> None:
         chosen = batch[-self.seen % self.stride :: self.stride]

@@ -15,12 +15,12 @@ from sklearn.mixture import GaussianMixture
 class _Untold(GaussianMixture):
     @property
     def converged_(self) -> bool:
-        """True to scikit-learn, which warns where it is not; the truth is in `vars`."""
+        """True to scikit-learn, which warns where it is not; the truth is in `__dict__`."""
         return True
 
     @converged_.setter
     def converged_(self, converged: bool) -> None:
-        vars(self)["converged_"] = converged
+        self.__dict__["converged_"] = converged
 
 
 def gaussian_mixture(rows: np.ndarray, components: int, **options: Any) -> GaussianMixture:

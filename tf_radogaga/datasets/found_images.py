@@ -54,7 +54,8 @@ def images_within(folder: str, pattern: str = "**/*") -> tuple[list[str], str]:
     Links are followed; each folder is looked into once, however many links lead to it.
     """
     patterns = PurePath(pattern).parts
-    names, unreadable, seen, folders, links = [], [], set(), [""], []
+    names, unreadable, seen, folders = [], [], set(), [""]
+    links: list[str] = []
     while folders or links:
         inside = folders.pop() if folders else links.pop(0)  # the folder itself comes before a link to it
         try:

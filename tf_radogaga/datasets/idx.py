@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import checks
-
-keras = tf.keras
 
 URLS = {
     "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist",
@@ -70,8 +68,9 @@ def _local(name: str, folder: Path) -> list[Path]:
     places = (folder, folder / name.replace("-", "_"), folder / name)
     for place in reversed(places):
         files = [next(filter(Path.is_file, (place / f, place / Path(f).stem)), None) for f in SHA256[name]]
-        if all(files):
-            return files
+        found = [file for file in files if file]
+        if len(found) == len(files):
+            return found
     raise FileNotFoundError(
         f"data_dir: none of {[str(place) for place in places]} holds all of {list(SHA256[name])}, gzipped or plain;"
         " name the folder that does, or leave data_dir out to have them downloaded."

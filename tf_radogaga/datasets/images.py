@@ -15,9 +15,9 @@ from __future__ import annotations
 import glob
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 import tensorflow as tf
@@ -80,7 +80,8 @@ def readable(files: Sequence[File]) -> list[str]:
         content = tf.io.read_file(name)
         return tf.reduce_max(encoded_images.decode(content, 1, name)), encoded_images.remark(content)
 
-    sources, kept, remarks = tf.data.Dataset.from_tensor_slices(_encoded(names)), [], []
+    kept: list[int] = []
+    sources, remarks = tf.data.Dataset.from_tensor_slices(_encoded(names)), []
     for positions, (_, remarked) in _decodable(sources, brightest):
         kept.extend(positions)
         remarks.extend(remarked)
@@ -105,7 +106,8 @@ def load_encoded(
 ) -> np.ndarray:
     """`load_files` of what `read` gives for the names, one at a time: the encoded image (), from its name ()."""
     image_shape = _checked(image_shape)
-    images, kept, remarks = np.empty((len(names), *image_shape), np.uint8), [], []
+    images, remarks = np.empty((len(names), *image_shape), np.uint8), []
+    kept: list[int] = []
 
     def decode(name):
         content = read(name)
@@ -203,7 +205,8 @@ def from_records(
     def encoded(record):
         return tf.io.parse_single_example(record, {feature: tf.io.FixedLenFeature((), tf.string)})[feature]
 
-    kept, remarks = [], []
+    kept: list[int] = []
+    remarks: list[bytes] = []
     for positions, (_, remarked) in _decodable(
         records, lambda record: (tf.reduce_max(decode(record)), encoded_images.remark(encoded(record)))
     ):
@@ -252,7 +255,7 @@ def _fitted(content: tf.Tensor, image_shape: tuple[int, int, int], name: tf.Tens
     return tf.ensure_shape(fit_images(encoded_images.decode(content, channels, name), height, width), image_shape)
 
 
-def _decodable(sources: tf.data.Dataset, decode: Callable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _decodable(sources: tf.data.Dataset, decode: Callable) -> Iterator[tuple[Iterable[int], Any]]:
     """The positions of sources for which `decode` does not fail, and what it gives, in batches."""
     numbered = sources.enumerate().map(lambda position, source: (position, decode(source)), tf.data.AUTOTUNE)
     return numbered.ignore_errors().batch(256).as_numpy_iterator()

@@ -72,7 +72,7 @@ class StreamedTable(NamedTuple):
 
         def batches():
             rng = np.random.default_rng([self.seed, next(passes)])
-            waiting = []
+            waiting: list[pd.DataFrame] = []
             for rows, _, _ in self.halves():
                 rows = pd.concat([*waiting, rows.iloc[rng.permutation(len(rows))]])
                 whole = len(rows) - len(rows) % batch_size

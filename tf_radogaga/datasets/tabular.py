@@ -11,14 +11,12 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 import pandas as pd
 import scipy.io
-import tensorflow as tf
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+from tensorflow import keras
 
 from tf_radogaga._core.frames import listed
 from tf_radogaga.datasets.csv_files import Options, read_csv
 from tf_radogaga.preprocessing import MinMaxScaling, Preprocessing, TableEncoding
-
-keras = tf.keras
 
 Rows = Union[np.ndarray, pd.DataFrame]
 

@@ -14,12 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import checks
 from tf_radogaga._core.registry import function_name, registered_function
 from tf_radogaga._core.squares import sum_of_squares
-
-keras = tf.keras
 
 
 def _event_sum(values: tf.Tensor) -> tf.Tensor:

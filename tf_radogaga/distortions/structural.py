@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import checks
 from tf_radogaga.distortions.base import Distortion
-
-keras = tf.keras
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_compression as tfc
+from tensorflow import keras
 
 from tf_radogaga._core import checks
 
-keras = tf.keras
-
-_EXPONENTS = {
+_EXPONENTS: dict[str, dict[str, Any]] = {
     "square": {"alpha_parameter": 2, "epsilon_parameter": 0.5},
     "absolute": {"alpha_parameter": 1, "epsilon_parameter": 1},
 }
@@ -84,7 +84,7 @@ def _check_named(**activations: str | None) -> None:
 
 def _units(units: int | tuple[int, int, int]) -> tuple[int, tuple[int, int, int] | None]:
     """Number of elements, and the shape where they make an image."""
-    if isinstance(units, Integral):
+    if isinstance(units, (int, Integral)):
         return int(units), None
     shape = check_image_shape(units)
     return math.prod(shape), shape
@@ -118,10 +118,10 @@ def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]
     Raises:
         ValueError: not three positive integers.
     """
-    image_shape = tuple(image_shape)
-    if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ValueError(f"image_shape: {image_shape} must be (height, width, channels), three positive integers.")
-    return image_shape
+    shape = tuple(image_shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"image_shape: {shape} must be (height, width, channels), three positive integers.")
+    return shape[0], shape[1], shape[2]
 
 
 def _check_stages(filters: tuple[int, ...], gdn: str) -> None:
@@ -130,11 +130,12 @@ def _check_stages(filters: tuple[int, ...], gdn: str) -> None:
     checks.one_of("gdn", gdn, _EXPONENTS)
 
 
-def _halved_sides(image_shape: tuple[int, ...], times: int) -> list[tuple[int, int]]:
+def _halved_sides(image_shape: tuple[int, int, int], times: int) -> list[tuple[int, int]]:
     """Height and width of the image and after each halving, rounded up."""
     sides = [image_shape[:2]]
     for _ in range(times):
-        sides.append(tuple((side + 1) // 2 for side in sides[-1]))
+        height, width = sides[-1]
+        sides.append(((height + 1) // 2, (width + 1) // 2))
     return sides
 
 
@@ -146,7 +147,7 @@ def _stages(
     The kernels are the library's Fourier parameters: under Adam, plain ones let the response to flat images run ahead
     of all else, which delays isometry.
     """
-    strides = {"strides_up": 2} if inverse else {"corr": True, "strides_down": 2}
+    strides: dict[str, Any] = {"strides_up": 2} if inverse else {"corr": True, "strides_down": 2}
     convolutions, normalizations = [], []
     for inputs, outputs, kernel in zip(channels[:-1], channels[1:], kernels):
         convolution = tfc.SignalConv2D(outputs, kernel, padding="same_zeros", use_bias=True, dtype="float32", **strides)

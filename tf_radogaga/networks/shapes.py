@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-
-keras = tf.keras
+from tensorflow import keras
 
 
 def as_network(argument: str, value: Any) -> keras.layers.Layer:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
 
-keras = tf.keras
 register = keras.utils.register_keras_serializable(package="tf_radogaga")
 
 

@@ -130,7 +130,8 @@ class MinMaxScaling(PassThrough):
         several = isinstance(rows, Iterable) and not (hasattr(rows, "shape") or isinstance(rows, (Mapping, Set)))
         blocks = rows if several and not nested_list else [rows]
         low, high, seen = np.full(self.width, np.inf), np.full(self.width, -np.inf), 0
-        names, relative = self.column_names, np.inf
+        names = self.column_names
+        relative: np.ndarray | float = np.inf
         for block in map(to_pandas, blocks):
             matrix = self._matrix(block, seen).astype(np.float64)
             if isinstance(block, pd.DataFrame):
@@ -142,7 +143,7 @@ class MinMaxScaling(PassThrough):
         if not seen:
             raise ValueError("rows: the table is empty; give at least one row.")
         spread, size, constant = high - low, np.abs([low, high]).max(axis=0), is_constant(low, high, relative)
-        told = names or list(range(self.width))
+        told: Sequence = names or range(self.width)
         coarse = np.flatnonzero(~constant & (spread < 1e3 * np.spacing(size.astype(np.float32))))
         if coarse.size:
             warnings.warn(

@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from pandas.api.types import is_object_dtype
+from tensorflow import keras
 
 from tf_radogaga._core.frames import listed, to_pandas
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 from tf_radogaga.preprocessing.cells import is_text, level, levels, numbers, same_texts
 from tf_radogaga.preprocessing.matrices import MinMaxScaling
 from tf_radogaga.preprocessing.spellings import canonical, spellings
-
-keras = tf.keras
 
 MOST_LEVELS = 1000
 """Levels of a column; of more, each must be met in ten rows on average, else the column is an identifier."""
@@ -81,7 +80,9 @@ class TableEncoding(Preprocessing):
         several = isinstance(table, Iterable) and not isinstance(table, (pd.DataFrame, Mapping))
         blocks = table if several else [table]
         categorical = set(listed(categorical))
-        found, seen_levels, extremes, seen = {}, {}, [], 0
+        found: dict[str, set[str] | None] = {}
+        seen_levels: dict[str, dict] = {}
+        extremes, seen = [], 0
         for block in map(to_pandas, blocks):
             _check_columns(block, found, categorical)
             if not found:
@@ -146,7 +147,7 @@ class TableEncoding(Preprocessing):
             parts.append(self.scaling(tf.stack([rows[c] for c in self.numeric], axis=1)))
         for column, lookup in self.lookups.items():
             place = self._place(column, lookup, rows[column])
-            parts.append(tf.one_hot(place - 1, len(self.columns[column])))  # of -1 it is all zeros
+            parts.append(tf.one_hot(place - 1, len(self.columns[column] or ())))  # of -1 it is all zeros
         return tf.concat(parts, axis=1)
 
     def _place(self, column: str, lookup: keras.layers.StringLookup, texts: tf.Tensor) -> tf.Tensor:

@@ -13,13 +13,12 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_compression as tfc
 import tensorflow_probability as tfp
+from tensorflow import keras
+from tensorflow_probability import distributions as tfd
 
 from tf_radogaga._core import checks
 from tf_radogaga._core.registry import function_name, registered_function
 from tf_radogaga.priors.deep_factorized import NoisyDeepFactorized
-
-keras = tf.keras
-tfd = tfp.distributions
 
 CODABLE = 2.0**30
 """Steps from the first of a range coder's table beyond which its escape code, twice as many, overruns int32 and never

@@ -9,16 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow import keras
+from tensorflow_probability import distributions as tfd
 
 from tf_radogaga._core import checks, replicas, sampling, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.squares import sum_of_squares
 from tf_radogaga._core.stopped_early import gaussian_mixture
 from tf_radogaga.priors.base import Prior
-
-keras = tf.keras
-tfd = tfp.distributions
 
 CLUSTERED_ROWS = 10_000
 """Latents that scikit-learn's mixture is fitted to, at most, for EM to go on from."""
@@ -80,7 +78,7 @@ class Statistics(NamedTuple):
             tf.reshape(outer, (components, units, units)),
         )
 
-    def __add__(self, other: Statistics) -> Statistics:
+    def __add__(self, other: Statistics) -> Statistics:  # type: ignore[override]  # sums, no longer tuples
         return Statistics(*(a + b for a, b in zip(self, other)))
 
     def mixture(self, covariance_floor: float) -> Mixture:
@@ -218,12 +216,13 @@ class MixturePrior(Prior):
             ValueError: fewer rows than components.
             FloatingPointError: the latents hold NaN or infinity.
         """
-        statistics, rows = None, 0
+        statistics: Statistics | None = None
+        rows = 0
         for z in latents:
             batch = Statistics.of(tf.cast(z, tf.float64), self.memberships(z))
             statistics = batch if statistics is None else statistics + batch
             rows += int(z.shape[0])
-        if rows < self.components:
+        if statistics is None or rows < self.components:
             raise ValueError(
                 f"latents: {rows} rows cannot determine components={self.components}; give more rows or fewer"
                 " components."
@@ -247,7 +246,8 @@ class MixturePrior(Prior):
 
     def _expectation_maximization(self, mixture: Mixture, latents: Iterable[tf.Tensor], rows: int):
         """The refined mixture, its mean -log likelihoods from the start to it, and the number of iterations."""
-        best, history = mixture, []
+        best = mixture
+        history: list[float] = []
         for _ in range(self.em_iterations + 1):
             batches = (mixture.expectation(tf.cast(z, tf.float64)) for z in latents)
             likelihood, statistics = functools.reduce(lambda a, b: tf.nest.map_structure(tf.add, a, b), batches)

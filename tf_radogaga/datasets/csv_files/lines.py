@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 OpenFile = Callable[[str], IO[bytes]]
 """Opens a path as bytes that still are compressed."""
@@ -63,8 +63,8 @@ def decompressed(path: str | Path, handle: IO[bytes]) -> IO[bytes]:
         if len(names) != 1:
             raise ValueError(f"{path}: holds {names} where one CSV file is expected; unpack it.")
         return archive.open(names[0])
-    packed = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(suffix)
-    return packed(handle, "rb") if packed else handle
+    packed: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return packed[suffix](handle, "rb") if suffix in packed else handle
 
 
 def damage(path: str | Path, error: object) -> ValueError:
@@ -84,15 +84,15 @@ class Lines:
 
     def __init__(self, path: str | Path, handle: IO[bytes], given: str | None, kept: str | None):
         self.path, self.read, self.nul = path, 0, 0
-        buffered = io.BufferedReader(handle, 1 << 20)
+        buffered = io.BufferedReader(cast(io.RawIOBase, handle), 1 << 20)
         try:
             head = buffered.peek(4096)
         except DAMAGE as error:
             raise damage(path, error) from error
         self.encoding = self._encoding(head, given, kept)
         self._text = io.TextIOWrapper(buffered, self.encoding, newline="")
-        self.sample, size = [], 0
-        self.whole = False
+        self.sample: list[str] = []
+        self.whole, size = False, 0
         while size < SAMPLE or len(self.sample) < 20:  # lines of wide tables are long
             line = next(self._decoded(), None)
             if line is None:
@@ -112,10 +112,11 @@ class Lines:
         for mark, name in _BOMS:
             if head.startswith(mark):
                 return name
-        wide = (kept or "").startswith(("utf-16", "utf-32"))
+        kept = kept or "utf-8"
+        wide = kept.startswith(("utf-16", "utf-32"))
         if wide and kept.endswith("e") and b"\0" in head:  # without a mark, as its training file
             return kept
-        if wide or kept in (None, "utf-8"):
+        if wide or kept == "utf-8":
             return "utf-8-sig"
         try:
             codecs.getincrementaldecoder("utf-8")().decode(head)
@@ -133,11 +134,11 @@ class Lines:
             try:
                 line = self._text.readline()
             except UnicodeDecodeError as error:
-                line = self.read + 1 + error.object[: error.start].count(b"\n")
+                place = self.read + 1 + error.object[: error.start].count(b"\n")
                 near = error.object[max(error.start - 10, 0) : error.start + 10]
                 likely = "utf-16-le" if b"\0" in near else "latin-1"
                 raise ValueError(
-                    f"{self.path}, line {line}: {near!r} is not {self.encoding.replace('-sig', '').upper()}; it has to"
+                    f"{self.path}, line {place}: {near!r} is not {self.encoding.replace('-sig', '').upper()}; it has to"
                     f" be CSV in UTF-8, or name its encoding, for example --encoding {likely} (encoding={likely!r})."
                 ) from error
             except DAMAGE as error:

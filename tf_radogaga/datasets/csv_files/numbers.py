@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -101,7 +101,7 @@ class Format(NamedTuple):
 
 
 def decide(
-    columns: dict[str, Sequence[str]], decimal: str | None, thousands: str | None, strict: bool, separator: str = ","
+    columns: Mapping[str, Sequence[str]], decimal: str | None, thousands: str | None, strict: bool, separator: str = ","
 ) -> Format:
     """The marks of numbers that a file's cells prove, besides those that are given.
 
@@ -170,9 +170,9 @@ def numbers(cells: Iterable[str], decimal: str, thousands: str | None, percent: 
         mark = re.escape(thousands) if thousands else "(?!)"
         whole = rf"(?:[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}|[0-9]+)"
         form = rf"[+-]?(?:{whole}(?:{re.escape(decimal)}[0-9]*)?|{re.escape(decimal)}[0-9]+){_EXPONENT}"
-        form = re.compile(form + (r"\s*%" if percent else ""))
+        fits = re.compile(form + (r"\s*%" if percent else "")).fullmatch
         plain = str.maketrans({**({thousands: None} if thousands else {}), decimal: ".", "%": None})
-        cells = [cell.translate(plain) if form.fullmatch(cell) else "" for cell in map(str.strip, cells)]
+        cells = [cell.translate(plain) if fits(cell) else "" for cell in map(str.strip, cells)]
     else:
         cells = [cell.strip() for cell in cells]  # spaces that do not break too
     values = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")

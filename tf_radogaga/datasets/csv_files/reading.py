@@ -40,7 +40,7 @@ class Options(NamedTuple):
         """
         if self.header not in ("auto", "yes", "no"):
             raise ValueError(f"header: {self.header!r} is not one of ('auto', 'yes', 'no').")
-        names = {name: mark for mark, name in SEPARATORS.items()}
+        names: dict[str | None, str | None] = {name: mark for mark, name in SEPARATORS.items()}
         separator = {**names, "\\t": "\t", "space": " "}.get(self.separator, self.separator)
         if separator is not None and (len(separator) != 1 or separator in '"\r\n\0'):
             raise ValueError(f"separator: {self.separator!r} is not one character; give for example ';' or 'tab'.")
@@ -137,7 +137,7 @@ def opened(
     """
     options = options.checked()
     with contextlib.ExitStack() as stack:
-        handle = stack.enter_context(open_file(path))
+        handle = stack.enter_context(open_file(str(path)))
         try:
             handle = stack.enter_context(decompressed(path, handle))
         except DAMAGE as error:
@@ -246,7 +246,7 @@ def _header(
             )
         return found
     here = {name for name in map(str.strip, sample[0]) if expected(name)}
-    names = not all(map(numbers.is_number, here)) or found.is_there or len(here) == width > 1
+    names = not all(map(numbers.is_number, here)) or found.is_there or (len(here) == width and len(here) > 1)
     if here and (names or (kept and kept.header)):
         return Header(True, "it holds names of the model", True)
     if kept and not found.sure:
