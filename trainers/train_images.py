@@ -28,10 +28,9 @@ from runs import callbacks, export, finish, prepared_out, verbosity
 from train_tabular import REPORTS, Data, train
 
 import tf_radogaga
-from tf_radogaga import plots, presets
+from tf_radogaga import isometry, plots, presets
 from tf_radogaga.datasets import idx, tabular
 from tf_radogaga.datasets.image_folders import ImageSplit, load_celeba, load_folder
-from tf_radogaga.isometry import measures
 from tf_radogaga.models import Autoencoder, BetaVAE
 from tf_radogaga.preprocessing import ImageScaling
 from tf_radogaga.presets import images as image_presets
@@ -123,7 +122,7 @@ def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list
         psnr = tf.image.psnr(x, shown, max_val=1)
         return tf.stack([psnr, 1 - ssim(x, shown), model.distortion.excess(x, x_hat)], axis=1)
 
-    psnr, similarity, distortion = measures.by_blocks(model, test, qualities).numpy().mean(axis=0)
+    psnr, similarity, distortion = model.by_blocks(test, qualities).numpy().mean(axis=0)
     energies = model.energy(test).numpy()
     tenth = max(model.latent_units // 10, 1)
     metrics = {
@@ -156,15 +155,15 @@ def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list
 
 def draw(out: Path, model: Autoencoder, test: np.ndarray, reports: list, seed: int) -> None:
     """Figures 4 to 6 of ICML 2020 and of ICML 2021, the strangest and the most typical images, and energies."""
-    pairs = measures.tangent_pairs(model, test, seed=seed)
-    spectrum = measures.latent_spectrum(model, test)
+    pairs = isometry.tangent_pairs(model, test, seed=seed)
+    spectrum = isometry.latent_spectrum(model, test)
     scale = reports[0].metric_scale if reports[0].scale_is_fitted else 1
     energies = model.energy(test).numpy()
     order = np.argsort(energies, kind="stable")
     figures = {
         "tangents.png": plots.tangent_scatter(pairs[0], scale * pairs[1]),
         "spectrum.png": plots.latent_spectrum(reports[0].spectrum, reports[0].cumulative_share),
-        "traversals.png": plots.traversal(measures.traversals(model, test, dimensions=TRAVERSED).numpy(), spectrum[0]),
+        "traversals.png": plots.traversal(isometry.traversals(model, test, dimensions=TRAVERSED).numpy(), spectrum[0]),
         "reconstructions.png": explained(model, test[:SHOWN], energies[:SHOWN]),
         "strangest.png": explained(model, test[order[: -SHOWN - 1 : -1]], energies[order[: -SHOWN - 1 : -1]]),
         "typical.png": explained(model, test[order[:SHOWN]], energies[order[:SHOWN]]),

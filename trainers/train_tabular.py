@@ -28,10 +28,9 @@ from backups import EarlyStopping
 from runs import callbacks, export, finish, prepared_out, verbosity
 
 import tf_radogaga
-from tf_radogaga import ensemble, plots, presets
+from tf_radogaga import ensemble, isometry, plots, presets
 from tf_radogaga.datasets import csv_files, tabular
 from tf_radogaga.datasets.streaming import StreamedTable
-from tf_radogaga.isometry import report as certificate
 from tf_radogaga.models import Autoencoder, BetaVAE
 from tf_radogaga.preprocessing import Preprocessing
 
@@ -195,7 +194,7 @@ def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
         scored.append((model.energy(rows).numpy(), labels))
         if isinstance(model, BetaVAE) and implicit is None:
             normal = rows if labels is None else tabular.take(rows, np.flatnonzero(labels == 0))
-            implicit = certificate.implicit_report(model, normal)
+            implicit = isometry.implicit_report(model, normal)
     energies = np.concatenate([energy for energy, _ in scored])
     labels = None if scored[0][1] is None else np.concatenate([labels for _, labels in scored])
     share = data.anomaly_share or tabular.share_of(labels)

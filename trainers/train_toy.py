@@ -24,10 +24,8 @@ from runs import callbacks, export, finish, prepared_out, verbosity
 from train_tabular import Data, train
 
 import tf_radogaga
-from tf_radogaga import plots, presets
+from tf_radogaga import isometry, plots, presets
 from tf_radogaga.datasets import tabular, toy
-from tf_radogaga.isometry import measures
-from tf_radogaga.isometry import report as certificate
 from tf_radogaga.models import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
 
@@ -98,7 +96,7 @@ def regression_residual(data: toy.ToyData, energy: np.ndarray) -> float:
     return float(np.mean((prior - np.polyval(np.polyfit(density, prior, 1), density)) ** 2))
 
 
-def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, certificate.IsometryReport]:
+def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, isometry.IsometryReport]:
     """The metrics of one fitted model and its certificate."""
     rows = data.rows.astype(np.float32)
     model.adapt_prior(rows, refine=False)
@@ -111,7 +109,7 @@ def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, certificate.Is
             errors[volume] = float(np.median(np.abs(model.log_density(rows, volume=volume) - data.log_density)))
         except NotImplementedError:  # DAGMM's loss fixes no volume
             errors[volume] = None
-    report = certificate.isometry_report(model, rows)
+    report = isometry.isometry_report(model, rows)
     return {
         "pearson_r": pearson_r(data, energy),
         "pearson_r_network": network,
@@ -127,25 +125,25 @@ def measure(model: Autoencoder, data: toy.ToyData) -> tuple[dict, certificate.Is
     }, report
 
 
-def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData, report: certificate.IsometryReport) -> None:
+def draw(args: argparse.Namespace, model: Autoencoder, data: toy.ToyData, report: isometry.IsometryReport) -> None:
     """Figures 7 and 8, and those of the certificate."""
     rows = data.rows.astype(np.float32)
     energy = model.energy(rows).numpy()
     source = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     density = np.exp(data.log_density - data.log_density.max())
-    latent, tangent = measures.tangent_pairs(model, rows)
+    latent, tangent = isometry.tangent_pairs(model, rows)
     figures = {
         "figure7_source.png": plots.latent_scatter(source[0][:, :3] * source[1][:3], density),
         "figure7_latent.png": plots.latent_scatter(model.encode(rows).numpy(), np.exp(energy.min() - energy)),
         "figure8.png": plots.density_scatter(density, np.exp(energy.min() - energy)),
         "tangents.png": plots.tangent_scatter(latent, tangent),
-        "gram.png": plots.gram_matrix(measures.gram_matrices(model, rows[::20]).numpy().mean(axis=0)),
+        "gram.png": plots.gram_matrix(isometry.gram_matrices(model, rows[::20]).numpy().mean(axis=0)),
         "spectrum.png": plots.latent_spectrum(report.spectrum, report.cumulative_share),
         "response.png": plots.dimension_response(report.response_mean, report.response_sd),
-        "traversals.png": plots.traversal(measures.traversals(model, rows).numpy(), report.spectrum),
+        "traversals.png": plots.traversal(isometry.traversals(model, rows).numpy(), report.spectrum),
     }
     if model.has_log_density:
-        figures["isometry_gap.png"] = plots.isometry_gap(measures.isometry_gap(model, rows).numpy())
+        figures["isometry_gap.png"] = plots.isometry_gap(isometry.isometry_gap(model, rows).numpy())
         figures["log_density.png"] = plots.log_density_scatter(data.log_density, model.log_density(rows).numpy())
     for name, figure in figures.items():
         figure.savefig(args.out / name, dpi=120)

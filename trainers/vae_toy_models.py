@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tf_radogaga import isometry
 from tf_radogaga.datasets import vae_toy
-from tf_radogaga.isometry import measures
-from tf_radogaga.isometry import report as certificate
 from tf_radogaga.models import BetaVAE
 from tf_radogaga.presets import Preset
 
 ERROR = "abs_log_density_error_median"
-# metric -> (key of `measures.density_estimates`, label)
+# metric -> (key of `isometry.density_estimates`, label)
 ESTIMATES = {
     "r_prior": ("prior", r"$p(\mu)$"),
     "r_posterior": ("posterior", r"$p(\mu) \prod \sigma_j$"),
@@ -47,10 +46,10 @@ def measure(model: BetaVAE, data: vae_toy.VaeToyData, keep_rows: int = 0) -> dic
     them first, as s_1 to s_3; then the rest, which are idle. With `keep_rows`, the log densities of so many rows.
     """
     rows = data.rows.astype(np.float32)
-    report = certificate.implicit_report(model, rows, jacobian_rows=4000)
+    report = isometry.implicit_report(model, rows, jacobian_rows=4000)
     order = [2, 1, 0, *range(3, len(report.dimension))]
     arrays = ("unit_norm_mean", "unit_norm_sd", "response_mean", "response_sd", "inverse_variance", "rate")
-    density, estimates = np.exp(data.log_density), measures.density_estimates(model, rows)
+    density, estimates = np.exp(data.log_density), isometry.density_estimates(model, rows)
     error = np.median(np.abs(estimates["loss_scaled"] - data.log_density))
     metrics = {
         **{name: getattr(report, name)[order].tolist() for name in arrays},

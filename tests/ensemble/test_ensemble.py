@@ -83,7 +83,9 @@ def test_each_of_two_together_is_what_its_own_fit_makes_of_it(kind, tables, monk
     before = together[0].trainable_variables[0].numpy()
     for model, rows in zip(alone, tables):
         model.fit(rows, **LENGTH)
+    known = dict(registry), _PforInput.expanddim_inputs_for_broadcast
     assert fit_together(together, tables, **LENGTH) == {}
+    assert (registry, _PforInput.expanddim_inputs_for_broadcast) == known  # TensorFlow is as it was
     assert np.abs(together[0].trainable_variables[0].numpy() - before).max() > 1e-3
     for one, other, rows in zip(alone, together, tables):
         assert_same(one, other, rows)

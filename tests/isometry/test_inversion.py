@@ -18,10 +18,10 @@ from tf_radogaga import (
     RaDOGAGA,
     StructuralDissimilarity,
     SumSquaredError,
+    isometry,
 )
 from tf_radogaga._core import blocks
-from tf_radogaga.isometry import report as certificate
-from tf_radogaga.isometry.inversion import reconstructed_share, round_trips
+from tf_radogaga.isometry import reconstructed_share, round_trips
 from tf_radogaga.priors import FactorizedPrior
 
 
@@ -40,7 +40,7 @@ def test_a_pca_keeps_its_share_of_the_eigenvalues_and_returns_to_where_it_was(ke
     share = variances[::-1][:kept].sum() / variances.sum()
     assert reconstructed_share(model, rows) == pytest.approx(share, abs=1e-5)
     np.testing.assert_allclose(round_trips(model, rows), 0, atol=1e-5)
-    verdict = certificate.isometry_report(model, rows, pairs=100).verdict
+    verdict = isometry.isometry_report(model, rows, pairs=100).verdict
     assert verdict.startswith("isometric: " if kept == 4 else "only the decoder is isometric: ")
     assert ("not reconstruction >= 0.99" in verdict) == (kept < 4) and "round trip <= 0.1" in verdict
 
@@ -59,7 +59,7 @@ def test_an_encoder_that_shortens_z_is_seen_where_the_decoder_is_perfect(u, kind
     variance = np.linalg.eigvalsh(np.cov(model.encode(rows).numpy().T, bias=True))
     noise = 0 if kind is DAGMM else model.sigma2
     expected = abs(1 - u) * math.sqrt(np.mean(variance / (variance + noise)))
-    report = certificate.isometry_report(model, rows)
+    report = isometry.isometry_report(model, rows)
     assert report.round_trip_rms == pytest.approx(expected, abs=1e-4)
     assert report.round_trip_quantile == pytest.approx(np.quantile(round_trips(model, rows), 0.95))
     if kind is RaDOGAGA and u > 0:
@@ -75,7 +75,7 @@ def test_each_latent_dimension_counts_alike():
     model = linear(rows, basis / math.sqrt(SCALE), prior=FactorizedPrior(2))
     model.encoder.dense[0].kernel.assign(model.encoder.dense[0].kernel * [1.0, 0.3])
     model.adapt_prior(rows)
-    report = certificate.isometry_report(model, rows)
+    report = isometry.isometry_report(model, rows)
     assert report.reconstructed_share > 0.999 and report.active_dimensions == 2
     assert report.verdict.startswith("only the decoder") and report.verdict.endswith("but not round trip <= 0.1")
 
@@ -98,7 +98,7 @@ def test_a_sheet_folded_double_has_a_perfect_decoder_and_is_refused():
     sheet = np.stack([np.abs(s) + 0.5, t, 0.2 * np.sign(s)], axis=1).astype(np.float32)  # two leaves, 0.4 apart
     model = RaDOGAGA(Folded(True), Folded(False), MixturePrior(2, 2), lambda1=1.0, lambda2=24.0, gauge=None)
     model.adapt_prior(sheet)
-    report = certificate.isometry_report(model, sheet)
+    report = isometry.isometry_report(model, sheet)
     assert (report.tangent_r, report.tangent_slope) == pytest.approx((1, 1), abs=1e-5)
     assert report.gap_median_absolute == pytest.approx(0, abs=1e-5) and report.round_trip_rms < 1e-5
     assert report.reconstructed_share == pytest.approx(1 - 0.04 / sheet.var(axis=0).sum(), abs=1e-4)
@@ -173,7 +173,7 @@ def test_what_the_decoder_does_not_hear_need_not_come_back():
     kernel[:, 2] = 1000 * np.linalg.svd(basis)[2][2]
     model.encoder.dense[0].kernel.assign(kernel)
     model.adapt_prior(rows)
-    report = certificate.isometry_report(model, rows)
+    report = isometry.isometry_report(model, rows)
     assert report.active_dimensions == 2 and report.round_trip_rms < 1e-3
     assert report.verdict.startswith("isometric: ")
 
@@ -184,13 +184,13 @@ def test_a_decoder_that_answers_nothing_explains_nothing(kind):
     model = linear(rows - rows.mean(axis=0), basis, model=kind, adapt=False)
     model.decoder.dense[0].kernel.assign(np.zeros((3, 5)))
     model.adapt_prior(rows - rows.mean(axis=0))
-    report = certificate.isometry_report(model, rows - rows.mean(axis=0))
+    report = isometry.isometry_report(model, rows - rows.mean(axis=0))
     assert report.reconstructed_share == pytest.approx(0, abs=1e-5)
     assert report.verdict.startswith("not isometric") and "not Pearson r >= 0.99" in report.verdict
 
 
 def test_rows_that_do_not_vary_have_no_share():
     rows, model = isometric()
-    report = certificate.isometry_report(model, np.repeat(rows[:1], 5, axis=0))
+    report = isometry.isometry_report(model, np.repeat(rows[:1], 5, axis=0))
     assert math.isnan(report.reconstructed_share) and report.to_dict()["reconstructed_share"] is None
     assert "not reconstruction" in report.verdict

@@ -6,11 +6,9 @@ import tensorflow as tf
 from helpers.isometric_models import SCALE, flat_data, isometric, linear, tanh_model
 from helpers.models import scaled, small_model
 
-from tf_radogaga import MeanSquaredError, MixturePrior, SumSquaredError
+from tf_radogaga import MeanSquaredError, MixturePrior, SumSquaredError, isometry
 from tf_radogaga._core import blocks
 from tf_radogaga.distortions import BinaryCrossEntropy, DownwardConvexError, FunctionDistortion
-from tf_radogaga.isometry import inversion, measures
-from tf_radogaga.isometry import report as certificate
 from tf_radogaga.isometry import tangents as geometry
 from tf_radogaga.priors import FactorizedPrior
 
@@ -22,12 +20,12 @@ def test_an_orthonormal_decoder_is_perfectly_isometric(distortion):
     rows, basis = flat_data()
     unit = 5 if isinstance(distortion, MeanSquaredError) else 1
     model = linear(rows, basis * math.sqrt(unit / SCALE), distortion=distortion)
-    latent, data = measures.tangent_pairs(model, rows, pairs=50)
+    latent, data = isometry.tangent_pairs(model, rows, pairs=50)
     np.testing.assert_allclose(data, latent, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(measures.gram_matrices(model, rows), np.tile(np.eye(3), (200, 1, 1)), atol=1e-5)
-    np.testing.assert_allclose(measures.response(model, rows), np.ones((200, 3)), rtol=1e-4)
-    np.testing.assert_allclose(measures.isometry_gap(model, rows), np.zeros(200), atol=1e-5)
-    report = certificate.isometry_report(model, rows)
+    np.testing.assert_allclose(isometry.gram_matrices(model, rows), np.tile(np.eye(3), (200, 1, 1)), atol=1e-5)
+    np.testing.assert_allclose(isometry.response(model, rows), np.ones((200, 3)), rtol=1e-4)
+    np.testing.assert_allclose(isometry.isometry_gap(model, rows), np.zeros(200), atol=1e-5)
+    report = isometry.isometry_report(model, rows)
     assert (report.tangent_r, report.tangent_slope) == pytest.approx((1, 1), abs=1e-6)
     assert report.verdict == (
         "isometric: Pearson r >= 0.99, slope 1 +- 0.05, reconstruction >= 0.99 and round trip <= 0.1"
@@ -37,11 +35,11 @@ def test_an_orthonormal_decoder_is_perfectly_isometric(distortion):
 def test_a_decoder_c_times_too_long_shows_c_squared():
     rows, model = isometric()
     kernel, inverse = model.decoder.dense[0].kernel, model.encoder.dense[0].kernel
-    before = certificate.isometry_report(model, rows)
+    before = isometry.isometry_report(model, rows)
     kernel.assign(3 * kernel)
     inverse.assign(inverse / 3)
     model.adapt_prior(rows)
-    after = certificate.isometry_report(model, rows)
+    after = isometry.isometry_report(model, rows)
     for name in ("tangent_slope", "gram_diagonal_mean", "response_mean"):
         np.testing.assert_allclose(getattr(after, name), 9 * getattr(before, name), rtol=1e-4)
     assert after.tangent_r == pytest.approx(1, abs=1e-6)
@@ -53,16 +51,16 @@ def test_shear_shows_off_the_diagonal():
     rows, basis = flat_data()
     model = linear(rows, SHEAR @ basis / math.sqrt(SCALE))
     expected = SHEAR @ SHEAR.T
-    np.testing.assert_allclose(measures.gram_matrices(model, rows)[7], expected, atol=1e-5)
+    np.testing.assert_allclose(isometry.gram_matrices(model, rows)[7], expected, atol=1e-5)
     length = np.sqrt(np.diag(expected))
     cosines = np.abs(expected / np.outer(length, length))[np.triu_indices(3, 1)]
-    report = certificate.isometry_report(model, rows, jacobian_rows=10)  # along axes found on all rows
+    report = isometry.isometry_report(model, rows, jacobian_rows=10)  # along axes found on all rows
     assert report.gram_offdiagonal_mean == pytest.approx(cosines.mean(), rel=1e-4)
     assert report.gram_offdiagonal_max == pytest.approx(cosines.max(), rel=1e-4)
     assert report.gram_diagonal_mean == pytest.approx(np.diag(expected).mean(), rel=1e-4)
     assert report.gram_diagonal_sd == pytest.approx(np.diag(expected).std(), rel=1e-4)
     assert report.gap_mean == pytest.approx(-np.linalg.slogdet(SHEAR)[1], abs=1e-4)
-    axes = measures.latent_axes(model, rows)[1]
+    axes = isometry.latent_axes(model, rows)[1]
     np.testing.assert_allclose(report.response_mean, np.diag(axes @ expected @ axes.T), rtol=1e-3)
     assert report.tangent_r < 0.99 and report.verdict.startswith("not isometric")
 
@@ -91,11 +89,11 @@ def test_gram_equals_that_of_reverse_mode_jacobians(distortion, metric):
         x_hat = model.decode(z)
     jacobian = tape.batch_jacobian(x_hat, z).numpy()
     expected = model.metric_scale * np.einsum("bmi,bm,bmj->bij", jacobian, metric(x_hat.numpy()), jacobian)
-    gram = measures.gram_matrices(model, rows[:20])
+    gram = isometry.gram_matrices(model, rows[:20])
     np.testing.assert_allclose(gram, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
     order = np.argsort(-np.diagonal(expected.mean(0)))  # a small step sees what the derivatives see
     axes = np.eye(3)[order]
-    found = measures.response(model, rows[:20], step=0.02 * float(tf.math.reduce_std(z)), axes=axes)
+    found = isometry.response(model, rows[:20], step=0.02 * float(tf.math.reduce_std(z)), axes=axes)
     np.testing.assert_allclose(found, np.diagonal(expected, axis1=1, axis2=2)[:, order], rtol=0.1)
 
 
@@ -109,7 +107,7 @@ def test_tangent_pairs_are_products_in_the_metric_of_the_gram_matrix(monkeypatch
         return tangents(decode, z, directions)
 
     monkeypatch.setattr(geometry, "tangents", spy)
-    latent, data = measures.tangent_pairs(model, rows, pairs=40)
+    latent, data = isometry.tangent_pairs(model, rows, pairs=40)
     ((z, vectors),) = seen
     v, w = vectors[:, 0].numpy(), vectors[:, 1].numpy()
     gram = model.metric_scale * geometry.gram(model._decode, model.distortion, z, tf.eye(3))
@@ -127,46 +125,46 @@ def test_only_the_active_subspace_is_measured():
     decoder = turn @ np.vstack([basis, 10 * idle]) / math.sqrt(SCALE)
     model = linear(rows, decoder)
     assert model.active_dimensions == 2
-    np.testing.assert_allclose(measures.gram_matrices(model, rows), np.tile(np.eye(2), (200, 1, 1)), atol=1e-4)
-    latent, data = measures.tangent_pairs(model, rows, pairs=50)
+    np.testing.assert_allclose(isometry.gram_matrices(model, rows), np.tile(np.eye(2), (200, 1, 1)), atol=1e-4)
+    latent, data = isometry.tangent_pairs(model, rows, pairs=50)
     np.testing.assert_allclose(data, latent, rtol=1e-3, atol=1e-4)
-    assert measures.response(model, rows).shape == (200, 2)
-    report = certificate.isometry_report(model, rows)
+    assert isometry.response(model, rows).shape == (200, 2)
+    report = isometry.isometry_report(model, rows)
     assert (report.active_dimensions, report.latent_units, len(report.spectrum)) == (2, 3, 2)
     assert report.gap_median_absolute == pytest.approx(0, abs=1e-4)
 
 
 def test_the_gap_is_half_the_log_determinant_of_the_gram_matrix(curved):
     rows, model = curved
-    expected = -0.5 * np.linalg.slogdet(measures.gram_matrices(model, rows[:50]).numpy().astype(np.float64))[1]
+    expected = -0.5 * np.linalg.slogdet(isometry.gram_matrices(model, rows[:50]).numpy().astype(np.float64))[1]
     assert expected.std() > 0.01
-    np.testing.assert_allclose(measures.isometry_gap(model, rows[:50]), expected, atol=2e-3)
+    np.testing.assert_allclose(isometry.isometry_gap(model, rows[:50]), expected, atol=2e-3)
 
 
 def test_rows_do_not_see_each_other(curved):
     rows, model = curved
-    axes = measures.latent_axes(model, rows)[1]
+    axes = isometry.latent_axes(model, rows)[1]
     for function in (
-        measures.gram_matrices,
-        measures.isometry_gap,
-        lambda model, rows: measures.response(model, rows, axes=axes),
+        isometry.gram_matrices,
+        isometry.isometry_gap,
+        lambda model, rows: isometry.response(model, rows, axes=axes),
     ):
         whole = function(model, rows[:60]).numpy()
         tolerance = {"rtol": 1e-4, "atol": 1e-5 * np.abs(whole).max()}
         np.testing.assert_allclose(function(model, rows[:60][::-1])[::-1], whole, **tolerance)
         parts = [function(model, rows[i : i + 25]) for i in range(0, 60, 25)]
         np.testing.assert_allclose(np.concatenate(parts)[:60], whole, **tolerance)
-    for a, b in zip(measures.latent_axes(model, rows), measures.latent_axes(model, rows[::-1])):
+    for a, b in zip(isometry.latent_axes(model, rows), isometry.latent_axes(model, rows[::-1])):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_blocks_equal_the_whole_and_are_small(curved, monkeypatch):
     rows, model = curved
     functions = (
-        measures.gram_matrices,
-        measures.response,
-        lambda *a: measures.tangent_pairs(*a, pairs=30)[1],
-        lambda *a: measures.latent_axes(*a)[2],
+        isometry.gram_matrices,
+        isometry.response,
+        lambda *a: isometry.tangent_pairs(*a, pairs=30)[1],
+        lambda *a: isometry.latent_axes(*a)[2],
     )
     whole = [np.asarray(function(model, rows[:30])) for function in functions]
     sizes, decode = [], model._decode
@@ -184,10 +182,10 @@ def test_spectrum_is_that_of_numpy(prior):
     z = model.encode(rows).numpy().astype(np.float64)
     covariance = np.cov(z.T, bias=True)
     expected = np.linalg.eigvalsh(covariance) if prior is MixturePrior else np.diag(covariance)
-    variance, share = measures.latent_spectrum(model, rows)
+    variance, share = isometry.latent_spectrum(model, rows)
     np.testing.assert_allclose(variance, np.sort(expected)[::-1], rtol=1e-6)
     np.testing.assert_allclose(share, np.cumsum(variance) / variance.sum())
-    mean, axes, _ = measures.latent_axes(model, rows)
+    mean, axes, _ = isometry.latent_axes(model, rows)
     np.testing.assert_allclose(mean, z.mean(axis=0))
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-6)
     assert (axes.max(axis=1) == np.abs(axes).max(axis=1)).all()  # a sign that does not depend on the solver
@@ -196,47 +194,47 @@ def test_spectrum_is_that_of_numpy(prior):
 
 def test_traversals_move_one_axis_by_its_standard_deviation():
     rows, model = isometric()
-    mean, axes, variance = measures.latent_axes(model, rows)
-    decoded = measures.traversals(model, rows, dimensions=2, steps=5)
+    mean, axes, variance = isometry.latent_axes(model, rows)
+    decoded = isometry.traversals(model, rows, dimensions=2, steps=5)
     assert decoded.shape == (2, 5, 5)
     coordinates = (model.encode(tf.reshape(decoded, (10, 5))) - mean) @ axes.T
     expected = np.zeros((2, 5, 3))
     for i in range(2):
         expected[i, :, i] = np.array([-2, -1, 0, 1, 2]) * math.sqrt(variance[i])
     np.testing.assert_allclose(tf.reshape(coordinates, (2, 5, 3)), expected, atol=1e-4)
-    assert measures.traversals(model, rows).shape == (3, 9, 5)
-    wide = measures.traversals(model, rows, dimensions=1, steps=3, span=4.0)
+    assert isometry.traversals(model, rows).shape == (3, 9, 5)
+    wide = isometry.traversals(model, rows, dimensions=1, steps=3, span=4.0)
     np.testing.assert_allclose(wide[0, 1:] - wide[0, 1], 2 * (decoded[0, 2::2] - decoded[0, 2]), atol=1e-4)
 
 
 def test_image_events_are_measured_as_their_elements_are(curved, monkeypatch):
     rows, model = curved
     functions = (
-        measures.gram_matrices,
-        measures.response,
-        lambda *a: measures.tangent_pairs(*a, pairs=20)[1],
-        lambda *a: tf.reshape(measures.traversals(*a), (3, 9, 5)),
+        isometry.gram_matrices,
+        isometry.response,
+        lambda *a: isometry.tangent_pairs(*a, pairs=20)[1],
+        lambda *a: tf.reshape(isometry.traversals(*a), (3, 9, 5)),
     )
     flat = [np.asarray(function(model, rows[:20])) for function in functions]
     decode = model._decode
     monkeypatch.setattr(model, "_decode", lambda z: tf.reshape(decode(z), (-1, 1, 5, 1)))
-    assert measures.traversals(model, rows).shape == (3, 9, 1, 5, 1)
+    assert isometry.traversals(model, rows).shape == (3, 9, 1, 5, 1)
     for function, expected in zip(functions, flat):
         np.testing.assert_allclose(function(model, rows[:20]), expected, rtol=1e-4, atol=1e-6 * expected.max())
 
 
 def test_errors_are_those_of_the_model(rows, monkeypatch):
     functions = (
-        measures.tangent_pairs,
-        measures.gram_matrices,
-        measures.latent_axes,
-        measures.latent_spectrum,
-        measures.response,
-        measures.traversals,
-        measures.isometry_gap,
-        inversion.reconstructed_share,
-        inversion.round_trips,
-        certificate.isometry_report,
+        isometry.tangent_pairs,
+        isometry.gram_matrices,
+        isometry.latent_axes,
+        isometry.latent_spectrum,
+        isometry.response,
+        isometry.traversals,
+        isometry.isometry_gap,
+        isometry.reconstructed_share,
+        isometry.round_trips,
+        isometry.isometry_report,
     )
     model = small_model(preprocess=scaled(rows))
     for function in functions:
@@ -253,12 +251,12 @@ def test_errors_are_those_of_the_model(rows, monkeypatch):
             with pytest.raises(ValueError, match="the table is empty"):
                 function(model, rows[:0])
     for function, wrong in (
-        (measures.tangent_pairs, {"pairs": 0}),
-        (measures.traversals, {"dimensions": 0}),
-        (measures.traversals, {"steps": 0}),
-        (measures.response, {"step": 0.0}),
-        (certificate.isometry_report, {"pairs": 0}),
-        (certificate.isometry_report, {"jacobian_rows": 0}),
+        (isometry.tangent_pairs, {"pairs": 0}),
+        (isometry.traversals, {"dimensions": 0}),
+        (isometry.traversals, {"steps": 0}),
+        (isometry.response, {"step": 0.0}),
+        (isometry.isometry_report, {"pairs": 0}),
+        (isometry.isometry_report, {"jacobian_rows": 0}),
     ):
         ((name, value),) = wrong.items()
         with pytest.raises(ValueError, match=f"{name}: {value} must be"):

@@ -13,8 +13,7 @@ from helpers.own_networks import NoisyLayer, WatchedNetwork
 from test_conformance import FAMILIES, WIDTH, data, fitted_model, model_of, small_flows, trained
 
 import tf_radogaga
-from tf_radogaga import mean_energy
-from tf_radogaga.isometry import inversion, measures, report
+from tf_radogaga import isometry, mean_energy
 
 keras = tf.keras
 __all__ = ["fitted_model", "small_flows"]  # fixtures of the tests here
@@ -102,10 +101,10 @@ REFUSED = r"(rows|x): \w+ is not supported here; rows in memory are needed.*np\.
 NOT_DEFINED = "has no posterior|densities|prior sees more|range coder|does not fix|is fixed|bends|active_dimensions"
 OF_BATCHES = ("train_on_batch", "test_on_batch", "predict_on_batch")
 MEASURES = (
-    *(measures.tangent_pairs, measures.gram_matrices, measures.latent_axes, measures.latent_spectrum),
-    *(measures.response, measures.traversals, measures.isometry_gap, measures.unit_norms, measures.density_estimates),
-    *(measures.isometric_coordinates, inversion.reconstructed_share, inversion.round_trips),
-    *(report.isometry_report, report.implicit_report),
+    *(isometry.tangent_pairs, isometry.gram_matrices, isometry.latent_axes, isometry.latent_spectrum),
+    *(isometry.response, isometry.traversals, isometry.isometry_gap, isometry.unit_norms, isometry.density_estimates),
+    *(isometry.isometric_coordinates, isometry.reconstructed_share, isometry.round_trips),
+    *(isometry.isometry_report, isometry.implicit_report),
 )
 
 
@@ -135,7 +134,7 @@ def test_posteriors_take_what_energies_take(family):
         ):
             np.testing.assert_allclose(whole[:5], first, **TOLERANCE)
             np.testing.assert_array_equal(whole, named)
-    np.testing.assert_allclose(report.implicit_report(model, rows).rate, report.implicit_report(model, data()).rate)
+    np.testing.assert_allclose(isometry.implicit_report(model, rows).rate, isometry.implicit_report(model, data()).rate)
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["ours", "Keras"])

@@ -14,10 +14,10 @@ from tf_radogaga import (
     MixturePrior,
     RaDOGAGA,
     export_saved_model,
+    isometry,
     load_model,
     save_model,
 )
-from tf_radogaga.isometry import inversion, measures
 from tf_radogaga.models import gauge_fitting
 from tf_radogaga.models.gauge_fitting import divergence
 from tf_radogaga.models.gauges import CouplingFlow
@@ -111,9 +111,9 @@ def test_divergence_is_the_excess_of_the_loss():
 def test_a_bent_sheet_becomes_flat(pair):
     rows, linear, flow = pair
     assert flow.straightening["after"] < 0.1 * flow.straightening["before"]
-    spread = [np.std(measures.isometry_gap(model, rows)) for model in (linear, flow)]
+    spread = [np.std(isometry.isometry_gap(model, rows)) for model in (linear, flow)]
     assert spread[1] < 0.3 * spread[0]
-    correlation = [np.corrcoef(*measures.tangent_pairs(model, rows))[0, 1] for model in (linear, flow)]
+    correlation = [np.corrcoef(*isometry.tangent_pairs(model, rows))[0, 1] for model in (linear, flow)]
     assert correlation[1] > 0.98 > correlation[0]
 
 
@@ -121,8 +121,8 @@ def test_a_flow_is_undone_on_the_way_back(monkeypatch):
     rows, model = sheet(), bent_model("flow")
     adapt_bent(model, rows, monkeypatch)
     assert np.abs(model.encode(rows) - model.encoder(rows) @ model.gauge.matrix()).max() > 0.1
-    assert inversion.reconstructed_share(model, rows) == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(inversion.round_trips(model, rows), 0, atol=1e-3)
+    assert isometry.reconstructed_share(model, rows) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(isometry.round_trips(model, rows), 0, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib import colormaps
 
 from tf_radogaga import plots
-from tf_radogaga.isometry.report import ImplicitReport
+from tf_radogaga.isometry import ImplicitReport
 
 
 def test_histogram_shows_every_row_and_the_threshold():
@@ -189,7 +191,7 @@ def test_cost_curves_have_a_line_a_name_and_linear_costs_start_at_0():
 
 
 def test_implicit_spectrum_shows_importance_and_unit_norms():
-    names = ImplicitReport._fields
+    names = [field.name for field in dataclasses.fields(ImplicitReport)]
     report = ImplicitReport(**{name: np.array([1.0, 0.5, 0.0]) for name in names})
     left, right = plots.implicit_spectrum(report).axes
     np.testing.assert_array_equal([bar.get_height() for bar in left.patches], [1.0, 0.5, 0.0])

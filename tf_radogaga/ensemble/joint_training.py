@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga import saving
 from tf_radogaga._core import checks, functional
+from tf_radogaga.ensemble.alike import WEIGHTS, require_alike, require_plain, require_pure
 from tf_radogaga.ensemble.vectorized import converters
 from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.training import batches, copies, feed
+from tf_radogaga.training import batches, feed
 from tf_radogaga.training.callbacks import StartAtStep, non_finite_error
 from tf_radogaga.training.rows import is_stream
 
 keras = tf.keras
-
-WEIGHTS = ("lambda1", "lambda2")
-"""Settings that may differ between models trained together, beside the learning rate."""
-
-_FOLLOWING = ("beta", "scale")
-"""Attributes that follow from them: beta is 1 / lambda2, the gauge starts at a scale that lambda2 fixes."""
-
-_SLOTS = ("_momentums", "_velocities", "_velocity_hats")
 
 
 def fit_together(
@@ -43,17 +33,14 @@ def fit_together(
     up to the rounding of float32. They are ordinary models before and after.
 
     Their parameters are one matrix (S, parameters), over whose rows the loss and its gradient are mapped, and one
-    update serves all. Small dense models gain most: their steps cost more in calls than in arithmetic.
-
-    A model that diverges learns nothing from then on and leaves the others alone.
+    update serves all. Small dense models gain most: their steps cost more in calls than in arithmetic. A model that
+    diverges learns nothing from then on and leaves the others alone.
 
     Args:
         models: of one configuration, in which lambda1, lambda2 (or beta) and the learning rate may differ; compiled
             with `tf.keras.optimizers.Adam` without clipping or averaging.
         tables: raw rows in memory for each model, equally many; a table that is given twice is stored once.
-        batch_size: as `fit`.
-        epochs: as `fit`.
-        steps_per_epoch: as `fit`.
+        batch_size, epochs, steps_per_epoch: as `fit`.
         callbacks: Keras callbacks; what they see of the loss and its terms are means over the models that have not
             diverged.
         **kwargs: the rest of `keras.Model.fit`, but for validation, which each model's own prior would score, weights
@@ -71,15 +58,14 @@ def fit_together(
         raise ValueError(f"tables: {len(tables)} for {len(models)} models; give each model its rows, [rows] * S.")
     batch_size = checks.whole_number("batch_size", 256 if batch_size is None else batch_size)
     steps_per_epoch = checks.whole_number("steps_per_epoch", steps_per_epoch)
-    _require_plain(kwargs)
-    _require_alike(models)
-    _require_pure(models[0])
+    require_plain(kwargs)
+    require_alike(models)
+    require_pure(models[0])
     stored, places = _stored_once(models, tables)
     rows = len(stored[0])
-    least = models[0].prior.minimum_rows
     if {len(table) for table in stored} != {rows}:
         raise ValueError(f"tables: {sorted({len(table) for table in stored})} rows; give each model equally many.")
-    if rows < least:
+    if rows < (least := models[0].prior.minimum_rows):
         raise ValueError(f"tables: {rows} rows, but the prior needs at least {least}.")
     batch_size = min(batch_size, rows)
     first_step = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -150,80 +136,6 @@ def _stored_once(models: list[Autoencoder], tables: list[Any]) -> tuple[list[tf.
     return list(stored.values()), places
 
 
-def _require_plain(options: dict[str, Any]) -> None:
-    """TypeError for options of `fit` that are not those of models trained together."""
-    plain = {
-        "validation_data": None,
-        "validation_split": 0,
-        "sample_weight": None,
-        "class_weight": None,
-        "shuffle": True,
-    }
-    for name, unset in plain.items():
-        value = options.get(name, unset)
-        if value is not unset and not (np.isscalar(value) and value == unset):
-            raise TypeError(f"{name}: models that need it are trained one by one, by fit.")
-
-
-def _require_alike(models: list[Autoencoder]) -> None:
-    if len(set(map(id, models))) < len(models):
-        raise ValueError("models: one of them is given twice.")
-    for model in models:
-        if type(getattr(model, "optimizer", None)) is not keras.optimizers.Adam:
-            raise TypeError("models: each must be compiled with tf.keras.optimizers.Adam before it is trained.")
-        used = [name for name in ("clipnorm", "global_clipnorm", "use_ema") if getattr(model.optimizer, name)]
-        if used:
-            raise ValueError(f"{used[0]}: not per model where many are trained together; leave it out.")
-    first, *others = (_settings(model) for model in models)
-    for number, other in enumerate(others, 1):
-        for name in {**first, **other}:
-            if first.get(name) != other.get(name):
-                raise ValueError(
-                    f"{name}: {first.get(name)} of models[0] and {other.get(name)} of models[{number}]; models trained"
-                    f" together differ in {', '.join(WEIGHTS)} and the learning rate alone."
-                )
-
-
-_DRAWS = ("RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal", "StatefulUniform")
-
-
-def _require_pure(model: Autoencoder) -> None:
-    """What a step of many models at once maps may neither draw from a generator of its own nor use variables that are
-    not trained."""
-    networks = model.encoder, model.decoder
-    fixed = (variable for network in networks for variable in network.non_trainable_variables)
-    if names := [part.name for part in (*fixed, *model.metrics_of_layers())]:
-        raise ValueError(
-            f"models: {names[0]} of a network is not trained, being frozen, a metric or a statistic of batch"
-            " normalization; such models are trained one by one, by fit."
-        )
-    if all(type(network).__module__.startswith("tf_radogaga.") for network in networks):
-        return
-    step = tf.function(lambda x: model.all_terms(x, training=True)[0])
-    graph = step.get_concrete_function(tf.TensorSpec((2, *model.preprocess.event_shape))).graph.as_graph_def()
-    for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
-        if node.op in _DRAWS or node.op.startswith("Assign"):
-            raise ValueError(
-                f"models: {node.name} ({node.op}) of a network draws noise or keeps a state of its own, as dropout"
-                " does; such models are trained one by one, by fit."
-            )
-
-
-def _settings(model: Autoencoder) -> dict[str, Any]:
-    """What must be the same in all models: configuration, optimizer and steps already taken."""
-    config = saving.described(model)
-    differing = {*WEIGHTS, *_FOLLOWING, "preprocess"}
-    settings = {name: _unnumbered(value) for name, value in config["config"].items() if name not in differing}
-    optimizer = {name: value for name, value in model.optimizer.get_config().items() if name != "learning_rate"}
-    settings["frozen"] = copies.frozen(model)
-    return {"class": config["class"], **settings, **optimizer, "steps": int(model.optimizer.iterations)}
-
-
-def _unnumbered(value: Any) -> Any:
-    """A configuration without the numbers by which Keras tells layers of one name apart."""
-    return re.sub(r"_\d+(?=[\"_])", "", json.dumps(value)) if isinstance(value, dict) and "keras" in value else value
-
-
 class _Rates(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate for each of S models, (S, 1)."""
 
@@ -289,7 +201,7 @@ class _Together(keras.Model):
         pairs = [(self.parameters, [model.trainable_variables for model in self.models])]
         for model in self.models:
             model.optimizer.build(model.trainable_variables)
-        for slot in _SLOTS:
+        for slot in ("_momentums", "_velocities", "_velocity_hats"):
             for whole in getattr(self.optimizer, slot, []):
                 pairs.append((whole, [getattr(model.optimizer, slot) for model in self.models]))
         return pairs

@@ -1,11 +1,12 @@
-"""Which latent directions carry information: judged at the end of `fit`, counted by densities from then on."""
+"""Which latent directions are active: `fit` finds them at its end, and densities count them alone."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_radogaga._core import blocks, sampling
+from tf_radogaga._core import sampling
 from tf_radogaga.isometry import tangents
+from tf_radogaga.isometry.protocols import Measured
 
 LEAST_SIGNAL = 0.1
 """A latent direction is active when the data's variance along it exceeds this share of the noise's."""
@@ -14,15 +15,14 @@ PROBED_ROWS = 64
 """Training rows at which the decoder's response is measured, at least, where there are as many."""
 
 
-def find(model, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def find(model: Measured, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The directions of the latent along which the data vary by more than a share of the noise.
 
-    A direction that carries nothing is either not used by the encoder or not heard by the decoder: its variance in z
-    times the decoder's squared response to it tells both. Axes are judged as they are, other directions where the prior
-    is blind to a rotation.
+    The encoder may not use a direction, and the decoder may not answer to it. The variance of z along it times the
+    squared response of the decoder tells both. Directions are axes unless the prior is blind to rotations.
 
     Args:
-        model: an `Autoencoder` whose `metric_scale` is known.
+        model: its `metric_scale` is known.
         dataset: batches of x.
 
     Returns:
@@ -30,17 +30,20 @@ def find(model, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Tens
     """
     units = model.latent_units
     directions = tf.eye(units)
-    rows, total, outer, sample = 0, 0.0, 0.0, sampling.EvenSample(2 * PROBED_ROWS)
+    total, outer = tf.zeros(units, tf.float64), tf.zeros((units, units), tf.float64)
+    sample = sampling.EvenSample(2 * PROBED_ROWS)
     for z in dataset.map(model.encode_x):
         sample.add(z)
-        rows, z = rows + len(z), tf.cast(z, tf.float64)
+        z = tf.cast(z, tf.float64)
         total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
-    mean = total / rows
-    covariance = (outer / rows - mean[:, None] * mean[None, :]) / model.noise_variance
-    probed, size = sample.rows, blocks.block_rows(blocks.TANGENTS, model.preprocess.width * units)
-    parts = [probed[part] for part in blocks.slices(len(probed), size)]
-    measure = tangents.squared_lengths if model.axis_aligned else tangents.gram
-    found = tf.concat([measure(model._decode, model.distortion, part, directions) for part in parts], axis=0)
+    mean = total / sample.seen
+    covariance = (outer / sample.seen - mean[:, None] * mean[None, :]) / model.noise_variance
+    lengths = tangents.squared_lengths if model.axis_aligned else tangents.gram
+
+    def measure(part: slice) -> tf.Tensor:
+        return lengths(model.decode, model.distortion, sample.rows[part], directions)
+
+    found = tangents.in_blocks(measure, len(sample.rows), model.preprocess.width * units)
     response = model.metric_scale * tf.cast(tf.reduce_mean(found, axis=0), tf.float64)
     if model.axis_aligned:
         signal = tf.linalg.diag_part(covariance) * response

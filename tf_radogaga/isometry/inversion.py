@@ -1,8 +1,4 @@
-"""Do encoder and decoder undo each other? What a decoder alone cannot show: the data it misses, and a wrong encoder.
-
-Rows are raw, as `Autoencoder.energy` takes them. Every function raises RuntimeError where the prior is not adapted, and
-TypeError or ValueError for bad rows.
-"""
+"""Do encoder and decoder undo each other? A decoder alone shows neither data that it misses nor a wrong encoder."""
 
 from __future__ import annotations
 
@@ -11,11 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga.isometry.measures import by_blocks, latent_axes
-from tf_radogaga.models.autoencoder import Autoencoder
+from tf_radogaga.isometry.measures import latent_axes
+from tf_radogaga.isometry.protocols import Measured
 
 
-def reconstructed_share(model: Autoencoder, rows: Any) -> float:
+def reconstructed_share(model: Measured, rows: Any) -> float:
     """1 - sum D(x, x_hat) / sum D(x, mean x) over the rows, each D counted from D(x, x): 1 is right, 0 no better than
     the mean.
 
@@ -23,15 +19,15 @@ def reconstructed_share(model: Autoencoder, rows: Any) -> float:
     a PCA; of binary cross-entropy the share of the deviance; of any other distortion that of D. A beta-VAE's x_hat is
     that of its mean latent. NaN where D is not finite there, or the rows do not vary.
     """
-    counts_and_sums = by_blocks(model, rows, _count_and_sum).numpy()
+    counts_and_sums = model.by_blocks(rows, _count_and_sum).numpy()
     count, event = counts_and_sums[:, 0].sum(), model.preprocess.event_shape
     mean = tf.constant((counts_and_sums[:, 1:].sum(axis=0) / count).reshape((1, *event)), tf.float32)
 
     def distances(x: tf.Tensor) -> tf.Tensor:
-        guesses = model._decode(model.encode_x(x)), tf.broadcast_to(mean, tf.shape(x))
+        guesses = model.decode(model.encode_x(x)), tf.broadcast_to(mean, tf.shape(x))
         return tf.stack([model.distortion.excess(x, guess) for guess in guesses], axis=1)
 
-    left, whole = by_blocks(model, rows, distances).numpy().astype(np.float64).sum(axis=0)
+    left, whole = model.by_blocks(rows, distances).numpy().astype(np.float64).sum(axis=0)
     return float(1 - left / whole) if whole > 0 else float("nan")
 
 
@@ -41,7 +37,7 @@ def _count_and_sum(x: tf.Tensor) -> tf.Tensor:
     return tf.concat([tf.cast(tf.shape(x)[:1], tf.float64), tf.reduce_sum(flat, axis=0)], axis=0)[None]
 
 
-def round_trips(model: Autoencoder, rows: Any) -> np.ndarray:
+def round_trips(model: Measured, rows: Any) -> np.ndarray:
     """Distance from z to f(g(z)), what the encoder makes of the reconstruction, of each row, (B,) float64: 0 is right.
 
         sqrt(1/n sum_i (f(g(z)) - z)_i^2 / (Var z_i + sigma2))
@@ -55,8 +51,8 @@ def round_trips(model: Autoencoder, rows: Any) -> np.ndarray:
 
     def moves(x: tf.Tensor) -> tf.Tensor:
         z = model.encode_x(x)
-        return model.encode_x(model._decode(z)) - z
+        return model.encode_x(model.decode(z)) - z
 
-    along = by_blocks(model, rows, moves).numpy().astype(np.float64) @ axes.T
+    along = model.by_blocks(rows, moves).numpy().astype(np.float64) @ axes.T
     with np.errstate(divide="ignore", invalid="ignore"):  # a dimension that does not vary, without noise
         return np.sqrt((along**2 / (variance + noise)).mean(axis=1))

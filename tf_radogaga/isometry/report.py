@@ -1,32 +1,30 @@
-"""Certificates of fitted models: everything that `measures` and `inversion` find, on one set of rows."""
+"""Certificates of fitted models: everything that `measures`, `inversion` and `implicit` find on one set of rows."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import abc
+import dataclasses
+import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from tf_radogaga._core import checks
 from tf_radogaga.isometry import verdicts
+from tf_radogaga.isometry.implicit import inverse_variances, isometric_coordinates, unit_norms
 from tf_radogaga.isometry.inversion import reconstructed_share, round_trips
 from tf_radogaga.isometry.measures import (
-    by_blocks,
     cumulative_share,
+    gap_obstacle,
     gram_matrices,
-    inverse_variances,
-    isometric_coordinates,
     isometry_gap,
     latent_axes,
     noise_step,
-    plain,
     response,
     tangent_pairs,
-    unit_norms,
 )
-from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.models.beta_vae import BetaVAE
+from tf_radogaga.isometry.protocols import Measured, Variational
 from tf_radogaga.preprocessing.cells import array_of
 from tf_radogaga.training.rows import in_memory
 
@@ -34,26 +32,55 @@ QUANTILE = 0.95
 """Of the round trips in a report."""
 
 
-class IsometryReport(NamedTuple):
-    """Everything that `measures` and `inversion` find, as plain numbers; `str` of it is a certificate to read."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report(abc.ABC):
+    """What every certificate holds, as plain numbers; `str` of it is a table to read."""
 
-    model: str  # its class
-    rows: int  # behind the spectrum and the tangent pairs
-    jacobian_rows: int  # behind the Gram matrices, the response and the gap
+    rows: int  # behind all that takes no Jacobian
+    jacobian_rows: int  # behind the rest
     pairs: int
-    metric_scale: float  # of the loss, or fitted so that gram_diagonal_mean is 1
-    scale_is_fitted: bool
-    latent_units: int  # N
-    active_dimensions: int  # n, or 0 where `fit` judged none and all N are measured
     tangent_r: float  # Pearson r of the tangent pairs
     tangent_slope: float  # of the least-squares line through 0, data on latent
-    gram_diagonal_mean: float
-    gram_diagonal_sd: float
     gram_offdiagonal_mean: float | None  # of |G_ij| / sqrt(G_ii G_jj), i != j; None where n is 1
     gram_offdiagonal_max: float | None
     reconstructed_share: float  # of `inversion.reconstructed_share`
     round_trip_rms: float  # of `inversion.round_trips`
     round_trip_quantile: float  # 95 % of the rows lie below
+
+    @property
+    @abc.abstractmethod
+    def verdict(self) -> str:
+        """One line, with the thresholds it rests on."""
+
+    @abc.abstractmethod
+    def _lines(self) -> list[str]:
+        """The table, without the verdict."""
+
+    def __str__(self) -> str:
+        return "\n".join([*self._lines(), f"verdict: {self.verdict}"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers and the verdict as JSON types; None for those that are not finite."""
+        return {name: _plain(value) for name, value in (*vars(self).items(), ("verdict", self.verdict))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IsometryReport(Report):
+    """Everything that `measures` and `inversion` find. Gram matrices, response and gap are of the Jacobian rows."""
+
+    model: str  # its class
+    metric_scale: float  # of the loss, or fitted so that gram_diagonal_mean is 1
+    scale_is_fitted: bool
+    latent_units: int  # N
+    active_dimensions: int  # n, or 0 where `fit` looked for none and all N are measured
+    gram_diagonal_mean: float
+    gram_diagonal_sd: float
     spectrum: np.ndarray  # (n,), as `latent_spectrum`
     cumulative_share: np.ndarray
     response_step: float  # in units of z
@@ -66,20 +93,15 @@ class IsometryReport(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """One line, with the thresholds it rests on."""
         return verdicts.isometric(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The numbers and the verdict as JSON types; None for those that are not finite."""
-        return {name: plain(value) for name, value in (*self._asdict().items(), ("verdict", self.verdict))}
-
-    def __str__(self) -> str:
-        unjudged = "" if self.active_dimensions else ", not judged: all are measured"
+    def _lines(self) -> list[str]:
+        not_sought = "" if self.active_dimensions else ", not judged: all are measured"
         most = int(np.searchsorted(self.cumulative_share, 0.95)) + 1
         table = [
             ("", "found", "right", ""),
             ("metric scale", self.metric_scale, "", f"z^2 / D, {'fitted' if self.scale_is_fitted else 'of the loss'}"),
-            ("active dimensions", self.active_dimensions, "", f"of {self.latent_units}{unjudged}"),
+            ("active dimensions", self.active_dimensions, "", f"of {self.latent_units}{not_sought}"),
             ("tangent pairs, Pearson r", self.tangent_r, 1, ""),
             ("tangent pairs, slope", self.tangent_slope, 1, "z^2 / z^2"),
             ("Gram diagonal, mean", self.gram_diagonal_mean, 1, "by the fit" if self.scale_is_fitted else ""),
@@ -104,11 +126,11 @@ class IsometryReport(NamedTuple):
                 lines.append(f"{name:33} {found:>9} {right:>6}  {unit}".rstrip())
         if self.gap_obstacle:
             lines.append(f"isometry gap: none, {self.gap_obstacle}")
-        return "\n".join([*lines, f"verdict: {self.verdict}"])
+        return lines
 
 
 def isometry_report(
-    model: Autoencoder, rows: Any, pairs: int = 1000, seed: int = 0, jacobian_rows: int = 512
+    model: Measured, rows: Any, pairs: int = 1000, seed: int = 0, jacobian_rows: int = 512
 ) -> IsometryReport:
     """All measurements of `measures` and `inversion` on one set of rows.
 
@@ -117,7 +139,7 @@ def isometry_report(
         rows: raw rows, best held out.
         pairs: of tangent vectors.
         seed: of the pairs and of the rows drawn.
-        jacobian_rows: most rows, drawn at random, behind Gram matrices, response and gap.
+        jacobian_rows: most rows, drawn at random, at which derivatives are taken.
 
     Raises:
         ValueError: pairs or jacobian_rows below 1.
@@ -130,87 +152,63 @@ def isometry_report(
     latent, data = tangent_pairs(model, rows, pairs, seed)
     gram = gram_matrices(model, some).numpy().astype(np.float64)
     responses = response(model, some, step, axes).numpy().astype(np.float64)
-    try:
-        gap = isometry_gap(model, some).numpy().astype(np.float64)
-        gaps, obstacle = (float(gap.mean()), float(gap.std()), float(np.median(np.abs(gap)))), None
-    except NotImplementedError as error:
-        gaps, obstacle = (None, None, None), str(error)
+    obstacle = gap_obstacle(model)
+    gap = None if obstacle else isometry_gap(model, some).numpy().astype(np.float64)
     scale = model.metric_scale
-    with np.errstate(divide="ignore", invalid="ignore"):  # a decoder that answers nothing has no r and no cosines
-        if scale is None:
+    if scale is None:
+        with np.errstate(divide="ignore", invalid="ignore"):
             scale = float(1 / np.diagonal(gram, axis1=1, axis2=2).mean())
             data, gram, responses = scale * data, scale * gram, scale * responses
-        diagonal = np.diagonal(gram, axis1=1, axis2=2)
-        cosines = _cosines(gram)
-        tangent_r = float(np.corrcoef(latent, data)[0, 1])
+    diagonal = np.diagonal(gram, axis1=1, axis2=2)
     return IsometryReport(
+        **_common(model, rows, some, (latent, data), gram),
         model=type(model).__name__,
-        rows=len(rows),
-        jacobian_rows=len(some),
-        pairs=pairs,
         metric_scale=scale,
         scale_is_fitted=model.metric_scale is None,
         latent_units=axes.shape[1],
         active_dimensions=model.active_dimensions,
-        tangent_r=tangent_r,
-        tangent_slope=float(latent @ data / (latent @ latent)),
         gram_diagonal_mean=float(diagonal.mean()),
         gram_diagonal_sd=float(diagonal.std()),
-        gram_offdiagonal_mean=float(cosines.mean()) if cosines.size else None,
-        gram_offdiagonal_max=float(cosines.max()) if cosines.size else None,
-        **_inversion(model, rows),
         spectrum=variance,
         cumulative_share=cumulative_share(variance),
         response_step=step,
         response_mean=responses.mean(axis=0),
         response_sd=responses.std(axis=0),
-        **dict(zip(("gap_mean", "gap_sd", "gap_median_absolute"), gaps)),
+        gap_mean=None if gap is None else float(gap.mean()),
+        gap_sd=None if gap is None else float(gap.std()),
+        gap_median_absolute=None if gap is None else float(np.median(np.abs(gap))),
         gap_obstacle=obstacle,
     )
 
 
-class ImplicitReport(NamedTuple):
-    """What Nakagawa et al. (ICML 2021) read off a trained beta-VAE; `str` of it is a table to read.
-
-    Arrays (N,) go by dimension of the latent, that of the greatest inverse_variance first.
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImplicitReport(Report):
+    """What Nakagawa et al. (ICML 2021) read off a trained beta-VAE. Unit norms, coordinates and Gram matrices are of
+    the Jacobian rows. Tangent pairs and Gram matrices are in y. Arrays (N,) go by dimension of the latent, that of the
+    greatest inverse_variance first.
     """
 
-    rows: int
-    jacobian_rows: int  # behind unit norms, coordinates, and the Gram matrices
-    pairs: int
     beta: float
-    active_dimensions: int  # of a mean rate above `beta_vae.LEAST_RATE`
+    active_dimensions: int  # of a mean rate above `models.beta_vae.LEAST_RATE`
     dimension: np.ndarray  # its place in z
-    unit_norm_mean: np.ndarray  # of `measures.unit_norms`: 1 is right, 0 where a dimension carries nothing
+    unit_norm_mean: np.ndarray  # of `unit_norms`: 1 is right, 0 where a dimension carries nothing
     unit_norm_sd: np.ndarray
     response_mean: np.ndarray  # D'_j, squared length of dx_hat/dz_j in the metric
     response_sd: np.ndarray
     inverse_variance: np.ndarray  # E[sigma_j^-2]
     variance: np.ndarray  # of y_j, estimated by beta/2 E[sigma_j^-2]
-    coordinate_variance: np.ndarray  # of y_j, of `measures.isometric_coordinates`
+    coordinate_variance: np.ndarray  # of y_j, of `isometric_coordinates`
     rate: np.ndarray  # mean KL_j, nats
-    tangent_r: float  # Pearson r of tangent pairs in y
-    tangent_slope: float
-    latent_tangent_r: float  # of tangent pairs in z, which is not isometric
-    gram_offdiagonal_mean: float | None  # of |G_jk| / sqrt(G_jj G_kk) in y, j != k; None where n is 1
-    gram_offdiagonal_max: float | None
-    reconstructed_share: float  # of `inversion.reconstructed_share`
-    round_trip_rms: float  # of `inversion.round_trips`
-    round_trip_quantile: float  # 95 % of the rows lie below
+    latent_tangent_r: float  # Pearson r of tangent pairs in z, which is not isometric
     transform_loss: float  # mean D(x, x_check)
     coding_loss: float  # mean D(x_check, x_hat), n beta/2 in theory
 
     @property
     def verdict(self) -> str:
-        """One line, with the thresholds it rests on."""
         return verdicts.implicitly_isometric(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The numbers and the verdict as JSON types; None for those that are not finite."""
-        return {name: plain(value) for name, value in (*self._asdict().items(), ("verdict", self.verdict))}
-
-    def __str__(self) -> str:
-        columns = {
+    def _lines(self) -> list[str]:
+        columns: dict[str, Any] = {
             "z_j": [str(j) for j in self.dimension],
             "norm": self.unit_norm_mean,
             "sd": self.unit_norm_sd,
@@ -237,48 +235,29 @@ class ImplicitReport(NamedTuple):
         if self.gram_offdiagonal_mean is not None:
             cosines = f"mean {self.gram_offdiagonal_mean:.4g}, greatest {self.gram_offdiagonal_max:.4g}"
             lines.insert(-1, f"|cosine| between dimensions: {cosines}; right is 0")
-        return "\n".join([*lines, f"verdict: {self.verdict}"])
+        return lines
 
 
 def implicit_report(
-    model: BetaVAE, rows: Any, pairs: int = 1000, seed: int = 0, jacobian_rows: int = 512
+    model: Variational, rows: Any, pairs: int = 1000, seed: int = 0, jacobian_rows: int = 512
 ) -> ImplicitReport:
-    """The implicit isometry of a beta-VAE on one set of rows.
-
-    Args:
-        model: fitted.
-        rows: raw rows, best held out.
-        pairs: of tangent vectors.
-        seed: of the pairs and of the rows drawn.
-        jacobian_rows: most rows, drawn at random, behind unit norms, coordinates and Gram matrices.
+    """The implicit isometry of a beta-VAE on one set of rows; arguments and errors as of `isometry_report`.
 
     Raises:
         TypeError: the model is no BetaVAE.
-        ValueError: pairs or jacobian_rows below 1.
     """
     checks.at_least(1, pairs=pairs, jacobian_rows=jacobian_rows)
     rows, _ = in_memory(model.preprocess, rows, "rows")
     inverse = inverse_variances(model, rows)
     order = np.argsort(-inverse, kind="stable")
     some = _draw(rows, jacobian_rows, seed)
-    norms, coordinates, rates, sigma = (
-        values.numpy().astype(np.float64)[:, order]
-        for values in (
-            unit_norms(model, some),
-            isometric_coordinates(model, some),
-            by_blocks(model, rows, lambda x: model._rates(*model.posterior_x(x))),
-            by_blocks(model, some, lambda x: model.posterior_x(x)[1]),
-        )
-    )
+    found = unit_norms(model, some), isometric_coordinates(model, some), model.rates(rows), model.posterior(some)[1]
+    norms, coordinates, rates, sigma = (values.numpy().astype(np.float64)[:, order] for values in found)
     responses = 0.5 * model.beta * norms / sigma**2
     gram = gram_matrices(model, some, implicit=True).numpy().astype(np.float64)
-    cosines = _cosines(gram)
-    latent, data = tangent_pairs(model, rows, pairs, seed, implicit=True)
-    transform, coding = by_blocks(model, rows, lambda x: tf.stack(model._both_losses(x), axis=1)).numpy().mean(axis=0)
+    transform, coding = np.stack(model.transform_and_coding(rows), axis=1).mean(axis=0)
     return ImplicitReport(
-        rows=len(rows),
-        jacobian_rows=len(some),
-        pairs=pairs,
+        **_common(model, rows, some, tangent_pairs(model, rows, pairs, seed, implicit=True), gram),
         beta=model.beta,
         active_dimensions=model.active_dimensions,
         dimension=order,
@@ -290,21 +269,27 @@ def implicit_report(
         variance=0.5 * model.beta * inverse[order],
         coordinate_variance=coordinates.var(axis=0),
         rate=rates.mean(axis=0),
-        tangent_r=float(np.corrcoef(latent, data)[0, 1]),
-        tangent_slope=float(latent @ data / (latent @ latent)),
         latent_tangent_r=float(np.corrcoef(*tangent_pairs(model, rows, pairs, seed))[0, 1]),
-        gram_offdiagonal_mean=float(cosines.mean()) if cosines.size else None,
-        gram_offdiagonal_max=float(cosines.max()) if cosines.size else None,
-        **_inversion(model, rows),
         transform_loss=float(transform),
         coding_loss=float(coding),
     )
 
 
-def _inversion(model: Autoencoder, rows: Any) -> dict[str, float]:
-    """The fields of a report that `inversion` measures."""
-    trips = round_trips(model, rows)
+def _common(model: Measured, rows: Any, some: Any, pairs: tuple[np.ndarray, ...], gram: np.ndarray) -> dict[str, Any]:
+    """The fields of `Report`, from tangent pairs of `rows` and the Gram matrices (B, n, n) of `some` of them."""
+    (latent, data), diagonal = pairs, np.diagonal(gram, axis1=1, axis2=2)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a decoder that answers nothing has no r and no cosines
+        r = np.corrcoef(latent, data)[0, 1]
+        cosines = np.abs(gram) / np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
+    cosines, trips = cosines[:, ~np.eye(gram.shape[1], dtype=bool)], round_trips(model, rows)
     return {
+        "rows": len(rows),
+        "jacobian_rows": len(some),
+        "pairs": len(data),
+        "tangent_r": float(r),
+        "tangent_slope": float(latent @ data / (latent @ latent)),
+        "gram_offdiagonal_mean": float(cosines.mean()) if cosines.size else None,
+        "gram_offdiagonal_max": float(cosines.max()) if cosines.size else None,
         "reconstructed_share": reconstructed_share(model, rows),
         "round_trip_rms": float(np.sqrt(np.mean(trips**2))),
         "round_trip_quantile": float(np.quantile(trips, QUANTILE)),
@@ -315,10 +300,3 @@ def _draw(rows: Any, most: int, seed: int) -> Any:
     """At most so many of the rows, in random order."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[:most]
     return rows.iloc[drawn] if isinstance(rows, pd.DataFrame) else array_of(rows, "rows")[drawn]
-
-
-def _cosines(gram: np.ndarray) -> np.ndarray:
-    """|G_ij| / sqrt(G_ii G_jj), i != j, of Gram matrices (B, n, n); (B, n (n - 1))."""
-    diagonal = np.diagonal(gram, axis1=1, axis2=2)
-    cosines = np.abs(gram) / np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
-    return cosines[:, ~np.eye(gram.shape[1], dtype=bool)]

@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tf_radogaga._core import blocks
 from tf_radogaga.distortions.base import Distortion
 
+Decoder = Callable[[tf.Tensor], tf.Tensor]
 
-def tangents(decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, directions: tf.Tensor) -> tuple[tf.Tensor, ...]:
+
+def tangents(decode: Decoder, z: tf.Tensor, directions: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """x_hat = g(z) and its derivatives along some directions, in one pass of the decoder.
 
     Args:
@@ -32,25 +35,21 @@ def tangents(decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, directions:
     return tf.reshape(x_hat, shape)[:, 0], tf.ensure_shape(tf.reshape(tangent, shape), event)
 
 
-def gram(
-    decode: Callable[[tf.Tensor], tf.Tensor], distortion: Distortion, z: tf.Tensor, directions: tf.Tensor
-) -> tf.Tensor:
+def gram(decode: Decoder, distortion: Distortion, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
     """d_i' J' A J d_j of the directions, (B, n, n), in the metric A of the distortion at x_hat."""
     tangent, times = _tangents_and_metric(decode, distortion, z, directions)
     products = tf.matmul(tangent, times, transpose_b=True)
     return 0.5 * (products + tf.linalg.matrix_transpose(products))
 
 
-def squared_lengths(
-    decode: Callable[[tf.Tensor], tf.Tensor], distortion: Distortion, z: tf.Tensor, directions: tf.Tensor
-) -> tf.Tensor:
+def squared_lengths(decode: Decoder, distortion: Distortion, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
     """d_i' J' A J d_i of the directions, (B, n): the diagonal of `gram`."""
     tangent, times = _tangents_and_metric(decode, distortion, z, directions)
     return tf.reduce_sum(tangent * times, axis=2)
 
 
 def _tangents_and_metric(
-    decode: Callable[[tf.Tensor], tf.Tensor], distortion: Distortion, z: tf.Tensor, directions: tf.Tensor
+    decode: Decoder, distortion: Distortion, z: tf.Tensor, directions: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """J d_i and A J d_i, (B, n, M) each. A w is the gradient of v' A w in v, so n products do where pairs take n^2."""
     x_hat, tangent = tangents(decode, z, directions)
@@ -65,8 +64,14 @@ def _tangents_and_metric(
     return tf.reshape(tangent, flat), tf.reshape(tape.gradient(product, v), flat)
 
 
-def log_volume(decode: Callable[[tf.Tensor], tf.Tensor], z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+def log_volume(decode: Decoder, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
     """1/2 log det(J' J) along the directions, (B,) float64, nats: the volume of x_hat that a unit of z fills."""
     _, tangent = tangents(decode, z, directions)
     flat = tf.cast(tf.reshape(tangent, (tf.shape(tangent)[0], tf.shape(tangent)[1], -1)), tf.float64)
     return 0.5 * tf.linalg.slogdet(tf.matmul(flat, flat, transpose_b=True)).log_abs_determinant
+
+
+def in_blocks(measure: Callable[[slice], tf.Tensor], rows: int, elements: int) -> tf.Tensor:
+    """`measure` of slices of so many rows, concatenated; the tangent vectors of a row hold so many elements."""
+    size = blocks.block_rows(blocks.TANGENTS, elements)
+    return tf.concat([measure(part) for part in blocks.slices(rows, size)], axis=0)

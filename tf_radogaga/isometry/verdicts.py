@@ -28,9 +28,8 @@ LEAST_IMPLICIT_R, MOST_IMPLICIT_SLOPE_ERROR = 0.95, 0.1
 def isometric(report: IsometryReport) -> str:
     """Whether the latent is an isometric copy of the data, which conditions hold, and which do not."""
     straight = {f"Pearson r >= {LEAST_PEARSON_R}": report.tangent_r >= LEAST_PEARSON_R}
-    scaled = {f"slope 1 +- {MOST_SLOPE_ERROR}": abs(report.tangent_slope - 1) <= MOST_SLOPE_ERROR}
-    if report.scale_is_fitted:
-        scaled = {}
+    slope = {f"slope 1 +- {MOST_SLOPE_ERROR}": abs(report.tangent_slope - 1) <= MOST_SLOPE_ERROR}
+    scaled = {} if report.scale_is_fitted else slope
     inverts = _inverts(report)
     words = f"{_weighed(straight, scaled, inverts)}{'; the loss does not fix the scale' * report.scale_is_fitted}"
     if not all(straight.values()):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga._core import blocks, checks, replicas, seeds
+from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.keras_configs import require_told
 from tf_radogaga.distortions.base import Distortion, as_distortion
@@ -301,9 +301,9 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     def _jacobian_log_density(self, x: tf.Tensor) -> tf.Tensor:
         directions = self.active_directions
-        size = blocks.block_rows(blocks.TANGENTS, self.preprocess.width * len(directions))
-        volumes = [self._volume_graph(x[part], directions) for part in blocks.slices(len(x), size)]
-        return self._log_prob(x) - tf.cast(tf.concat(volumes, axis=0), tf.float32)
+        elements = self.preprocess.width * len(directions)
+        volumes = tangents.in_blocks(lambda part: self._volume_graph(x[part], directions), len(x), elements)
+        return self._log_prob(x) - tf.cast(volumes, tf.float32)
 
     def _log_density(self, x: tf.Tensor) -> tf.Tensor:
         """By the isometric volume, of preprocessed x."""

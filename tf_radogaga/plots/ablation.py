@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from tf_radogaga.plots.figures import subplots
+
 MARKERS = "osD^v"
 
 
@@ -30,8 +32,7 @@ def ablation(
         correlations: name of an estimate of the density -> (L,), NaN where there is none.
         ratios: true ratios of the second, third, ... variance to the first.
     """
-    figure = Figure(figsize=(15, 4.5), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+    figure, (left, middle, right) = subplots(15, 4.5, 3)
     for j, (norm, sd) in enumerate(zip(np.transpose(norms), np.transpose(norm_sds))):
         left.errorbar(lambdas, norm, sd, marker=MARKERS[j % 5], capsize=3, label=f"$z_{j + 1}$")
     left.axhline(1, color="black", linewidth=1)
@@ -56,13 +57,10 @@ def ablation(
 
 def variance_ratios(ratios: Mapping[str, Mapping[str, Sequence[float]]], true: Sequence[float] = (4, 16)) -> Figure:
     """Ratios of estimated variances as bars: data set -> loss -> Var(z_j) / Var(z_1) for j = 2, 3, ...
-
-    Source: Fig. 22. Dashed: `true`, those of the source.
-    """
-    figure = Figure(figsize=(5.5 * len(true), 4.5), layout="constrained")
-    panels = figure.subplots(1, len(true), squeeze=False)[0]
+    Source: Fig. 22. Dashed: `true`, those of the source."""
+    figure, found = subplots(5.5 * len(true), 4.5, len(true))
     losses = list(dict.fromkeys(loss for by_loss in ratios.values() for loss in by_loss))
-    for j, (axes, value) in enumerate(zip(panels, true)):
+    for j, (axes, value) in enumerate(zip(found, true)):
         for k, loss in enumerate(losses):
             known = {i: by_loss[loss][j] for i, by_loss in enumerate(ratios.values()) if loss in by_loss}
             places = np.array(list(known)) + 0.8 * ((k + 0.5) / len(losses) - 0.5)
@@ -72,7 +70,7 @@ def variance_ratios(ratios: Mapping[str, Mapping[str, Sequence[float]]], true: S
         axes.set_xticks(range(len(ratios)), list(ratios))
         axes.set(title=f"Var($z_{j + 2}$) / Var($z_1$)", ylabel=r"ratio of E[$\sigma_j^{-2}$]")
         axes.margins(y=0.15)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(losses))
+    figure.legend(*found[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(losses))
     return figure
 
 
@@ -90,8 +88,7 @@ def over_beta(
         theory: the same of lines without points.
         label: of the vertical axis.
     """
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    axes = figure.add_subplot()
+    figure, (axes,) = subplots(6, 4.5)
     for marker, (name, (beta, values)) in zip(MARKERS, measured.items()):
         axes.plot(beta, values, marker=marker, linestyle="none", label=name)
     for style, (name, (beta, values)) in zip(("-", "--", ":"), theory.items()):
@@ -113,8 +110,8 @@ def density_estimates(
         estimates: name -> of the same rows.
         correlations: name -> Pearson r for the title, such as that of all rows; default: of these.
     """
-    figure = Figure(figsize=(4 * len(estimates), 4.2), layout="constrained")
-    for axes, (name, values) in zip(figure.subplots(1, len(estimates), squeeze=False)[0], estimates.items()):
+    figure, found = subplots(4 * len(estimates), 4.2, len(estimates))
+    for axes, (name, values) in zip(found, estimates.items()):
         r = np.corrcoef(density, values)[0, 1] if correlations is None else correlations[name]
         axes.scatter(density, np.asarray(values) / np.max(values), s=6, alpha=0.4, linewidths=0)
         axes.set(xlabel="p(x)", ylabel=name, xlim=(0, None), ylim=(0, 1.05), title=f"R = {r:.3f}")

@@ -1,0 +1,49 @@
+"""What the functions of this folder ask of a model: they measure any that offers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from tf_radogaga.distortions.base import Distortion
+from tf_radogaga.preprocessing import Preprocessing
+from tf_radogaga.priors.base import Prior
+
+
+class Measured(Protocol):
+    """A fitted autoencoder with N latent units; `Autoencoder` says what each member is."""
+
+    preprocess: Preprocessing
+    distortion: Distortion
+    prior: Prior
+    latent_units: int
+
+    @property
+    def active_dimensions(self) -> int: ...
+    @property
+    def active_directions(self) -> tf.Tensor: ...
+    @property
+    def axis_aligned(self) -> bool: ...
+    @property
+    def metric_scale(self) -> float | None: ...
+    @property
+    def noise_variance(self) -> float: ...
+    def encode_x(self, x: tf.Tensor) -> tf.Tensor: ...
+    def decode(self, z: tf.Tensor) -> tf.Tensor: ...
+    def by_blocks(self, rows: Any, function: Callable[[tf.Tensor], Any]) -> Any: ...
+    def density_obstacle(self, volume: str) -> str | None: ...
+    def log_density(self, rows: Any, volume: str) -> tf.Tensor: ...
+
+
+class Variational(Measured, Protocol):
+    """One whose encoder gives a posterior deviation beside each latent, as `BetaVAE`."""
+
+    beta: float
+
+    def posterior_x(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]: ...
+    def posterior(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]: ...
+    def rates(self, rows: Any) -> tf.Tensor: ...
+    def transform_and_coding(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]: ...
+    def energy(self, rows: Any) -> tf.Tensor: ...
