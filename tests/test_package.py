@@ -45,6 +45,10 @@ def test_another_tensorflow_is_refused_with_the_pins(monkeypatch, found):
         tf_radogaga._check_stack()
 
 
+def test_the_citation_has_the_version():
+    assert f"\nversion: {tf_radogaga.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
 def test_every_script_that_users_run_is_a_command():
     """All but what `baselines.py` starts in an environment of its own."""
     scripts = {path.stem for path in (ROOT / "trainers").glob("*.py") if '__name__ == "__main__"' in path.read_text()}

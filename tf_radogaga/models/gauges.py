@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core.constants import as_constant
-
-keras = tf.keras
 
 
 class IdentityGauge:

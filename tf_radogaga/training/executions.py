@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-import tensorflow as tf
-
-keras = tf.keras
+from tensorflow import keras
 
 
 @contextlib.contextmanager

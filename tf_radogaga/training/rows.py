@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.frames import to_pandas
 from tf_radogaga.preprocessing import Preprocessing
-
-keras = tf.keras
 
 _MEMORY = "give rows in memory"
 _STREAM = _MEMORY + ", a tf.data.Dataset of batches, or a keras.utils.Sequence"

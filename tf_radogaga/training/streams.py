@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.preprocessing.images import ImageScaling
 from tf_radogaga.training import batches
 from tf_radogaga.training.rows import in_memory, require_length, weights_of
-
-keras = tf.keras
 
 
 def raw_batches(preprocess: Preprocessing, value: Any, argument: str = "x", seed: int | None = None) -> tf.data.Dataset:
