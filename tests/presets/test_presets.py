@@ -11,7 +11,7 @@ CLASSES = {"dagmm": DAGMM, "vae": BetaVAE}
     ("model", "size"), [*((m, "paper") for m in presets.MODELS), *((m, "small") for m in presets.MIXTURE_MODELS)]
 )
 @pytest.mark.parametrize(
-    "dataset", ["thyroid", *(pytest.param(name, marks=pytest.mark.slow) for name in REST), "my.csv"]
+    "dataset", ["thyroid", *(pytest.param(name, marks=pytest.mark.slow) for name in REST), presets.DEFAULT]
 )
 def test_every_preset_builds_a_model_that_scores(dataset, model, size):
     built = presets.build(presets.preset(dataset, model, size), PassThrough(20))
@@ -39,10 +39,26 @@ def test_the_vae_has_the_networks_and_weights_of_table_5():
     assert kdd.decomposed and kdd.beta == 1 / 6000
 
 
+def test_a_table_that_no_paper_has_must_say_so():
+    with pytest.raises(ValueError, match=r"dataset: 'my\.csv' is not one of \('kddcup99', .*; give 'default'"):
+        presets.preset("my.csv", "dagmm")
+    assert presets.dataset_of("my.csv") == presets.DEFAULT and presets.dataset_of("thyroid") == "thyroid"
+    for model in presets.MODELS:
+        default, thyroid = (presets.preset(name, model) for name in (presets.DEFAULT, "thyroid"))
+        assert (default.units, default.lambda1, default.lambda2) == (thyroid.units, thyroid.lambda1, thyroid.lambda2)
+
+
+def test_the_toy_data_have_the_networks_of_one_paper():
+    with pytest.raises(ValueError, match=r"size: 'small' is not one of \('paper',\) for toy"):
+        presets.preset("toy", "dagmm", "small")
+    with pytest.raises(ValueError, match=r"model: 'vae' is not one of .* for the paper size of toy"):
+        presets.preset("toy", "vae")
+
+
 def test_unknown_names():
     with pytest.raises(ValueError, match="model: 'gan'"):
         presets.preset("thyroid", "gan")
-    with pytest.raises(ValueError, match="size: 'small' is not one of the vae, which has 'paper' alone"):
+    with pytest.raises(ValueError, match=r"model: 'vae' is not one of .* for the small size of thyroid"):
         presets.preset("thyroid", "vae", "small")
     with pytest.raises(ValueError, match="size: 'huge'"):
         presets.preset("thyroid", "dagmm", "huge")

@@ -1,6 +1,18 @@
 """The papers' hyperparameters, for tables and for images, and the models built from them."""
 
+from tf_radogaga.presets.building import DISTORTIONS, Preset, build
 from tf_radogaga.presets.images import image_preset
-from tf_radogaga.presets.tables import DISTORTIONS, MIXTURE_MODELS, MODELS, Preset, build, preset
+from tf_radogaga.presets.tables import DATASETS, DEFAULT, MIXTURE_MODELS, MODELS, dataset_of, preset
 
-__all__ = ["DISTORTIONS", "MIXTURE_MODELS", "MODELS", "Preset", "build", "image_preset", "preset"]
+__all__ = [
+    "DATASETS",
+    "DEFAULT",
+    "DISTORTIONS",
+    "MIXTURE_MODELS",
+    "MODELS",
+    "Preset",
+    "build",
+    "dataset_of",
+    "image_preset",
+    "preset",
+]

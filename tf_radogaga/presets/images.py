@@ -14,94 +14,105 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from tf_radogaga.presets.tables import Preset
+from tf_radogaga._core import checks
+from tf_radogaga.presets.building import Preset
 
 MODELS = ("radogaga", "beta-vae", "beta-vae-decomposed")
 DISTORTIONS = {"mse": "mean", "ssim": "ssim", "bce": "bce"}
 """Names of this module -> of `presets.DISTORTIONS`."""
 
-_PAPER_FILTERS = (64, 64, 64, 64)
+_FACES = {
+    "components": None,
+    "filters": (64, 64, 64, 64),
+    "noisy_rate": False,
+    "batch_size": 64,
+    "steps": 300_000,
+    "reconstruction_features": False,
+}
+_FACES_RADOGAGA = {**_FACES, "units": (8192,), "latent_units": 256, "learning_rate": 1e-4}
+_FACES_VAE = {**_FACES, "lambda1": None, "map_activation": "softplus", "learning_rate": 1e-3}
+_FACES_VAE_32 = {**_FACES_VAE, "units": (1024,), "latent_units": 32}
+_FACES_VAE_256 = {**_FACES_VAE, "units": (2048,), "latent_units": 256}
+_DIGITS_VAE = {
+    "components": None,
+    "lambda1": None,
+    "units": (1024, 1024),
+    "activation": "relu",
+    "decay": True,
+    "steps": 50_000,
+    "reconstruction_features": False,
+}
+_SMALL = {"units": (), "components": None, "noisy_rate": False, "decay": True, "reconstruction_features": False}
+_SMALL_FACES = {
+    **_SMALL,
+    "latent_units": 16,
+    "lambda2": 12_000,
+    "filters": (32, 32, 32, 32),
+    "learning_rate": 1e-3,
+    "batch_size": 32,
+    "steps": 2000,
+}
+# the metric of 1 - SSIM weighs dark and flat windows many times as much as others; small batches adapt to them sooner
+_SMALL_FACES_SSIM = {
+    **_SMALL,
+    "latent_units": 8,
+    "lambda2": 2000,
+    "distortion": "ssim",
+    "filters": (32, 32, 32, 32),
+    "output_activation": "sigmoid",
+    "initial_beta": 0.05,
+    "learning_rate": 2e-3,
+    "batch_size": 8,
+    "steps": 4000,
+}
+_SMALL_DIGITS = {
+    **_SMALL,
+    "latent_units": 16,
+    "filters": (32, 32, 32),
+    "learning_rate": 1e-3,
+    "batch_size": 64,
+    "steps": 4000,
+}
+_RADOGAGA_OF_FACES = (
+    Preset("radogaga-log", **_FACES_RADOGAGA, lambda1=1000, lambda2=1e5),
+    Preset("radogaga-log", **_FACES_RADOGAGA, lambda1=2000, lambda2=1e4, distortion="ssim"),
+)
 
-_FACES = Preset(
-    "radogaga-log",
-    units=(8192,),
-    latent_units=256,
-    components=None,
-    lambda1=1000,
-    lambda2=1e5,
-    filters=_PAPER_FILTERS,
-    noisy_rate=False,
-    learning_rate=1e-4,
-    batch_size=64,
-    steps=300_000,
-    reconstruction_features=False,
-)
-_FACES_VAE = replace(
-    _FACES,
-    model="vae",
-    units=(1024,),
-    latent_units=32,
-    lambda1=None,
-    lambda2=1e4,
-    map_activation="softplus",
-    learning_rate=1e-3,
-)
-_SMALL_FACES = replace(
-    _FACES,
-    units=(),
-    latent_units=16,
-    lambda1=100,
-    lambda2=12_000,
-    filters=(32, 32, 32, 32),
-    gauge="flow",
-    learning_rate=1e-3,
-    decay=True,
-    batch_size=32,
-    steps=2000,
-)
-_DIGITS_VAE = Preset(
-    "vae",
-    units=(1024, 1024),
-    latent_units=32,
-    components=None,
-    lambda1=None,
-    lambda2=2000,
-    activation="relu",
-    decay=True,
-    steps=50_000,
-    reconstruction_features=False,
-)
-_SMALL_DIGITS = replace(
-    _SMALL_FACES, lambda1=200, lambda2=10_000, filters=(32, 32, 32), gauge="learned", batch_size=64, steps=4000
-)
-
-# kind of images, size -> preset of RaDOGAGA and of the beta-VAE; lambdas weight means over pixels and channels
+# kind of images, size -> entries of the mean squared error ("mean") and of 1 - SSIM; lambdas weight means over pixels
+# and channels
 _PRESETS = {
-    ("faces", "paper"): (_FACES, _FACES_VAE),
-    ("faces", "paper-256"): (_FACES, replace(_FACES_VAE, units=(2048,), latent_units=256, lambda2=1e5)),
-    ("faces", "small"): (_SMALL_FACES, _SMALL_FACES),
-    ("digits", "paper"): (None, _DIGITS_VAE),
-    ("digits", "paper-64"): (None, replace(_DIGITS_VAE, latent_units=64, lambda2=10_000)),
-    ("digits", "small"): (_SMALL_DIGITS, _SMALL_DIGITS),
+    ("faces", "paper"): (
+        *_RADOGAGA_OF_FACES,
+        Preset("vae", **_FACES_VAE_32, lambda2=1e4),
+        Preset("vae", **_FACES_VAE_32, lambda2=1e3, distortion="ssim"),
+    ),
+    ("faces", "paper-256"): (
+        *_RADOGAGA_OF_FACES,
+        Preset("vae", **_FACES_VAE_256, lambda2=1e5),
+        Preset("vae", **_FACES_VAE_256, lambda2=1e4, distortion="ssim"),
+    ),
+    ("faces", "small"): (
+        Preset("radogaga-log", **_SMALL_FACES, lambda1=100, gauge="flow"),
+        Preset("radogaga-log", **_SMALL_FACES_SSIM, lambda1=300, gauge="flow"),
+        Preset("vae", **_SMALL_FACES, lambda1=None),
+        Preset("vae", **_SMALL_FACES_SSIM, lambda1=None),
+    ),
+    ("digits", "paper"): (
+        Preset("vae", **_DIGITS_VAE, latent_units=32, lambda2=2000),
+        Preset("vae", **_DIGITS_VAE, latent_units=32, lambda2=200.0, distortion="ssim"),
+    ),
+    ("digits", "paper-64"): (
+        Preset("vae", **_DIGITS_VAE, latent_units=64, lambda2=10_000),
+        Preset("vae", **_DIGITS_VAE, latent_units=64, lambda2=1e3, distortion="ssim"),
+    ),
+    ("digits", "small"): (
+        Preset("radogaga-log", **_SMALL_DIGITS, lambda1=200, lambda2=10_000),
+        Preset("radogaga-log", **_SMALL_DIGITS, lambda1=200, lambda2=1e3, distortion="ssim"),
+        Preset("vae", **_SMALL_DIGITS, lambda1=None, lambda2=10_000),
+        Preset("vae", **_SMALL_DIGITS, lambda1=None, lambda2=1e3, distortion="ssim"),
+    ),
 }
 SIZES = tuple(dict.fromkeys(size for _, size in _PRESETS))
-
-# 1 - SSIM has a tenth of the mean squared error's lambda2, and what else departs from it; its metric weighs dark and
-# flat windows many times as much as others, to which small batches adapt sooner
-_SSIM_FACTOR = 0.1
-_SSIM_CHANGES = {
-    _FACES: {"lambda1": 2000},
-    _SMALL_FACES: {
-        "lambda1": 300,
-        "lambda2": 2000,
-        "latent_units": 8,
-        "output_activation": "sigmoid",
-        "initial_beta": 0.05,
-        "learning_rate": 2e-3,
-        "batch_size": 8,
-        "steps": 4000,
-    },
-}
 
 
 def default_size(image_shape: tuple[int, int, int], model: str) -> str:
@@ -130,29 +141,18 @@ def image_preset(
         ValueError: an unknown name, or a model that no paper has for these images.
     """
     kind, size = _kind(image_shape), size or default_size(image_shape, model)
-    for name, value, allowed in (
-        ("model", model, MODELS),
-        ("distortion", distortion, (None, *DISTORTIONS)),
-        ("size", size, [size for of, size in _PRESETS if of == kind]),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name}: {value!r} is not one of {tuple(allowed)} for {kind}.")
-    radogaga, vae = _PRESETS[kind, size]
-    if model == "radogaga" and not radogaga:
-        raise ValueError(f"size: {size!r} of {kind} is a beta-VAE's; RaDOGAGA has 'small'.")
-    preset = radogaga if model == "radogaga" else vae
+    checks.one_of("model", model, MODELS, kind)
+    checks.one_of("distortion", distortion, (None, *DISTORTIONS), kind)
+    checks.one_of("size", size, [size for of, size in _PRESETS if of == kind], kind)
     if distortion is None:
         papers_vae = model != "radogaga" and size != "small"
         distortion = {"digits": "bce", "faces": "ssim"}[kind] if papers_vae else "mse"
-    changes = {"distortion": DISTORTIONS[distortion], "lambda2": preset.lambda2}
-    if distortion == "ssim":
-        changes |= {"lambda2": _SSIM_FACTOR * preset.lambda2, **_SSIM_CHANGES.get(preset, {})}
+    entries = {(preset.model, preset.distortion): preset for preset in _PRESETS[kind, size]}
+    equation = "radogaga-log" if model == "radogaga" else "vae"
+    found = entries.get((equation, "ssim" if distortion == "ssim" else "mean"))
+    if found is None:
+        raise ValueError(f"size: {size!r} of {kind} is a beta-VAE's; RaDOGAGA has 'small'.")
     if distortion == "bce":  # a sum over pixels of numbers in 0..1
-        changes |= {"lambda2": preset.lambda2 / math.prod(image_shape), "output_activation": "sigmoid"}
-    if model != "radogaga":
-        changes |= {
-            "model": "vae",
-            "gauge": "learned",
-            "lambda1": changes["lambda2"] if model == "beta-vae-decomposed" else None,
-        }
-    return replace(preset, **changes)
+        scaled = found.lambda2 / math.prod(image_shape)
+        found = replace(found, distortion="bce", lambda2=scaled, output_activation="sigmoid")
+    return replace(found, lambda1=found.lambda2) if model == "beta-vae-decomposed" else found
