@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tf_radogaga._core.directories import atomic_json
 from tf_radogaga.datasets import tabular
 
 METRICS = ("f1", "precision", "recall", "auroc", "average_precision")
@@ -100,9 +101,7 @@ def measure(table: ModuleType, jobs: list[tuple], path: Path, processes: int) ->
                 bar.update(len(found))
                 records.extend(found)
                 records.sort(key=lambda record: [str(record[name]).zfill(9) for name in table.KEY])
-                partial = path.with_suffix(".json.partial")
-                partial.write_text(json.dumps(records, indent=1) + "\n")
-                partial.replace(path)
+                atomic_json(path, records)
     return records
 
 

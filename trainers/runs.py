@@ -79,14 +79,7 @@ def _prepare(args: argparse.Namespace) -> None:
         print(f"going on with the interrupted run in {args.out}")
         if damaged:
             print(f"its backups {damaged} are damaged and removed; it goes on from the one before")
-    _write_json(record, settings)
-
-
-def _write_json(path: Path, value: dict) -> None:
-    """Whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.replace(path)
+    directories.atomic_json(record, settings)
 
 
 def callbacks(out: Path) -> tuple[keras.callbacks.Callback, ...]:
@@ -128,6 +121,6 @@ def export(
 def finish(out: Path, metrics: dict) -> None:
     """Prints and writes metrics.json, whose presence marks a finished run."""
     print(json.dumps(metrics, indent=1))
-    _write_json(out / "metrics.json", metrics)
+    directories.atomic_json(out / "metrics.json", metrics)
     shutil.rmtree(out / BACKUP, ignore_errors=True)
     print(f"figures and metrics.json in {out}, model in {out / 'model'}")

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-ROWS = 2**16
-"""Rows that are read, checked or scored at once, at most, where a row is a few numbers."""
-
-SCORED_ROWS = 2**14
-"""Rows that a model scores at once, at most."""
-
-SCORED = 2**22
-"""Elements of x scored at once; the layers of a convolutional network hold many times more."""
-
-STORED = 2**26
-"""Elements of raw rows preprocessed at once."""
-
-TANGENTS = 2**21
-"""Elements of all tangent vectors at once."""
-
-KERNELS = 2**23
-"""Distances between rows and the centres of kernels at once."""
-
-SERVED_KERNELS = 2**22
-"""The same in a server."""
+ROWS = 2**16  # that are read, checked or scored at once, at most, where a row is a few numbers
+SCORED_ROWS = 2**14  # that a model scores at once, at most
+SCORED = 2**22  # elements of x scored at once; the layers of a convolutional network hold many times more
+STORED = 2**26  # elements of raw rows preprocessed at once
+TANGENTS = 2**21  # elements of all tangent vectors at once
+KERNELS = 2**23  # distances between rows and the centres of kernels at once
+SERVED_KERNELS = 2**22  # the same in a server
 
 
 def block_rows(numbers: int, each: int, most: int | None = None) -> int:

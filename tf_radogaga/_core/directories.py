@@ -1,19 +1,23 @@
-"""Files that outlive the process that writes them: locks, and disks that are full or read-only."""
+"""Files that outlive the process that writes them, and are written whole or not at all: `atomic_directory` takes the
+place of an older directory, `new_version` gets a number beside older ones, `atomic_json` is a file."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import tensorflow as tf
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_STAGING = ".export-"
 
 
 @contextlib.contextmanager
@@ -153,3 +157,78 @@ def _put_back(directory: Path) -> None:
     if old.exists() and not directory.exists():
         old.rename(directory)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_version(base_dir: Path, subject: str, needed: int) -> Iterator[Path]:
+    """A path to write to, for `publish`, in a folder beside the versions that lives as long as this block; those of
+    dead processes are removed first. Other arguments as `room_named`.
+
+    Raises:
+        OSError: there is no room.
+    """
+    with room_named("base_dir", base_dir, subject, needed), contextlib.ExitStack() as stack:
+        base_dir.mkdir(parents=True, exist_ok=True)
+        for left in base_dir.glob(f"{_STAGING}*"):
+            with contextlib.suppress(OSError), lock(left):  # OSError: its process lives
+                shutil.rmtree(left)
+        while True:
+            staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base_dir))
+            stack.callback(shutil.rmtree, staging, ignore_errors=True)
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):  # removed by another before it was locked
+                stack.enter_context(lock(staging))
+                break
+        yield staging / "new"
+
+
+def require_free(version: Path) -> None:
+    """FileExistsError where the version is there."""
+    if version.exists():
+        raise FileExistsError(f"version: {version} exists; leave version out for the next free one.")
+
+
+def publish(written: Path, base_dir: Path, version: int | None) -> Path:
+    """Forces what is written to the disk and gives it its number; nobody sees it before, and all of it after.
+
+    Args:
+        version: None: one more than the newest there.
+
+    Raises:
+        FileExistsError: the version exists.
+    """
+    for folder, _, files in os.walk(written):
+        for path in (*(os.path.join(folder, file) for file in files), folder):
+            _sync(path)
+    return _numbered(written, base_dir, version)
+
+
+def _sync(path: str | Path) -> None:
+    """Forces a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _numbered(written: Path, base_dir: Path, version: int | None) -> Path:
+    while True:
+        newest = max((int(path.name) for path in base_dir.iterdir() if path.name.isdecimal()), default=0)
+        target = base_dir / str(newest + 1 if version is None else version)
+        try:
+            written.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if version is not None:
+                require_free(target)
+        else:
+            _sync(base_dir)
+            return target
+
+
+def atomic_json(path: Path, value: Any) -> None:
+    """Writes a file, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.replace(path)

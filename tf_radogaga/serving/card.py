@@ -19,6 +19,7 @@ from tf_radogaga._core.version import __version__
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
 from tf_radogaga.preprocessing.cells import array_of
+from tf_radogaga.serving.signatures import signatures
 
 PATH = Path("assets", "card.json")
 _PACKAGES = ("tensorflow", "keras", "tensorflow-compression", "tensorflow-probability", "numpy")
@@ -38,6 +39,7 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
         "threshold": float(model.threshold.numpy()),
         "threshold_on": model.threshold_on,
         **_inputs(model),
+        "signatures": {name: list(found.inputs(model)) for name, found in signatures(model).items()},
         "versions": {
             "python": platform.python_version(),
             "tf_radogaga": __version__,  # also of a checkout that is not installed

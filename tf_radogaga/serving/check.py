@@ -9,18 +9,11 @@ import tensorflow as tf
 
 from tf_radogaga.serving import card, warmup
 from tf_radogaga.serving.ops import check_ops
+from tf_radogaga.serving.signatures import TABLE
 
 TOLERANCE = 1e-4
 """Between scores now and at export, of max(1, |score|): other processors round otherwise, and narrow priors magnify
 that."""
-
-REQUIRED = {
-    "serving_default": {"energy", "anomaly", "valid"},
-    "encode": {"latent"},
-    "decode": {"reconstruction"},
-    "reconstruct": {"reconstruction"},
-}
-"""Signatures that every export has, and outputs of each."""
 
 
 def check_export(directory: str | Path) -> str:
@@ -45,9 +38,9 @@ def check_export(directory: str | Path) -> str:
         loaded = tf.saved_model.load(str(directory))
     except (OSError, ValueError, LookupError, tf.errors.OpError) as error:  # IndexError: variables that are cut off
         raise ValueError(f"{directory}: does not load ({error}).") from error
-    for name, outputs in REQUIRED.items():
+    for name, (*_, outputs, offered) in TABLE.items():
         found = set(loaded.signatures[name].structured_outputs) if name in loaded.signatures else None
-        if found is None or not outputs <= found:
+        if outputs - (found or set()) and (found is not None or offered is None):
             raise ValueError(f"{directory}: signature {name} with outputs {sorted(outputs)} is needed, found {found}.")
     replayed = warmup.replay(directory, loaded)
     difference = compare(replayed, directory)

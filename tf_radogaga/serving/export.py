@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import functools
 import numbers
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from tf_radogaga._core import directories
 from tf_radogaga._core.constants import exporting
-from tf_radogaga._core.directories import lock, room_named, weight_bytes
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.serving import card as cards
 from tf_radogaga.serving import warmup
@@ -24,8 +21,6 @@ from tf_radogaga.serving.ops import check_ops
 from tf_radogaga.serving.signatures import requests, signatures
 
 keras = tf.keras
-
-_STAGING = ".export-"
 
 
 def export_saved_model(
@@ -85,15 +80,14 @@ def export_saved_model(
     model._require_adapted()
     _check_version(version)
     base_dir = Path(base_dir).absolute()
-    if version is not None and (base_dir / str(version)).exists():
-        raise _taken(base_dir / str(version))
+    if version is not None:
+        directories.require_free(base_dir / str(version))
     card_text = cards.model_card(model, card)
     warm = {}
     if warmup_rows is not None:
         warmup.require_api()
         warm = requests(model, warmup_rows)
-    with room_named("base_dir", base_dir, "the export", weight_bytes(model)), _staging(base_dir) as staging:
-        written = staging / "model"
+    with directories.new_version(base_dir, "the export", directories.weight_bytes(model)) as written:
         _write(model, written)
         check_ops(written)
         (written / cards.PATH).parent.mkdir(exist_ok=True)
@@ -102,10 +96,7 @@ def export_saved_model(
             loaded = tf.saved_model.load(str(written))
             warmup.record(written, loaded, warm, base_dir.name)
             compare(warmup.replay(written, loaded), written)
-        for folder, _, files in os.walk(written):
-            for path in (*(os.path.join(folder, file) for file in files), folder):
-                _sync(path)
-        return _publish(written, base_dir, version)
+        return directories.publish(written, base_dir, version)
 
 
 def _check_version(version: int | None) -> None:
@@ -120,8 +111,8 @@ def _write(model: Autoencoder, directory: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
     with exporting(), _keras_quiet():
-        for name, (function, inputs) in signatures(model).items():
-            archive.add_endpoint(name, function, [inputs])
+        for name, signature in signatures(model).items():
+            archive.add_endpoint(name, functools.partial(signature.function, model), [signature.inputs(model)])
         archive.write_out(str(directory))
 
 
@@ -135,50 +126,3 @@ def _keras_quiet() -> Iterator[None]:
     finally:
         if interactive:
             keras.utils.enable_interactive_logging()
-
-
-@contextlib.contextmanager
-def _staging(base_dir: Path) -> Iterator[Path]:
-    """A folder beside the versions, which lives as long as this export; those of dead ones are removed first."""
-    base_dir.mkdir(parents=True, exist_ok=True)
-    for left in base_dir.glob(f"{_STAGING}*"):
-        with contextlib.suppress(OSError), lock(left):  # OSError: its export lives
-            shutil.rmtree(left)
-    with contextlib.ExitStack() as stack:
-        while True:
-            staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base_dir))
-            stack.callback(shutil.rmtree, staging, ignore_errors=True)
-            with contextlib.suppress(BlockingIOError, FileNotFoundError):  # removed by another before it was locked
-                stack.enter_context(lock(staging))
-                break
-        yield staging
-
-
-def _sync(path: str | Path) -> None:
-    """Forces a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _publish(written: Path, base_dir: Path, version: int | None) -> Path:
-    """Gives what is written its number; nobody sees it before, and all of it after."""
-    while True:
-        newest = max((int(path.name) for path in base_dir.iterdir() if path.name.isdecimal()), default=0)
-        target = base_dir / str(newest + 1 if version is None else version)
-        try:
-            written.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            if version is not None:
-                raise _taken(target) from error
-        else:
-            _sync(base_dir)
-            return target
-
-
-def _taken(target: Path) -> FileExistsError:
-    return FileExistsError(f"version: {target} exists; leave version out for the next free one.")

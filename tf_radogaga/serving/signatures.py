@@ -1,10 +1,10 @@
-"""What an exported model offers: functions of named tensors, and inputs that fit them."""
+"""What an exported model offers: one table, by which exports are made, warmed up, described and checked."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,79 +13,46 @@ from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.graph_scores import blank
 from tf_radogaga.preprocessing.images import ImageScaling, decode_readable_images
 
-
-def signatures(model: Autoencoder) -> dict[str, tuple[Callable, dict[str, tf.TensorSpec]]]:
-    """Functions by name, each with its inputs."""
-    preprocess = model.preprocess
-    inputs_of_rows = preprocess.input_signature()
-
-    def valid_rows(inputs):
-        rows = preprocess.from_inputs(inputs)
-        valid = preprocess.valid(rows)
-        return preprocess(preprocess.fill(rows, valid)), valid
-
-    def serving_default(inputs):
-        return model.scores(preprocess.from_inputs(inputs))
-
-    def serving_examples(inputs):
-        parsed, complete = _parse(inputs["examples"], inputs_of_rows)
-        rows = preprocess.from_inputs(parsed)
-        valid = preprocess.valid(rows) & complete
-        return model.marked_scores(preprocess(preprocess.fill(rows, valid)), valid)
-
-    def serving_bytes(inputs):
-        images, valid = decode_readable_images(inputs["image_bytes"], preprocess.image_shape)
-        return model.marked_scores(preprocess(images), valid)
-
-    def encode(inputs):
-        x, valid = valid_rows(inputs)
-        return {"latent": blank(valid, model.encode_x(x))}
-
-    def decode(inputs):
-        return {"reconstruction": model._decode(inputs["latent"])}
-
-    def reconstruct(inputs):
-        x, valid = valid_rows(inputs)
-        return {"reconstruction": blank(valid, model._decode(model.encode_x(x)))}
-
-    def sample(inputs):
-        return {"sample": model._decode(model.prior.sample_each(inputs["seed"]))}
-
-    found = {f.__name__: (f, inputs_of_rows) for f in (serving_default, encode, reconstruct)}
-    found["decode"] = decode, {"latent": tf.TensorSpec((None, model.latent_units), tf.float32, "latent")}
-    if _can_sample(model):
-        found["sample"] = sample, {"seed": tf.TensorSpec((None,), tf.int32, "seed")}
-    if isinstance(preprocess, ImageScaling):
-        images = tf.TensorSpec((None, None, None, preprocess.image_shape[2]), tf.float32, "images")
-        found["serving_floats"] = serving_default, {"images": images}
-        if _is_encodable(preprocess):
-            contents = tf.TensorSpec((None,), tf.string, "image_bytes")
-            found["serving_bytes"] = serving_bytes, {"image_bytes": contents}
-    else:
-        found["serving_examples"] = serving_examples, {"examples": tf.TensorSpec((None,), tf.string, "examples")}
-    return found
+Tensors = dict[str, tf.Tensor]
 
 
-def requests(model: Autoencoder, rows: Any) -> dict[str, dict[str, tf.Tensor]]:
+class Signature(NamedTuple):
+    """A function of named tensors (B, ...).
+
+    inputs: of a model -> what it takes, by name.
+    function: of a model and inputs -> outputs.
+    example: of a model and raw rows -> inputs.
+    outputs: names of what it gives, at least.
+    offered: of a model -> whether it has this signature; None: every model has it.
+    """
+
+    inputs: Callable[[Autoencoder], dict[str, tf.TensorSpec]]
+    function: Callable[[Autoencoder, Tensors], Tensors]
+    example: Callable[[Autoencoder, Any], Tensors]
+    outputs: set[str]
+    offered: Callable[[Autoencoder], bool] | None = None
+
+
+def signatures(model: Autoencoder) -> dict[str, Signature]:
+    """Those of a model, by name."""
+    return {name: found for name, found in TABLE.items() if found.offered is None or found.offered(model)}
+
+
+def requests(model: Autoencoder, rows: Any) -> dict[str, Tensors]:
     """Inputs of every signature, made of raw rows.
 
     Raises:
         TypeError, ValueError: bad rows, naming column and row.
     """
-    checked = model.preprocess.check(rows)
-    inputs = model.preprocess.to_inputs(checked)
-    made = dict.fromkeys(("serving_default", "encode", "reconstruct"), inputs)
-    made["decode"] = {"latent": model.encode(rows)}
-    if _can_sample(model):
-        made["sample"] = {"seed": tf.range(len(made["decode"]["latent"]))}
-    if "images" in inputs:
-        made["serving_floats"] = {"images": tf.image.convert_image_dtype(checked, tf.float32)}
-        if _is_encodable(model.preprocess):
-            encoded = tf.map_fn(tf.io.encode_png, inputs["images"], fn_output_signature=tf.string)
-            made["serving_bytes"] = {"image_bytes": encoded}
-    else:
-        made["serving_examples"] = {"examples": tf.constant(examples(inputs))}
-    return made
+    return {name: signature.example(model, rows) for name, signature in signatures(model).items()}
+
+
+def _features(model: Autoencoder) -> dict[str, tf.TensorSpec]:
+    return model.preprocess.input_signature()
+
+
+def _of_rows(model: Autoencoder, rows: Any) -> Tensors:
+    return model.preprocess.to_inputs(model.preprocess.check(rows))
 
 
 def examples(inputs: Mapping[str, tf.Tensor]) -> list[bytes]:
@@ -101,18 +68,6 @@ def examples(inputs: Mapping[str, tf.Tensor]) -> list[bytes]:
     return [tf.train.Example(features=tf.train.Features(feature=row)).SerializeToString() for row in rows]
 
 
-def _is_encodable(preprocess: ImageScaling) -> bool:
-    return preprocess.image_shape[2] in (1, 3)
-
-
-def _can_sample(model: Autoencoder) -> bool:
-    try:
-        model.sample(1, seed=0)  # without a seed it would move that of the process
-    except NotImplementedError:
-        return False
-    return True
-
-
 def _parse(serialized: tf.Tensor, specs: Mapping[str, tf.TensorSpec]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Named inputs from tf.train.Example strings (B,), and which of them hold every feature in full, (B,)."""
     # ragged, because a feature of fixed length that one example lacks fails the batch
@@ -123,3 +78,87 @@ def _parse(serialized: tf.Tensor, specs: Mapping[str, tf.TensorSpec]) -> tuple[d
         complete &= ragged[name].row_lengths() == width
         parsed[name] = tf.reshape(ragged[name].to_tensor(shape=(None, width)), (-1, *spec.shape[1:]))
     return parsed, complete
+
+
+def _valid_x(model: Autoencoder, inputs: Tensors, complete: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+    rows = model.preprocess.from_inputs(inputs)
+    valid = model.preprocess.valid(rows) if complete is None else model.preprocess.valid(rows) & complete
+    return model.preprocess(model.preprocess.fill(rows, valid)), valid
+
+
+def _scores(model: Autoencoder, inputs: Tensors) -> Tensors:
+    return model.scores(model.preprocess.from_inputs(inputs))
+
+
+def _scores_of_examples(model: Autoencoder, inputs: Tensors) -> Tensors:
+    return model.marked_scores(*_valid_x(model, *_parse(inputs["examples"], _features(model))))
+
+
+def _scores_of_files(model: Autoencoder, inputs: Tensors) -> Tensors:
+    images, valid = decode_readable_images(inputs["image_bytes"], model.preprocess.image_shape)
+    return model.marked_scores(model.preprocess(images), valid)
+
+
+def _encode(model: Autoencoder, inputs: Tensors) -> Tensors:
+    x, valid = _valid_x(model, inputs)
+    return {"latent": blank(valid, model.encode_x(x))}
+
+
+def _reconstruct(model: Autoencoder, inputs: Tensors) -> Tensors:
+    x, valid = _valid_x(model, inputs)
+    return {"reconstruction": blank(valid, model._decode(model.encode_x(x)))}
+
+
+def _can_sample(model: Autoencoder) -> bool:
+    try:
+        model.sample(1, seed=0)  # without a seed it would move that of the process
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _is_image_model(model: Autoencoder) -> bool:
+    return isinstance(model.preprocess, ImageScaling)
+
+
+_SCORES = {"energy", "anomaly", "valid"}
+TABLE = {
+    "serving_default": Signature(_features, _scores, _of_rows, _SCORES),
+    "encode": Signature(_features, _encode, _of_rows, {"latent"}),
+    "reconstruct": Signature(_features, _reconstruct, _of_rows, {"reconstruction"}),
+    "decode": Signature(
+        lambda model: {"latent": tf.TensorSpec((None, model.latent_units), tf.float32, "latent")},
+        lambda model, inputs: {"reconstruction": model._decode(inputs["latent"])},
+        lambda model, rows: {"latent": model.encode(rows)},
+        {"reconstruction"},
+    ),
+    "sample": Signature(
+        lambda model: {"seed": tf.TensorSpec((None,), tf.int32, "seed")},
+        lambda model, inputs: {"sample": model._decode(model.prior.sample_each(inputs["seed"]))},
+        lambda model, rows: {"seed": tf.range(len(model.encode(rows)))},
+        {"sample"},
+        _can_sample,
+    ),
+    "serving_floats": Signature(
+        lambda model: {"images": tf.TensorSpec(_features(model)["images"].shape, tf.float32, "images")},
+        _scores,
+        lambda model, rows: {"images": tf.image.convert_image_dtype(model.preprocess.check(rows), tf.float32)},
+        _SCORES,
+        _is_image_model,
+    ),
+    "serving_bytes": Signature(
+        lambda model: {"image_bytes": tf.TensorSpec((None,), tf.string, "image_bytes")},
+        _scores_of_files,
+        lambda *of: {"image_bytes": tf.stack([tf.io.encode_png(image) for image in _of_rows(*of)["images"]])},
+        _SCORES,
+        lambda model: _is_image_model(model) and model.preprocess.image_shape[2] in (1, 3),
+    ),
+    "serving_examples": Signature(
+        lambda model: {"examples": tf.TensorSpec((None,), tf.string, "examples")},
+        _scores_of_examples,
+        lambda *of: {"examples": tf.constant(examples(_of_rows(*of)))},
+        _SCORES,
+        lambda model: not _is_image_model(model),
+    ),
+}
+"""Every signature by name; what `export_saved_model` says of them is for users."""
