@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga import distortions
 from tf_radogaga.distortions.structural import StructuralDissimilarity
@@ -18,8 +18,6 @@ from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors.base import FactorizedPrior
 from tf_radogaga.priors.mixture import MixturePrior
 
-keras = tf.keras
-
 DISTORTIONS = {
     "mean": distortions.MeanSquaredError,
     "sum": distortions.SumSquaredError,
@@ -30,6 +28,8 @@ DISTORTIONS = {
     "pseudo-huber": distortions.PseudoHuberError,
     "ssim": StructuralDissimilarity,
 }
+
+_Networks = tuple[keras.layers.Layer, keras.layers.Layer]  # encoder and decoder
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     On tables the mixture sees [z, relative distance, cosine], as in DAGMM (ICML 2020, section 5.3).
     """
     outputs = preset.latent_units * (BetaVAE.heads if preset.model == "vae" else 1)
-    encoder, decoder = _networks(preset, preprocess, outputs)
+    networks = _networks(preset, preprocess, outputs)
     distortion = DISTORTIONS[preset.distortion]()
     if preset.model == "vae":
-        model = _build_vae(preset, encoder, decoder, preprocess=preprocess, distortion=distortion)
+        model = _build_vae(preset, networks, preprocess=preprocess, distortion=distortion)
     else:
-        model = _build_with_prior(preset, encoder, decoder, preprocess=preprocess, distortion=distortion)
+        model = _build_with_prior(preset, networks, preprocess=preprocess, distortion=distortion)
     rate = preset.learning_rate
     if preset.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, preset.steps)
@@ -85,9 +85,9 @@ def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     return model
 
 
-def _networks(preset: Preset, preprocess: Preprocessing, outputs: int) -> tuple[keras.layers.Layer, ...]:
+def _networks(preset: Preset, preprocess: Preprocessing, outputs: int) -> _Networks:
     latent_units, units, end = preset.latent_units, preset.units, preset.output_activation
-    event = preprocess.width if len(preprocess.event_shape) == 1 else preprocess.event_shape
+    event: Any = preprocess.width if len(preprocess.event_shape) == 1 else preprocess.event_shape
     if preset.filters is None:
         encoder = DenseNetwork(event, units, outputs, preset.activation)
         return encoder, DenseNetwork(latent_units, units[::-1], event, preset.activation, end)
@@ -100,14 +100,14 @@ def _transform(preset: Preset) -> distortions.Distortion | None:
     return DISTORTIONS[preset.transform]() if preset.transform else None
 
 
-def _build_vae(preset: Preset, *networks: keras.layers.Layer, **shared: Any) -> BetaVAE:
-    weights = {"lambda1": preset.lambda1, "lambda2": preset.lambda2}
+def _build_vae(preset: Preset, networks: _Networks, **shared: Any) -> BetaVAE:
     if preset.lambda1 is None:
-        weights = {"beta": 1 / preset.lambda2}
-    return BetaVAE(*networks, **weights, transform=_transform(preset), **shared)
+        return BetaVAE(*networks, beta=1 / preset.lambda2, transform=_transform(preset), **shared)
+    shared.update(lambda1=preset.lambda1, lambda2=preset.lambda2, transform=_transform(preset))
+    return BetaVAE(*networks, **shared)
 
 
-def _build_with_prior(preset: Preset, *networks: keras.layers.Layer, **shared: Any) -> RaDOGAGA | DAGMM:
+def _build_with_prior(preset: Preset, networks: _Networks, **shared: Any) -> RaDOGAGA | DAGMM:
     width = preset.latent_units + 2 * preset.reconstruction_features
     if preset.components is None:
         prior = FactorizedPrior(width, init_scale=3.0)  # an isometric z of images spans a few units a dimension
@@ -120,9 +120,10 @@ def _build_with_prior(preset: Preset, *networks: keras.layers.Layer, **shared: A
             covariance_floor=preset.covariance_floor,
             em_iterations=preset.em_iterations,
         )
-    shared["reconstruction_features"] = preset.reconstruction_features
+    features = preset.reconstruction_features
+    shared.update(lambda1=preset.lambda1, lambda2=preset.lambda2, reconstruction_features=features)
     if preset.model == "dagmm":
-        return DAGMM(*networks, prior, preset.lambda1, preset.lambda2, **shared)
+        return DAGMM(*networks, prior, **shared)
     h = "identity" if preset.model == "radogaga-d" else "log"
-    form = {"h": h, "noisy_rate": preset.noisy_rate, "gauge": preset.gauge, "transform": _transform(preset)}
-    return RaDOGAGA(*networks, prior, preset.lambda1, preset.lambda2, **form, **shared)
+    shared.update(h=h, noisy_rate=preset.noisy_rate, gauge=preset.gauge, transform=_transform(preset))
+    return RaDOGAGA(*networks, prior, **shared)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from tf_radogaga._core import checks
 from tf_radogaga.presets.building import Preset
@@ -20,8 +21,8 @@ from tf_radogaga.presets.building import Preset
 MODELS = ("radogaga", "beta-vae", "beta-vae-decomposed")
 DISTORTIONS = {"mse": "mean", "ssim": "ssim", "bce": "bce"}
 """Names of this module -> of `presets.DISTORTIONS`."""
-
-_FACES = {
+_Part = dict[str, Any]  # of a preset
+_FACES: _Part = {
     "components": None,
     "filters": (64, 64, 64, 64),
     "noisy_rate": False,
@@ -29,11 +30,11 @@ _FACES = {
     "steps": 300_000,
     "reconstruction_features": False,
 }
-_FACES_RADOGAGA = {**_FACES, "units": (8192,), "latent_units": 256, "learning_rate": 1e-4}
-_FACES_VAE = {**_FACES, "lambda1": None, "map_activation": "softplus", "learning_rate": 1e-3}
-_FACES_VAE_32 = {**_FACES_VAE, "units": (1024,), "latent_units": 32}
-_FACES_VAE_256 = {**_FACES_VAE, "units": (2048,), "latent_units": 256}
-_DIGITS_VAE = {
+_FACES_RADOGAGA: _Part = {**_FACES, "units": (8192,), "latent_units": 256, "learning_rate": 1e-4}
+_FACES_VAE: _Part = {**_FACES, "lambda1": None, "map_activation": "softplus", "learning_rate": 1e-3}
+_FACES_VAE_32: _Part = {**_FACES_VAE, "units": (1024,), "latent_units": 32}
+_FACES_VAE_256: _Part = {**_FACES_VAE, "units": (2048,), "latent_units": 256}
+_DIGITS_VAE: _Part = {
     "components": None,
     "lambda1": None,
     "units": (1024, 1024),
@@ -42,8 +43,8 @@ _DIGITS_VAE = {
     "steps": 50_000,
     "reconstruction_features": False,
 }
-_SMALL = {"units": (), "components": None, "noisy_rate": False, "decay": True, "reconstruction_features": False}
-_SMALL_FACES = {
+_SMALL: _Part = {"units": (), "components": None, "noisy_rate": False, "decay": True, "reconstruction_features": False}
+_SMALL_FACES: _Part = {
     **_SMALL,
     "latent_units": 16,
     "lambda2": 12_000,
@@ -53,7 +54,7 @@ _SMALL_FACES = {
     "steps": 2000,
 }
 # the metric of 1 - SSIM weighs dark and flat windows many times as much as others; small batches adapt to them sooner
-_SMALL_FACES_SSIM = {
+_SMALL_FACES_SSIM: _Part = {
     **_SMALL,
     "latent_units": 8,
     "lambda2": 2000,
@@ -65,7 +66,7 @@ _SMALL_FACES_SSIM = {
     "batch_size": 8,
     "steps": 4000,
 }
-_SMALL_DIGITS = {
+_SMALL_DIGITS: _Part = {
     **_SMALL,
     "latent_units": 16,
     "filters": (32, 32, 32),

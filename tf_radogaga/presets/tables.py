@@ -20,6 +20,8 @@ The entries of "default" are for tables that are not the papers': the networks a
 
 from __future__ import annotations
 
+from typing import Any
+
 from tf_radogaga._core import checks
 from tf_radogaga.presets.building import Preset
 
@@ -28,23 +30,24 @@ MODELS = (*MIXTURE_MODELS, "vae")
 DEFAULT = "default"
 """The data set to name for a table that is not one of the papers'."""
 
+_Part = dict[str, Any]  # of a preset
 # networks, which the papers print once for all models with a mixture of K components
-_KDD_PAPER = {"units": (60, 30), "latent_units": 8, "components": 4}
-_KDD_SMALL = {"units": (60, 30), "latent_units": 1, "components": 4}
-_REV_PAPER = {"units": (60, 30), "latent_units": 8, "components": 2}
-_REV_SMALL = {"units": (60, 30), "latent_units": 1, "components": 2}
-_THYROID_PAPER = {"units": (30, 24), "latent_units": 6, "components": 2}
-_THYROID_SMALL = {"units": (12, 4), "latent_units": 1, "components": 2}
-_ARRHYTHMIA_PAPER = {"units": (10,), "latent_units": 4, "components": 2}
-_ARRHYTHMIA_SMALL = {"units": (10,), "latent_units": 2, "components": 2}
+_KDD_PAPER: _Part = {"units": (60, 30), "latent_units": 8, "components": 4}
+_KDD_SMALL: _Part = {"units": (60, 30), "latent_units": 1, "components": 4}
+_REV_PAPER: _Part = {"units": (60, 30), "latent_units": 8, "components": 2}
+_REV_SMALL: _Part = {"units": (60, 30), "latent_units": 1, "components": 2}
+_THYROID_PAPER: _Part = {"units": (30, 24), "latent_units": 6, "components": 2}
+_THYROID_SMALL: _Part = {"units": (12, 4), "latent_units": 1, "components": 2}
+_ARRHYTHMIA_PAPER: _Part = {"units": (10,), "latent_units": 4, "components": 2}
+_ARRHYTHMIA_SMALL: _Part = {"units": (10,), "latent_units": 2, "components": 2}
 
 # what was chosen here for several models at once
-_KDD = {"distortion": "sum", "noisy_rate": False, "covariance_floor": 1e-3, "batch_size": 1024}
-_ARRHYTHMIA = {"lambda1": 1000, "lambda2": 100, "em_iterations": 100, "steps": 400}
-_ARRHYTHMIA_LOG = {**_ARRHYTHMIA, "covariance_floor": 3e-3, "weight_decay": 1.0, "dropout": 0.0}
-_DAGMM = {"lambda1": 0.1, "lambda2": 0.005, "distortion": "sum", "noisy_rate": False, "gauge": None}
-_VAE = {"components": None, "patience": 3, "reconstruction_features": False}
-_TOY = {
+_KDD: _Part = {"distortion": "sum", "noisy_rate": False, "covariance_floor": 1e-3, "batch_size": 1024}
+_ARRHYTHMIA: _Part = {"lambda1": 1000, "lambda2": 100, "em_iterations": 100, "steps": 400}
+_ARRHYTHMIA_LOG: _Part = {**_ARRHYTHMIA, "covariance_floor": 3e-3, "weight_decay": 1.0, "dropout": 0.0}
+_DAGMM: _Part = {"lambda1": 0.1, "lambda2": 0.005, "distortion": "sum", "noisy_rate": False, "gauge": None}
+_VAE: _Part = {"components": None, "patience": 3, "reconstruction_features": False}
+_TOY: _Part = {
     "units": (64, 32, 16),
     "latent_units": 3,
     "components": 3,

@@ -115,5 +115,5 @@ def data_hash(rows: Any) -> str:
         array = array if text else array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(json.dumps([str(name), "text" if text else array.dtype.str, array.shape]).encode())
         # numbers are read where they stand: training images may fill most of the memory
-        digest.update(json.dumps([str(v) for v in array.ravel()]).encode() if text else array.ravel())
+        digest.update(json.dumps([str(v) for v in array.ravel()]).encode() if text else array.ravel().data)
     return digest.hexdigest()

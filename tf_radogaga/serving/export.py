@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import directories
 from tf_radogaga._core.constants import exporting
@@ -19,8 +20,6 @@ from tf_radogaga.serving import warmup
 from tf_radogaga.serving.check import compare
 from tf_radogaga.serving.ops import check_ops
 from tf_radogaga.serving.signatures import requests, signatures
-
-keras = tf.keras
 
 
 def export_saved_model(
