@@ -1,4 +1,4 @@
-"""Which models can be trained together: an error names what stands against it."""
+"""Which models can be trained together. Each check raises an error that names what differs or is not supported."""
 
 from __future__ import annotations
 

@@ -29,26 +29,24 @@ def fit_together(
     callbacks: list[keras.callbacks.Callback] | None = None,
     **kwargs: Any,
 ) -> dict[int, Exception]:
-    """Trains S compiled models at once, each as its own `fit` would: same batches, noise and updates, so the same model
-    up to the rounding of float32. They are ordinary models before and after.
+    """Trains S compiled models at once. Each has the batches, noise and updates of its own `fit`, so it becomes the
+    same model up to the rounding of float32. They are ordinary models before and after.
 
-    Their parameters are one matrix (S, parameters), over whose rows the loss and its gradient are mapped, and one
-    update serves all. Small dense models gain most: their steps cost more in calls than in arithmetic. A model that
-    diverges learns nothing from then on and leaves the others alone.
+    Their parameters are the rows of one matrix. The loss and its gradient are mapped over the rows, and one update
+    serves all. Small dense models gain most: their steps cost more in calls than in arithmetic. A model that diverges
+    learns nothing from then on and leaves the others alone.
 
     Args:
         models: of one configuration, in which lambda1, lambda2 (or beta) and the learning rate may differ; compiled
             with `tf.keras.optimizers.Adam` without clipping or averaging.
         tables: raw rows in memory for each model, equally many; a table that is given twice is stored once.
         batch_size, epochs, steps_per_epoch: as `fit`.
-        callbacks: Keras callbacks; what they see of the loss and its terms are means over the models that have not
-            diverged.
-        **kwargs: the rest of `keras.Model.fit`, but for validation, which each model's own prior would score, weights
-            of examples, and `shuffle=False`.
+        callbacks: Keras callbacks; they see means over the models that have not diverged.
+        **kwargs: of `keras.Model.fit`, without validation, weights of examples and `shuffle=False`.
 
     Returns:
-        The errors of those models that diverged or could not be adapted, by their place in `models`: what their own
-        `fit` would raise. All others are adapted.
+        By its place in `models`, the error of each that diverged or could not be adapted, which its own `fit` would
+        raise. All others are adapted.
 
     Raises:
         TypeError, ValueError: models that cannot be trained together, or bad rows, as `fit`.
@@ -148,7 +146,7 @@ class _Rates(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class _Together(keras.Model):
-    """S models as one Keras model, whose parameters are a matrix (S, parameters); x are rows to name the terms by."""
+    """S models as one Keras model with a matrix (S, parameters). The loss of the first at x names the terms."""
 
     def __init__(self, models: list[Autoencoder], x: tf.Tensor):
         super().__init__(dtype=tf.float32)
@@ -224,10 +222,8 @@ class _Together(keras.Model):
         return {number: non_finite_error(names[what], int(step)) for number, (what, step) in found if step}
 
     def _one(self, given: tuple) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor]:
-        """The mean terms of the loss of one model, its monitors, and the gradient to its parameters.
-
-        The gradient belongs here: the vectorized map of a function with a gradient of its own would lose that.
-        """
+        """The mean terms of the loss of one model, its monitors, and the gradient to its parameters. It is taken here,
+        since a vectorized map loses the custom gradients of the function it maps."""
         x, states, weights, row = given
         model = self.models[0]
         apart = [(layer, name, value) for (layer, name, _), value in zip(self.weights_apart, weights)]
@@ -253,7 +249,7 @@ class _Together(keras.Model):
         return self._track({"loss": losses, **terms, **monitors}, sound)
 
     def _watch_finite(self, terms: dict[str, tf.Tensor], gradient: tf.Tensor) -> tf.Tensor:
-        """Notes for each model what first became NaN or infinite, and the step; which models are sound, (S,)."""
+        """Which models never had a NaN or infinite number, (S,); notes of each what had it first, and at which step."""
         finite = [tf.math.is_finite(terms[name]) for name in self.names]
         bad = ~tf.stack([*finite, tf.reduce_all(tf.math.is_finite(gradient), axis=1)], axis=1)
         step = tf.cast(self.optimizer.iterations, tf.int64) + 1

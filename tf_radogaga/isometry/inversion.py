@@ -12,12 +12,12 @@ from tf_radogaga.isometry.protocols import Measured
 
 
 def reconstructed_share(model: Measured, rows: Any) -> float:
-    """1 - sum D(x, x_hat) / sum D(x, mean x) over the rows, each D counted from D(x, x): 1 is right, 0 no better than
-    the mean.
+    """1 - sum D(x, x_hat) / sum D(x, mean x) over the rows, each D counted from D(x, x): 1 is right, 0 is no better
+    than the mean.
 
-    Of the squared errors it is the share of the variance, and what k principal components keep of it where the model is
-    a PCA; of binary cross-entropy the share of the deviance; of any other distortion that of D. A beta-VAE's x_hat is
-    that of its mean latent. NaN where D is not finite there, or the rows do not vary.
+    With squared errors it is the share of the variance that a reconstruction keeps, as k principal components do; with
+    binary cross-entropy, the share of the deviance. A beta-VAE's x_hat is that of its mean latent. NaN where D is not
+    finite at the mean, or the rows do not vary.
     """
     counts_and_sums = model.by_blocks(rows, _count_and_sum).numpy()
     count, event = counts_and_sums[:, 0].sum(), model.preprocess.event_shape
@@ -38,13 +38,13 @@ def _count_and_sum(x: tf.Tensor) -> tf.Tensor:
 
 
 def round_trips(model: Measured, rows: Any) -> np.ndarray:
-    """Distance from z to f(g(z)), what the encoder makes of the reconstruction, of each row, (B,) float64: 0 is right.
+    """How far f(g(z)), the latent of the reconstruction, is from z at each row, (B,) float64: 0 is right.
 
         sqrt(1/n sum_i (f(g(z)) - z)_i^2 / (Var z_i + sigma2))
 
-    along the n `latent_axes`, so that each counts alike, with the noise of the loss where it fixes the scale of z. An
-    encoder that shortens z by a factor u, as h = identity does, has 1 - u as the root mean square of it in dimensions
-    well above the noise, and a log p(x) that is too high by -log u in each. Of a beta-VAE z is mu.
+    The sum runs over the n `latent_axes`, so that each counts alike. sigma2 is the noise of the loss, 0 where it does
+    not fix the scale of z; a beta-VAE's z is mu. An encoder may shorten z by a factor u, as with h = identity. Then the
+    root mean square over rows is 1 - u in dimensions well above the noise, and log p(x) is too high by -log u in each.
     """
     _, axes, variance = latent_axes(model, rows)
     noise = 0.0 if model.metric_scale is None else model.noise_variance

@@ -14,15 +14,15 @@ MOST_SLOPE_ERROR = 0.05
 """Distance of the slope from 1 in an isometric model."""
 
 LEAST_RECONSTRUCTION = 0.99
-"""Of an isometric copy of the data. Toy models keep 0.998 and more when training is done, 0.44 to 0.97 when it is not,
-and swiss rolls that training folded 0.98."""
+"""Share of D that an isometric copy of the data keeps. Toy models keep 0.998 and more when training is done, 0.44 to
+0.97 when it is not; swiss rolls that training folded keep 0.98."""
 
 MOST_ROUND_TRIP = 0.1
-"""Likewise, of the root mean square of `inversion.round_trips`; those toy models have 0.02 to 0.05, and 0.17 to 0.7. An
-encoder that shortens z by a tenth misses just this and `LEAST_RECONSTRUCTION`."""
+"""The same for the root mean square of `round_trips`: 0.02 to 0.05 when training is done, 0.17 to 0.7 when it is not.
+An encoder that shortens z by a tenth just misses this and `LEAST_RECONSTRUCTION`."""
 
 LEAST_IMPLICIT_R, MOST_IMPLICIT_SLOPE_ERROR = 0.95, 0.1
-"""Of an implicitly isometric beta-VAE; its posterior deviations are estimates, the paper's unit norms 0.92 to 0.98."""
+"""Of an implicitly isometric beta-VAE. Posterior deviations are estimates: the paper's unit norms are 0.92 to 0.98."""
 
 
 def isometric(report: IsometryReport) -> str:
