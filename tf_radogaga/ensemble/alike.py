@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga import saving
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training import copies
-
-keras = tf.keras
 
 WEIGHTS = ("lambda1", "lambda2")
 """Settings that may differ between models trained together, beside the learning rate."""

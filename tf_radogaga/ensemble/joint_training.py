@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import checks, functional
 from tf_radogaga.ensemble.alike import WEIGHTS, require_alike, require_plain, require_pure
@@ -15,8 +16,6 @@ from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training import batches, feed
 from tf_radogaga.training.callbacks import StartAtStep, non_finite_error
 from tf_radogaga.training.rows import is_stream
-
-keras = tf.keras
 
 
 def fit_together(
