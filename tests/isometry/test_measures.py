@@ -1,4 +1,5 @@
 import math
+import types
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import tensorflow as tf
 from helpers.isometric_models import SCALE, flat_data, isometric, linear, tanh_model
 from helpers.models import scaled, small_model
 
-from tf_radogaga import MeanSquaredError, MixturePrior, SumSquaredError, isometry
+from tf_radogaga import MeanSquaredError, MixturePrior, PassThrough, SumSquaredError, isometry
 from tf_radogaga._core import blocks
 from tf_radogaga.distortions import BinaryCrossEntropy, DownwardConvexError, FunctionDistortion
 from tf_radogaga.isometry import tangents as geometry
@@ -261,3 +262,29 @@ def test_errors_are_those_of_the_model(rows, monkeypatch):
         ((name, value),) = wrong.items()
         with pytest.raises(ValueError, match=f"{name}: {value} must be"):
             function(model, rows, **wrong)
+
+
+def test_any_object_that_offers_the_protocol_is_measured():
+    """No model of the package, no Keras: z is on an orthonormal basis, in steps of 1/2."""
+    rows, basis = flat_data()
+    basis = tf.constant(basis, tf.float32)
+    plane = types.SimpleNamespace(
+        preprocess=PassThrough(5),
+        distortion=SumSquaredError(),
+        latent_units=3,
+        active_dimensions=3,
+        active_directions=tf.eye(3),
+        axis_aligned=True,
+        metric_scale=4.0,
+        noise_variance=1.0,
+        encode_x=lambda x: 2 * tf.matmul(x, basis, transpose_b=True),
+        decode=lambda z: tf.matmul(z, basis) / 2,
+        by_blocks=lambda rows, function: function(tf.constant(rows, tf.float32)),
+        density_obstacle=lambda volume: f"no density by {volume}",
+    )
+    report = isometry.isometry_report(plane, rows)
+    assert report.verdict.startswith("isometric: ") and report.model == "SimpleNamespace"
+    assert report.gap_obstacle == "no density by jacobian" and report.gap_mean is None
+    np.testing.assert_allclose(isometry.gram_matrices(plane, rows), np.tile(np.eye(3), (200, 1, 1)), atol=1e-5)
+    with pytest.raises(TypeError, match="SimpleNamespace has no posterior"):
+        isometry.unit_norms(plane, rows)
