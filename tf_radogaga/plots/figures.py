@@ -20,9 +20,9 @@ def subplots(width: float, height: float, columns: int = 1, rows: int = 1, **opt
 
 
 def score_histogram(energies: np.ndarray, labels: np.ndarray | None = None, threshold: float | None = None) -> Figure:
-    """Energies (n,) in nats, normal rows beside anomalies where labels (n,) are known, with the threshold.
+    """Energies (n,) in nats with the threshold. Where labels (n,) are known, normal rows stand beside anomalies.
 
-    The axis ends at the 99.5 % quantile of all energies; rows beyond it are counted in the last bin.
+    The axis ends at the 99.5 % quantile of all energies. The last bin counts the rows beyond it.
     """
     figure, (axes,) = subplots(7, 4)
     low, high = np.min(energies), max(np.quantile(energies, 0.995), threshold or -np.inf)
@@ -77,11 +77,11 @@ def log_density_scatter(true_log_density: np.ndarray, log_density: np.ndarray) -
 def cost_curves(
     panels: Sequence[tuple[str, str, str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]],
 ) -> Figure:
-    """Measured costs against sizes, these on a logarithmic axis.
+    """Measured costs against sizes on a logarithmic axis.
 
     Args:
-        panels: for each the label of the sizes, that of the costs, "log" or "linear" (from 0) for the axis of these,
-            and by name of a line its sizes and costs.
+        panels: of each the label of sizes, the label of costs, "log" or "linear" (from 0) for the axis of costs, and
+            lines: name -> sizes and costs.
     """
     figure, found = subplots(4.5 * len(panels), 4, len(panels))
     for axes, (size, cost, scale, lines) in zip(found, panels):
@@ -97,7 +97,7 @@ def cost_curves(
 def curves_by_table(
     curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], x_label: str, y_label: str
 ) -> Figure:
-    """A measure of several methods over a setting, a panel a table, with one legend.
+    """A measure of several methods over a setting, in one panel for each table, with one legend.
 
     Args:
         curves: table -> method -> values of the setting, and of the measure.
@@ -120,7 +120,7 @@ def curves_by_table(
 
 
 def image_grid(images: dict[str, np.ndarray], columns: Sequence[str] = ()) -> Figure:
-    """Images (n, H, W, C) of values in 0..1 as a grid, a row of it for each name; `columns` labels the n."""
+    """Images (n, H, W, C) of values in 0..1 as a grid with one row for each name; `columns` labels the n."""
     stacked = np.stack(list(images.values()))
     rows, count, height, width, channels = stacked.shape
     figure, (axes,) = subplots(count + 2, rows + 0.5)
@@ -135,13 +135,13 @@ def image_grid(images: dict[str, np.ndarray], columns: Sequence[str] = ()) -> Fi
 def explained_images(
     originals: np.ndarray, reconstructions: np.ndarray, maps: np.ndarray, titles: Sequence[str]
 ) -> Figure:
-    """A column an image: the original, its reconstruction, and how much each pixel adds to the distortion.
+    """One column for each image: the original, its reconstruction, and what each pixel adds to the distortion.
 
     Args:
         originals, reconstructions: (n, H, W, C) of values in 0..1, grey or colour.
-        maps: (n, H, W, C) in units of the distortion, as `Distortion.contributions` gives them; shown are sums over
-            channels, in one scale of colours from 0 to the greatest. Sums below 0 look like 0.
-        titles: n, such as energies, to stand under the columns.
+        maps: (n, H, W, C) in units of the distortion, as `Distortion.contributions` gives them. The figure shows sums
+            over channels in one scale of colours, from 0 to the greatest. Sums below 0 look like 0.
+        titles: n texts under the columns, such as energies.
 
     Raises:
         ValueError: shapes or numbers that do not go together.

@@ -13,7 +13,7 @@ from tf_radogaga.plots.figures import image_grid, subplots
 def tangent_scatter(latent: np.ndarray, data: np.ndarray) -> Figure:
     """Products (pairs,) of tangent vectors in the latent and of their images, as `isometry.tangent_pairs` gives them.
 
-    The line has slope 1; r and the slope of the least-squares line through 0 stand in the title. Source: Kato et al.,
+    The line has slope 1. The title has r and the slope of the least-squares line through 0. Source: Kato et al.,
     ICML 2020, Fig. 4.
     """
     figure, (axes,) = subplots(5, 5)
@@ -32,7 +32,7 @@ def tangent_scatter(latent: np.ndarray, data: np.ndarray) -> Figure:
 def gram_matrix(matrix: np.ndarray) -> Figure:
     """A Gram matrix (n, n), such as the mean of `isometry.gram_matrices`: the identity is right.
 
-    The ranges on and off the diagonal stand in the title, up to 8 x 8 also each value in its cell.
+    The title has the ranges on and off the diagonal. Up to 8 x 8, each cell shows its value.
     """
     matrix = np.asarray(matrix)
     figure, (axes,) = subplots(5.5, 5)
@@ -84,8 +84,8 @@ def dimension_response(mean: np.ndarray, sd: np.ndarray) -> Figure:
 def traversal(decoded: np.ndarray, variance: np.ndarray | None = None, span: float = 2.0) -> Figure:
     """Decoded points along latent dimensions, (dimensions, steps, *event), as `isometry.traversals` gives them.
 
-    Images (H, W, C) of values in 0..1 make a grid, a row of it for each dimension; vectors (M,) make a panel of lines
-    over their elements for each dimension. Source: Kato et al., ICML 2020, Fig. 6.
+    Images (H, W, C) of values in 0..1 make a grid with one row for each dimension. Vectors (M,) make one panel for each
+    dimension, with lines over their elements. Source: Kato et al., ICML 2020, Fig. 6.
 
     Args:
         decoded: values.
