@@ -57,7 +57,7 @@ def jobs(args: argparse.Namespace) -> list[tuple]:
 
 
 def _preset(source: str, cap: int | None) -> presets.Preset:
-    preset = presets.preset(presets.dataset_of(source), MODEL)
+    preset = presets.preset(source if source in presets.DATASETS else presets.DEFAULT, MODEL)
     return dataclasses.replace(preset, steps=min(preset.steps, cap or preset.steps))
 
 

@@ -79,7 +79,8 @@ def planned(dataset: str, method: str, size: str, cap: int | None) -> presets.Pr
     """The preset of a method with its number of steps capped, 0 for the untrained network; None for the others."""
     if method in (DETECTOR, *BASELINES):
         return None
-    preset = presets.preset(presets.dataset_of(dataset), "radogaga-log" if method == UNTRAINED else method, size)
+    known = dataset if dataset in presets.DATASETS else presets.DEFAULT
+    preset = presets.preset(known, "radogaga-log" if method == UNTRAINED else method, size)
     return dataclasses.replace(preset, steps=0 if method == UNTRAINED else min(preset.steps, cap or preset.steps))
 
 

@@ -173,7 +173,8 @@ def _length(preset: presets.Preset, training_rows: int, reports: int | None = No
 
 
 def choose_preset(args: argparse.Namespace, data: Data) -> presets.Preset:
-    preset = presets.preset(presets.dataset_of(args.dataset), args.model, args.preset)
+    dataset = args.dataset if args.dataset in presets.DATASETS else presets.DEFAULT
+    preset = presets.preset(dataset, args.model, args.preset)
     changes = {"batch_size": args.batch_size, "learning_rate": args.learning_rate, "patience": args.patience}
     if isinstance(data.train, StreamedTable):
         if args.patience:

@@ -261,6 +261,9 @@ def test_the_card_tells_what_the_model_and_the_caller_know(model, tmp_path):
     card = json.loads((version / "assets" / "card.json").read_text())
     assert card["data"] == data and card["metrics"] == {"auroc": 0.5, "f1": [None]}
     assert card["threshold"] == float(model.threshold) and card["model"] == "DAGMM"
+    served = tf.saved_model.load(str(version)).signatures
+    assert card["signatures"] == {name: list(served[name].structured_input_signature[1]) for name in card["signatures"]}
+    assert set(card["signatures"]) == set(served)
     assert card["versions"]["tensorflow"] == tf.__version__
     assert card["versions"]["tf_radogaga"] == tf_radogaga.__version__
 

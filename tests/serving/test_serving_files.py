@@ -3,6 +3,7 @@
 Neither a server nor docker runs here: what is tested is that the files are well formed and agree with each other.
 """
 
+import inspect
 import json
 import os
 import re
@@ -21,6 +22,9 @@ pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is not 
 import query
 import yaml
 from tensorflow_serving.config import model_server_config_pb2
+
+from tf_radogaga.serving import export_saved_model
+from tf_radogaga.serving.signatures import TABLE
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "saved_models"
@@ -138,6 +142,12 @@ def test_saved_model_cli_lines_of_the_readme_run(line):
 
 def test_the_readme_has_lines_of_saved_model_cli():
     assert {line.split()[1] for line in commands("saved_model_cli")} == {"show", "run"}
+
+
+def test_documents_tell_of_every_signature():
+    assert set(TABLE) <= set(re.findall(r"^\| `(\w+)` \|", (FILES / "README.md").read_text(), re.MULTILINE))
+    described = inspect.getdoc(export_saved_model)
+    assert all(f"    {name}: " in described for name in TABLE)
 
 
 @pytest.mark.parametrize("line", [line for line in commands("curl") if ":predict" in line])

@@ -2,7 +2,7 @@
 
 from tf_radogaga.presets.building import DISTORTIONS, Preset, build
 from tf_radogaga.presets.images import image_preset
-from tf_radogaga.presets.tables import DATASETS, DEFAULT, MIXTURE_MODELS, MODELS, dataset_of, preset
+from tf_radogaga.presets.tables import DATASETS, DEFAULT, MIXTURE_MODELS, MODELS, preset
 
 __all__ = [
     "DATASETS",
@@ -12,7 +12,6 @@ __all__ = [
     "MODELS",
     "Preset",
     "build",
-    "dataset_of",
     "image_preset",
     "preset",
 ]
