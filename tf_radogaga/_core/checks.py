@@ -38,11 +38,7 @@ def one_of(name: str, value: Any, choices: Collection, of: str = "") -> None:
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int | None:
-    """An argument that is a whole number, or None.
-
-    Raises:
-        TypeError, ValueError: it is something else, or below `least`.
-    """
+    """An argument that is a whole number, or None; TypeError for anything else, ValueError for less than `least`."""
     if value is None:
         return None
     try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import glob
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Union
 
@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 from tf_radogaga.datasets.found_images import SUFFIXES, images_within, is_hidden
 from tf_radogaga.networks.convolutional import check_image_shape
 from tf_radogaga.preprocessing import encoded_images
-from tf_radogaga.preprocessing.images import fit_images
+from tf_radogaga.preprocessing.images import decode_image
 
 File = Union[str, os.PathLike]
 
@@ -81,10 +81,8 @@ def readable(files: Sequence[File]) -> list[str]:
         return tf.reduce_max(encoded_images.decode(content, 1, name)), encoded_images.remark(content)
 
     kept: list[int] = []
-    sources, remarks = tf.data.Dataset.from_tensor_slices(_encoded(names)), []
-    for positions, (_, remarked) in _decodable(sources, brightest):
-        kept.extend(positions)
-        remarks.extend(remarked)
+    remarks: list[bytes] = []
+    list(_decodable(tf.data.Dataset.from_tensor_slices(_encoded(names)), brightest, kept, remarks))
     _report(names, kept, remarks)
     return [names[position] for position in kept]
 
@@ -106,18 +104,17 @@ def load_encoded(
 ) -> np.ndarray:
     """`load_files` of what `read` gives for the names, one at a time: the encoded image (), from its name ()."""
     image_shape = _checked(image_shape)
-    images, remarks = np.empty((len(names), *image_shape), np.uint8), []
+    images = np.empty((len(names), *image_shape), np.uint8)
     kept: list[int] = []
+    remarks: list[bytes] = []
 
     def decode(name):
         content = read(name)
-        return _fitted(content, image_shape), encoded_images.remark(content)
+        return decode_image(content, image_shape), encoded_images.remark(content)
 
     sources = tf.data.Dataset.from_tensor_slices(_encoded(names))
-    for positions, (decoded, remarked) in _decodable(sources, decode):
-        images[len(kept) : len(kept) + len(decoded)] = decoded
-        kept.extend(positions)
-        remarks.extend(remarked)
+    for decoded in _decodable(sources, decode, kept, remarks):
+        images[len(kept) - len(decoded) : len(kept)] = decoded
     _report(names, kept, remarks)
     return images[: len(kept)]
 
@@ -155,7 +152,7 @@ def from_files(
 
     def decode(name):
         content = tf.io.read_file(name)
-        image, remarked = _fitted(content, image_shape, name), encoded_images.remark(content)
+        image, remarked = decode_image(content, image_shape, name), encoded_images.remark(content)
         said = tf.cond(remarked == "", lambda: "", lambda: tf.numpy_function(tell, [name, remarked], tf.string))
         with tf.control_dependencies([said]):
             return tf.identity(image)
@@ -200,18 +197,14 @@ def from_records(
     records = tf.data.TFRecordDataset(_encoded(files))
 
     def decode(record):
-        return _fitted(encoded(record), image_shape)
+        return decode_image(encoded(record), image_shape)
 
     def encoded(record):
         return tf.io.parse_single_example(record, {feature: tf.io.FixedLenFeature((), tf.string)})[feature]
 
     kept: list[int] = []
     remarks: list[bytes] = []
-    for positions, (_, remarked) in _decodable(
-        records, lambda record: (tf.reduce_max(decode(record)), encoded_images.remark(encoded(record)))
-    ):
-        kept.extend(positions)
-        remarks.extend(remarked)
+    list(_decodable(records, lambda of: (tf.reduce_max(decode(of)), encoded_images.remark(encoded(of))), kept, remarks))
     reason = f"are no tf.train.Example with a whole JPEG or PNG image in {feature!r}"
     if not kept:
         raise ValueError(
@@ -250,15 +243,13 @@ def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return image_shape
 
 
-def _fitted(content: tf.Tensor, image_shape: tuple[int, int, int], name: tf.Tensor | str = "image") -> tf.Tensor:
-    height, width, channels = image_shape
-    return tf.ensure_shape(fit_images(encoded_images.decode(content, channels, name), height, width), image_shape)
-
-
-def _decodable(sources: tf.data.Dataset, decode: Callable) -> Iterator[tuple[Iterable[int], Any]]:
-    """The positions of sources for which `decode` does not fail, and what it gives, in batches."""
+def _decodable(sources: tf.data.Dataset, decode: Callable, kept: list[int], remarks: list[bytes]) -> Iterator[Any]:
+    """What `decode` gives, in batches, of sources for which it does not fail; their positions and remarks are kept."""
     numbered = sources.enumerate().map(lambda position, source: (position, decode(source)), tf.data.AUTOTUNE)
-    return numbered.ignore_errors().batch(256).as_numpy_iterator()
+    for positions, (decoded, remarked) in numbered.ignore_errors().batch(256).as_numpy_iterator():
+        kept.extend(positions)
+        remarks.extend(remarked)
+        yield decoded
 
 
 def _batches(

@@ -48,10 +48,10 @@ def decode_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.
     return tf.ensure_shape(images, (None, *image_shape))
 
 
-def decode_image(content: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """One of `decode_images`, () to image_shape."""
+def decode_image(content: tf.Tensor, image_shape: tuple[int, int, int], name: tf.Tensor | str = "image") -> tf.Tensor:
+    """One of `decode_images`, () to image_shape; `name` is for messages."""
     height, width, channels = image_shape
-    return tf.ensure_shape(fit_images(encoded_images.decode(content, channels), height, width), image_shape)
+    return tf.ensure_shape(fit_images(encoded_images.decode(content, channels, name), height, width), image_shape)
 
 
 def decode_readable_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tuple[tf.Tensor, tf.Tensor]:
