@@ -11,15 +11,15 @@ from sklearn.preprocessing import QuantileTransformer
 
 import tf_radogaga
 from tf_radogaga import AnomalyDetector, DenseNetwork, FactorizedPrior, RaDOGAGA
-from tf_radogaga.detector.densities import (
-    IsometricLatent,
+from tf_radogaga.detector.densities.average import (
+    NORMALIZING_ROWS,
     averaged,
     fit_densities,
+    likely,
     log_normalizer,
     log_probs,
-    normalizing_rows,
-    worth_averaging,
 )
+from tf_radogaga.detector.isometric_latent import IsometricLatent
 
 keras = tf.keras
 Score = Callable[[], np.ndarray]
@@ -100,8 +100,8 @@ class Averages:
 
     def __init__(self, z: np.ndarray, test: np.ndarray, rng: np.random.Generator):
         densities = fit_densities(z, rng)
-        self.worth = worth_averaging(densities)
-        self._drawn = log_probs(densities, normalizing_rows(densities, rng))
+        self.likely = likely(densities)
+        self._drawn = log_probs(densities, densities["kernel"].sample(NORMALIZING_ROWS, rng))
         self._at = log_probs(densities, test)
 
     def named(self, names: str) -> Score:
@@ -118,7 +118,7 @@ class Averages:
 
     def chosen(self) -> np.ndarray:
         """As the detector chooses."""
-        return self.named("+".join(self.worth))()
+        return self.named("+".join(self.likely))()
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga_trainers")

@@ -14,7 +14,7 @@ from test_detector import rotated
 
 from tf_radogaga import AnomalyDetector
 from tf_radogaga._core import blocks
-from tf_radogaga.detector import graph as detector_graph
+from tf_radogaga.detector.export import DensityModel
 from tf_radogaga.serving.__main__ import main as serving
 from tf_radogaga.serving.card import read_card
 
@@ -89,8 +89,9 @@ def test_batches_of_any_size_score_alike(matrix):
 def test_rows_past_a_block_score_alike(matrix, monkeypatch):
     rows, served = matrix
     whole = served(features=tf.constant(rows))["energy"]
-    monkeypatch.setattr(blocks, "SERVED_KERNELS", 30 * len(served.detector._densities["kernel"].centres))
-    model = detector_graph.DensityModel(served.detector)
+    scorer = served.detector._scorer
+    monkeypatch.setattr(blocks, "SERVED_KERNELS", 30 * len(scorer.average.centres))
+    model = DensityModel(scorer)
     assert model.prior.block == 30
     np.testing.assert_allclose(model.energy(rows), whole, rtol=1e-6, atol=1e-6)
 
@@ -140,7 +141,8 @@ def test_columns_of_text_are_inputs_of_their_own(tmp_path):
     detector = AnomalyDetector(categorical=("code",), random_state=0).fit(frame)
     served = Served(detector, tmp_path)
     odd = frame.assign(kind=np.where(np.arange(100) == 3, "never seen", frame["kind"]))
-    inputs = detector._encoding.to_inputs(detector._encoding.check(odd))
+    encoding = detector._scorer.encoding
+    inputs = encoding.to_inputs(encoding.check(odd))
     assert set(inputs) == {"blood_pressure", "kind", "code", "dose"}
     assert_scores(served(**inputs), detector.score_samples(odd))
 
@@ -149,7 +151,8 @@ def test_columns_may_be_named_as_python_keeps_for_itself(tmp_path):
     frame = table(60).set_axis(["class", "kind", "self", "lambda"], axis=1)
     detector = AnomalyDetector(random_state=0).fit(frame)
     served = Served(detector, tmp_path)
-    inputs = detector._encoding.to_inputs(detector._encoding.check(frame))
+    encoding = detector._scorer.encoding
+    inputs = encoding.to_inputs(encoding.check(frame))
     assert set(inputs) == {"column_class", "kind", "column_self", "column_lambda"}
     assert_scores(served(**inputs), detector.score_samples(frame))
     path = tmp_path / "rows.csv"

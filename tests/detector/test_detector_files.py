@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -131,11 +132,37 @@ def test_classes_of_others_are_not_made(saved):
     from tf_radogaga.detector.files import _state_digest
 
     content = json.loads((saved / STATE).read_text())
-    content["state"] = ["dict", [["model", ["object", ["Popen", ["dict", []]]]]]]
-    content["sha256"]["state"] = _state_digest(content["state"])
-    (saved / STATE).write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"detector\.json: damaged, or of another version.*Popen"):
-        AnomalyDetector.load(saved)
+    for version, foreign in (
+        (2, ["dict", [["model", ["object", ["Popen", ["dict", []]]]]]]),
+        (3, {"model": ["Popen", 0]}),
+    ):
+        digests = {**content["sha256"], "state": _state_digest(foreign)}
+        (saved / STATE).write_text(json.dumps({**content, "version": version, "state": foreign, "sha256": digests}))
+        with pytest.raises(ValueError, match=r"detector\.json: damaged, or of another version.*Popen"):
+            AnomalyDetector.load(saved)
+
+
+def test_files_of_version_2_are_read(tmp_path):
+    """Written by the version before, together with its scores: all densities, a column of text and a constant one."""
+    folder = Path(__file__).with_name("data") / "version_2"
+    table = pd.read_csv(folder / "rows.csv", float_precision="round_trip")
+    rows, scores = table.drop(columns="score"), table["score"]
+    for place in (folder / "detector", tmp_path / "detector"):
+        assert json.loads((place / STATE).read_text())["version"] == (2 if place.is_relative_to(folder) else 3)
+        detector = AnomalyDetector.load(place)
+        assert detector.used_ == ("kernel", "mixture", "columns") and detector.false_positive_rate == 0.1
+        np.testing.assert_allclose(detector.score_samples(rows), scores, rtol=1e-12)
+        np.testing.assert_array_equal(detector.predict(rows) == -1, scores < detector.threshold_)
+        assert detector.threshold_ == np.quantile(detector._training_scores, 0.1)
+        assert detector.explain(rows[:3]).shape == (3, 4)
+        if place.is_relative_to(folder):
+            detector.save(tmp_path / "detector")
+
+
+def test_files_hold_arrays_of_densities_by_name(saved, fitted):
+    with np.load(saved / ARRAYS) as arrays:
+        np.testing.assert_array_equal(arrays["_scorer/average/kernel/centres"], fitted._scorer.average.centres)
+    assert "GaussianMixture" not in (saved / STATE).read_text()
 
 
 def test_only_detectors_are_replaced(fitted, tmp_path):

@@ -78,16 +78,17 @@ def test_a_column_that_varies_by_rounding_alone_is_constant(name):
     assert_served_alike(detector, other)
 
 
-def test_columns_of_float32_and_of_frames_are_judged_by_their_type():
+def test_rounding_of_columns_is_that_of_their_type():
     total = NOISY["shares of float32"]
     frame = pd.DataFrame({"total": total, "other": PLAIN})
     for rows in (frame, beside(total).astype(np.float32), beside(total)):
-        assert not fitted(rows)._latent.varies[0]
+        assert not fitted(rows)._scorer.latent.varies[0]
     text = frame.assign(kind=np.where(PLAIN > 0, "a", "b"))
     detector = fitted(text)
-    assert not detector._latent.varies[0] and detector._latent.varies[1:].all()
-    inputs = detector._encoding.to_inputs(detector._encoding.check(text))
-    found = served_model(detector).scores(detector._encoding.from_inputs(inputs))
+    varies, encoding = detector._scorer.latent.varies, detector._scorer.encoding
+    assert not varies[0] and varies[1:].all()
+    inputs = encoding.to_inputs(encoding.check(text))
+    found = served_model(detector).scores(encoding.from_inputs(inputs))
     np.testing.assert_array_equal(found["anomaly"], detector.predict(text) == -1)
 
 
@@ -95,7 +96,7 @@ def test_levels_that_differ_by_rounding_are_one_level():
     levels = RNG.choice([0.1, 0.2, 0.3, 0.7], (ROWS, 2), p=[0.5, 0.3, 0.1, 0.1])
     noisy = np.where(RNG.random((ROWS, 2)) < 0.5, np.nextafter(levels, 1), levels)
     detector, clean = fitted(noisy), fitted(levels)
-    assert detector._densities["kernel"].centres.shape == clean._densities["kernel"].centres.shape
+    assert detector._scorer.average.centres.shape == clean._scorer.average.centres.shape
     np.testing.assert_allclose(detector.score_samples(noisy), clean.score_samples(levels), atol=1e-6)
     assert detector.threshold_ == pytest.approx(clean.threshold_, abs=1e-6)
 
@@ -205,7 +206,7 @@ def test_all_columns_that_float32_spoils_are_named():
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.05, 0.1])
-def test_a_row_at_the_threshold_is_served_as_it_is_judged(share):
+def test_a_row_at_the_threshold_is_served_as_it_is_scored(share):
     rows = beside(50 + PLAIN)[:101]
     detector = fitted(rows).set_threshold(rows, quantile=share)
     assert (detector.score_samples(rows) == detector.threshold_).any()

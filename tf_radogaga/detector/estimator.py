@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,24 +14,25 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils.validation import check_is_fitted
 
-from tf_radogaga._core import blocks, checks, sampling
+from tf_radogaga._core import checks, sampling
 from tf_radogaga._core.frames import check_names, column_names, listed
+from tf_radogaga.detector import files
 from tf_radogaga.detector.explanations import shapley_values
-from tf_radogaga.detector.files import KeptInFiles
-from tf_radogaga.detector.rows import has_text, matrix_of, require_few_levels, table_of, take
-from tf_radogaga.detector.scorers import OF_DENSITIES, AveragesDensities
+from tf_radogaga.detector.export import served_model
+from tf_radogaga.detector.rows import Rows, encoded, encoding_for, matrix_of, table_of, take
+from tf_radogaga.detector.scorers import DensityScorer, ModelScorer, model_encoding, require_trainable, scorer_of
+from tf_radogaga.detector.version_2 import upgraded
 from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.preprocessing import TableEncoding
-from tf_radogaga.training.copies import copy_model
-
-HELD_OUT = 10
-"""A trained `model` does not see one row of so many, which set its threshold."""
+from tf_radogaga.serving.export import export_saved_model
 
 MOST_TYPICAL_ROWS = 1000
 """Training rows that are kept for `explain`."""
 
+_KEPT = ("_column_names", "_training_scores", "_around_threshold", "_typical")
+"""What a fit finds beside the scorer and the attributes whose names end in an underscore."""
 
-class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimator):
+
+class AnomalyDetector(OutlierMixin, BaseEstimator):
     """Scores of rows by log densities in an isometric latent of as many dimensions as there are columns.
 
         z = (x - mean) / s,   s_j^2 ~ sd_j range_j               the isometric latent of the metric sum (dx_j / s_j)^2
@@ -39,7 +41,7 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
     The P_k are kernels on the rows, Gaussian mixtures of several sizes by EM, and independent columns, a factorized
     prior. In one isometric latent each is a density of the data, so likelihoods of held-out rows compare them: columns
     count, by a half, where they are the likeliest of the three; kernels and mixtures share the rest. Logs are averaged,
-    as a row is as strange as the densities find it together; Z, estimated once, makes the average a density again. No
+    as a row is as unlikely as the densities find it together; Z, estimated once, makes the average a density again. No
     label is seen anywhere, and nothing needs tuning to a table. Rows that repeat count once in kernels and mixtures; in
     columns as often as they are there, as that is the odds of a level.
 
@@ -64,8 +66,8 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             before it was made.
 
     Attributes:
-        threshold_: `predict` marks rows of a lower score as anomalies (-1). That of `fit` is a quantile of honest
-            scores: of training rows each left out of the densities that score it, or, with a `model`, of one training
+        threshold_: `predict` marks rows of a lower score as anomalies (-1). That of `fit` is a quantile of the
+            scores of training rows, each left out of the densities that score it, or, with a `model`, of one training
             row in ten, which it has not seen (under 20 rows it sees all).
         held_out_: name of a density -> its mean log likelihood of held-out rows, nats, before the average.
         used_: names of the densities that are averaged.
@@ -114,83 +116,47 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
                 f"categorical: a {type(self.categorical).__name__}, which can be read only once; give a list of names."
             )
         if self.model is not None:
-            self._check_model()
-        table = table_of(X)
-        twin = copy.copy(self)
-        for name in OF_DENSITIES:  # of a fit before, which may have been without a model
-            vars(twin).pop(name, None)
-        twin.model_ = self.model
-        twin._fit(table, twin._encoded(table, fitting=True))
+            require_trainable(self.model, self.categorical)
+        table, twin = table_of(X), copy.copy(self)
+        for name in [name for name in vars(self) if name.endswith("_")]:  # of a fit before
+            delattr(twin, name)
+        twin._fit(table)
         self.__dict__ = vars(twin)  # one step, so that nothing comes between
         return self
 
-    def _fit(self, table: Any, x: np.ndarray | pd.DataFrame) -> None:
-        judged = self._fit_model(x) if self.model_ is not None else self._fit_all_densities(table, x)
-        typical = judged[self._training_scores >= np.median(self._training_scores)]
-        self._typical = take(self._raw(table, x), typical[sampling.places(len(typical), MOST_TYPICAL_ROWS)])
+    def _fit(self, table: Any) -> None:
+        model, framed = self.model, isinstance(table, pd.DataFrame)
+        encoding = encoding_for(table, self.categorical) if model is None else model_encoding(model, table)
+        self._column_names = column_names(table) if framed else None
+        if framed and all(isinstance(name, str) for name in table.columns):
+            self.feature_names_in_ = np.array(table.columns, object)
+        x = self._matrix(table, 2) if encoding is None else encoded(table, encoding)
+        self.n_features_in_ = x.shape[1] if encoding is None else len(encoding.columns)
+        rows = x if encoding is None else table
+        if model is None:
+            fitted = DensityScorer.fitted(table, x, encoding, self.random_state)
+        else:
+            fitted = ModelScorer.fitted(rows, model, self.epochs, self.batch_size)
+        vars(self).update(fitted.attributes, _scorer=fitted.scorer, _training_scores=fitted.scores)
+        typical = fitted.left_out[fitted.scores >= np.median(fitted.scores)]
+        self._typical = self._plain(take(rows, typical[sampling.places(len(typical), MOST_TYPICAL_ROWS)]))
         self.set_threshold(false_positive_rate=self.false_positive_rate)
-
-    def _fit_model(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
-        """Trains, and scores rows that were held out; their numbers."""
-        judged = seen = np.arange(len(x))
-        if len(x) >= 2 * HELD_OUT:
-            judged = seen[HELD_OUT - 1 :: HELD_OUT]
-            seen = np.setdiff1d(seen, judged)
-        self.model_ = copy_model(self.model)
-        if self._encoding is not None:
-            self._encoding = self.model_.preprocess
-        self.model_.fit(take(x, seen), epochs=self.epochs, batch_size=self.batch_size, verbose=0)
-        self._training_scores = self._scores(take(x, judged))
-        return judged
-
-    def _check_model(self) -> None:
-        if not isinstance(self.model, Autoencoder):
-            raise TypeError(f"model: {self.model!r} is no model of tf_radogaga; give one such as RaDOGAGA, or None.")
-        if self.model.optimizer is None:
-            raise ValueError("model: not compiled, so it cannot be trained; call model.compile('adam') first.")
-        if named := listed(self.categorical):
-            raise ValueError(
-                f"categorical: {named} is for the densities; give the model a TableEncoding as preprocess."
-            )
-
-    def _scores(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
-        if (model := self.model_) is not None:
-            return (model.log_density(x) if model.has_log_density else -model.energy(x)).numpy().astype(np.float64)
-        z, places = _distinct(self._latent(x))
-        return self._absolute(self._mean_log_prob(z)[places], x)
 
     # Rows
 
-    def _encoded(self, table: Any, fitting: bool = False) -> np.ndarray | pd.DataFrame:
-        """What is scored of a user's rows, which are checked: a matrix (n, M) float64, columns of text or `categorical`
-        one-hot; or the named columns that `model` takes."""
-        framed = isinstance(table, pd.DataFrame)
-        if fitting:
-            self._encoding = self._encoding_for(table)
-            self._column_names = column_names(table) if framed else None
-            vars(self).pop("feature_names_in_", None)
-            if framed and all(isinstance(name, str) for name in table.columns):
-                self.feature_names_in_ = np.array(table.columns, object)
-        elif framed:
-            # detectors that were saved before know names of text alone
-            check_names(table, getattr(self, "_column_names", getattr(self, "feature_names_in_", None)), "X")
-        elif self._encoding is None and hasattr(self, "feature_names_in_"):
+    def _rows(self, X: Any) -> Rows:
+        """A user's rows as the scorer takes them."""
+        check_is_fitted(self, "_scorer")
+        table, matrix = table_of(X), self._scorer.encoding is None
+        if isinstance(table, pd.DataFrame):
+            check_names(table, self._column_names, "X")
+        elif matrix and hasattr(self, "feature_names_in_"):
             warnings.warn(
                 "X does not have valid feature names, but AnomalyDetector was fitted with feature names", stacklevel=3
             )
-        return self._values(table, fitting)
-
-    def _values(self, table: Any, fitting: bool = False) -> np.ndarray | pd.DataFrame:
-        """`_encoded` of rows whose names are known to be right."""
-        if self._encoding is not None:
-            self.n_features_in_ = len(self._encoding.columns)
-            rows = getattr(table, "iloc", table)  # slices of a frame may go by its index
-            parts = blocks.slices(len(table), blocks.ROWS)
-            x = [self._encoding(self._encoding.check(rows[part], part.start)) for part in parts]
-            return np.concatenate(x).astype(np.float64) if self.model_ is None else table
-        x = matrix_of(table, ensure_min_samples=2 if fitting else 1, estimator=self, input_name="X")
-        if fitting:
-            self.n_features_in_ = x.shape[1]
+        if not matrix:
+            return table
+        x = self._matrix(table, 1)
         if x.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X has {x.shape[1]} features, but AnomalyDetector is expecting {self.n_features_in_} features as"
@@ -198,32 +164,13 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             )
         return x
 
-    def _encoding_for(self, table: Any) -> TableEncoding | None:
-        framed = isinstance(table, pd.DataFrame)
-        if self.model_ is not None:
-            encoding = self.model_.preprocess
-            if framed and encoding.column_names is not None and not isinstance(encoding, TableEncoding):
-                check_names(table, encoding.column_names, "X")
-            return encoding if isinstance(encoding, TableEncoding) else None
-        categorical = listed(self.categorical)
-        if categorical and not framed:
-            raise TypeError(f"categorical: {categorical} names columns; give X as a DataFrame, not a matrix.")
-        if not categorical and not (framed and has_text(table)):
-            return None
-        encoding = TableEncoding.for_table(table, categorical)
-        require_few_levels(encoding, len(table))
-        return encoding
+    def _matrix(self, table: Any, least: int) -> np.ndarray:
+        return matrix_of(table, ensure_min_samples=least, estimator=self, input_name="X")
 
-    def _raw(self, table: Any, x: np.ndarray | pd.DataFrame) -> np.ndarray | pd.DataFrame:
-        """Rows whose columns are those of X: x itself, or where columns have names and levels a table that files can
-        hold."""
-        return x if self._encoding is None else self._encoding.plain(table)
-
-    def _position(self, x: np.ndarray | pd.DataFrame) -> np.ndarray:
-        """Rows in the space in whose metric they are compared, (B, ...)."""
-        if self.model_ is None:
-            return self._latent(x)
-        return np.reshape(self.model_.preprocess(self.model_.preprocess.check(x)), (len(x), -1))
+    def _plain(self, rows: Rows) -> Rows:
+        """Rows as files and `explain` can hold them, which score the same."""
+        encoding = self._scorer.encoding
+        return rows if encoding is None else encoding.plain(rows)
 
     # Scores
 
@@ -234,8 +181,8 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             NotFittedError: before `fit`.
             TypeError, ValueError: rows that are not like those of `fit`.
         """
-        check_is_fitted(self, "threshold_")
-        return self._scores(self._encoded(table_of(X)))
+        rows = self._rows(X)
+        return self._scorer.scores(rows)
 
     def log_density(self, X: Any) -> np.ndarray:
         """log p in nats of rows, (B,): `score_samples`, where that is a density.
@@ -244,10 +191,8 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             NotImplementedError: the `model` has no density, with the reason.
             NotFittedError, TypeError, ValueError: as `score_samples`.
         """
-        check_is_fitted(self, "threshold_")
-        if self.model_ is not None and not self.model_.has_log_density:
-            self.model_.log_density(self._typical)  # raises, and knows why
-        return self.score_samples(X)
+        rows = self._rows(X)
+        return self._scorer.log_density(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, by which `GridSearchCV` chooses what makes held-out rows likeliest. Scores compare
@@ -282,8 +227,8 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
             raise ValueError(f"set_threshold: got {given or 'neither'}; give quantile or false_positive_rate.")
         ((name, share),) = given.items()
         checks.in_range(name, share, 0, 1, "give a share of the rows")
-        check_is_fitted(self, "n_features_in_")
-        scores = self._training_scores if X is None else self._scores(self._encoded(table_of(X)))
+        check_is_fitted(self, "_scorer")
+        scores = self._training_scores if X is None else self._scorer.scores(self._rows(X))
         threshold = float(np.quantile(scores, share))
         below, above = scores[scores < threshold].max(initial=-np.inf), scores[scores >= threshold].min(initial=np.inf)
         vars(self).update(threshold_=threshold, offset_=threshold, _around_threshold=(float(below), float(above)))
@@ -301,31 +246,102 @@ class AnomalyDetector(AveragesDensities, KeptInFiles, OutlierMixin, BaseEstimato
         Raises:
             NotFittedError, TypeError, ValueError: as `score_samples`.
         """
-        check_is_fitted(self, "threshold_")
-        x, typical = self._encoded(table_of(X)), self._typical
-        known = self._values(typical)
-        return take(typical, pairwise_distances_argmin(self._position(x), self._position(known)))
+        return self._nearest_typical(self._rows(X))
+
+    def _nearest_typical(self, rows: Rows) -> Rows:
+        positions = self._scorer.positions
+        return take(self._typical, pairwise_distances_argmin(positions(rows), positions(self._typical)))
 
     def explain(self, X: Any) -> np.ndarray:
         """What each column adds to the score, (B, M): Shapley values of the gap between a row and `typical_rows` of it.
 
             sum_j phi_j(x) = score(x) - score(typical row of x)                                              [nats]
 
-        The most negative are the columns that make the row strange. A column of text has one number. Costs 8 (M - 1)
+        The most negative are the columns that make the row anomalous. A column of text has one number. Costs 8 (M - 1)
         scores for each row; the orders of columns that are averaged are fixed, see `explanations`.
 
         Raises:
             NotFittedError, TypeError, ValueError: as `score_samples`.
         """
+        rows = self._rows(X)
+        return shapley_values(self._scorer.scores, self._plain(rows), self._nearest_typical(rows))
+
+    # Files, copies and other processes
+
+    def save(self, directory: str | Path) -> None:
+        """Writes the fitted detector to a directory, all of it or nothing: JSON, arrays, and a `model` as `save_model`
+        does. A directory that already holds a detector is replaced only after the new one is complete.
+
+        Raises:
+            NotFittedError: before `fit`.
+            FileExistsError: the directory holds something else than a detector.
+            TypeError: a part of the `model` could not be read again, named.
+        """
         check_is_fitted(self, "threshold_")
-        table = table_of(X)
-        rows = self._raw(table, self._encoded(table))
-        return shapley_values(lambda mixed: self._scores(self._values(mixed)), rows, self.typical_rows(table))
+        kept = {name: value for name, value in vars(self).items() if name.endswith("_") or name in _KEPT}
+        state = {**self.get_params(deep=False), **kept, "categorical": listed(self.categorical)}
+        without = {name: value for name, value in state.items() if name not in ("model", "model_")}
+        files.write({**without, "_scorer": self._scorer.state()}, directory)
 
+    @classmethod
+    def load(cls, directory: str | Path) -> AnomalyDetector:
+        """Reads a detector written by `save`; its `model` is the trained one.
 
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows without those that repeat, and the place of each of them in these: scores cost far more than this search."""
-    places: dict[bytes, int] = {}
-    found = np.array([places.setdefault(row.tobytes(), len(places)) for row in rows], int)
-    first = np.unique(found, return_index=True)[1]
-    return rows[first], found
+        Raises:
+            FileNotFoundError: no detector there.
+            ValueError: a file is damaged, named.
+        """
+        detector = cls()
+        vars(detector).update(files.read(directory))
+        if (model := detector._scorer.model) is not None:
+            vars(detector).update(model=model, model_=model)
+        return detector
+
+    def export(
+        self,
+        directory: str | Path,
+        version: int | None = None,
+        card: Mapping[str, Any] | None = None,
+        warmup_rows: Any = None,
+    ) -> Path:
+        """Writes `<directory>/<version>/`, a SavedModel of the scores for TensorFlow Serving; see `export_saved_model`.
+
+        serving_default takes `features` (B, M) float32, or one input a column where some are text, and returns energy
+        (-score), log_density (nats), anomaly and valid; latent and reconstruction of the other signatures are those of
+        the isometric latent. A `model` is exported as it is, with the threshold of the detector: its energy is -log
+        P(z), and anomaly tells by the scores.
+
+        Args:
+            directory, version, card, warmup_rows: as base_dir and the others of `export_saved_model`.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ValueError: float32, which a server takes, holds too little of a column, named: served scores would differ
+                from those of the detector by more than 1e-4 nats.
+            FileExistsError, TypeError, ValueError, ImportError, OSError: as `export_saved_model`.
+        """
+        check_is_fitted(self, "threshold_")
+        return export_saved_model(served_model(self), directory, version, card, warmup_rows)
+
+    def __copy__(self) -> AnomalyDetector:
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AnomalyDetector:
+        twin = memo[id(self)] = copy.copy(self)
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.model is not None or self.model_ is not None:
+            raise TypeError(
+                "model: a TensorFlow model is not pickled; use save and AnomalyDetector.load, and n_jobs=1 in searches."
+            )
+        return super().__getstate__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_densities" in state:
+            state = upgraded(state)
+            state["_scorer"] = scorer_of(state["_scorer"])
+        super().__setstate__(state)

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 
-from tf_radogaga.detector.rows import with_column
+from tf_radogaga.detector.rows import Rows, with_column
 
 PAIRS = 4
 """Orders of the columns that are averaged, each together with its reverse."""
 
 
-def shapley_values(
-    score: Callable[[np.ndarray | pd.DataFrame], np.ndarray],
-    rows: np.ndarray | pd.DataFrame,
-    references: np.ndarray | pd.DataFrame,
-) -> np.ndarray:
+def shapley_values(score: Callable[[Rows], np.ndarray], rows: Rows, references: Rows) -> np.ndarray:
     """Shapley values of the columns, (B, M): the mean, over orders of the columns, of the step that the score takes as
     a column changes from the reference's value to the row's, after those before it have changed.
 

@@ -13,11 +13,14 @@ import tensorflow as tf
 
 from tf_radogaga._core import sampling
 from tf_radogaga._core.rounding import WHOLE, as_served
-from tf_radogaga.detector.graph import DensityModel
+from tf_radogaga.detector.densities.average import AveragedDensities
+from tf_radogaga.detector.isometric_latent import IsometricDecoder, IsometricEncoder
 from tf_radogaga.models.autoencoder import Autoencoder
+from tf_radogaga.preprocessing import PassThrough
 
 if TYPE_CHECKING:
     from tf_radogaga.detector.estimator import AnomalyDetector
+    from tf_radogaga.detector.scorers import DensityScorer
 
 AGREEMENT = 1e-4
 """Between scores of a served model and of its detector, in nats, beside the rounding of the scores to float32."""
@@ -27,18 +30,45 @@ _COMPARED_ROWS = 1000
 _BLAMED = 20
 
 
+class DensityModel(Autoencoder):
+    """A scorer by densities in the house of models: energy = -log p(x), so that it is exported as they are."""
+
+    def __init__(self, scorer: DensityScorer):
+        encoder = IsometricEncoder(scorer.latent)
+        decoder = IsometricDecoder(encoder, scorer.latent)
+        preprocess = scorer.encoding or PassThrough(encoder.input_units)
+        super().__init__(encoder, decoder, AveragedDensities(scorer.average), preprocess)
+        self.latent, units = scorer.latent, self.latent_units
+        self._keep_directions(tf.eye(units), tf.ones(units, tf.bool), tf.ones(units))
+
+    @property
+    def has_log_density(self) -> bool:
+        return True
+
+    def _encode(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.encoder(x), tf.float32)
+
+    def _energy(self, x: tf.Tensor) -> tf.Tensor:
+        rate = self.prior.rate(self.encoder(x)) + self.latent.log_scale
+        return tf.cast(rate + self.latent.graph_surprise(x), tf.float32)
+
+    def _log_density(self, x: tf.Tensor) -> tf.Tensor:
+        return -self._energy(x)
+
+    def sample(self, rows: int, seed: int | None = None) -> tf.Tensor:
+        raise NotImplementedError("sample: an average of log densities has no sampler.")
+
+
 def served_model(detector: AnomalyDetector) -> Autoencoder:
     """The model of a fitted detector, its threshold set.
 
     Raises:
         ValueError: a column of which float32 holds too little, named.
     """
-    model = detector.model_
-    if model is None:
-        model = DensityModel(detector)
-        _require_agreement(detector, model)
+    names = detector._column_names
+    model = detector._scorer.served(names)
     if model.preprocess.column_names is None:
-        model.preprocess.column_names = _names(detector)
+        model.preprocess.column_names = names
     model.threshold.assign(_threshold(detector))
     model.threshold_on = "log_density" if model.has_log_density else "energy"
     return model
@@ -48,7 +78,7 @@ def _threshold(detector: AnomalyDetector) -> np.float32:
     """-`threshold_`, moved where a score that it was taken from is so near that rounding could pass it: towards the
     middle between those on both sides, by what served scores may differ at most."""
     threshold = detector.threshold_
-    below, above = getattr(detector, "_around_threshold", (-np.inf, np.inf))
+    below, above = detector._around_threshold
     room = AGREEMENT * max(1, abs(threshold))
     if not below < threshold <= above or min(threshold - below, above - threshold) >= room:
         return np.float32(-threshold)
@@ -56,43 +86,45 @@ def _threshold(detector: AnomalyDetector) -> np.float32:
     return min(np.float32(-(below + (above - below) / 2)), np.nextafter(np.float32(-below), np.float32(-np.inf)))
 
 
-def _require_agreement(detector: AnomalyDetector, model: DensityModel) -> None:
-    latent = detector._latent
-    z = _spread_rows(detector._densities["kernel"].centres)
+def agreeing_model(scorer: DensityScorer, names: list[str] | None) -> DensityModel:
+    """The model of a scorer; ValueError where float32 holds too little of a column, named."""
+    model, latent, log_prob = DensityModel(scorer), scorer.latent, scorer.average.log_prob
+    named = list(map(repr, range(len(latent.varies)) if names is None or scorer.encoding else names))
+    z = _spread_rows(scorer.average.centres)
     x = latent.rows_at(z)
     greatest = np.abs(x).max(axis=0)
     if (beyond := greatest > _FLOAT32.max).any():
         raise ValueError(
-            f"X: column {_name(detector, np.argmax(beyond))} reaches {greatest[beyond][0]:.9g}, which float32, as a"
+            f"X: column {named[np.argmax(beyond)]} reaches {greatest[beyond][0]:.9g}, which float32, as a"
             " server takes it, does not hold; divide it by a constant before fit."
         )
     if (vast := ~latent.varies & (greatest >= WHOLE)).any():
         raise ValueError(
-            f"X: column {_name(detector, np.argmax(vast))} is constant at {greatest[vast][0]:.17g}, where float32,"
+            f"X: column {named[np.argmax(vast)]} is constant at {greatest[vast][0]:.17g}, where float32,"
             f" which a server takes, has steps of {np.spacing(np.float32(greatest[vast][0])):.3g}, so that a new value"
             " would not show; subtract a constant from it before fit, or drop it."
         )
     held = as_served(x)
-    expected = detector._absolute(detector._mean_log_prob(z), x)
+    expected = latent.log_density(log_prob(z), x)
     difference = _difference(-model._energy(tf.constant(held, tf.float32)).numpy().astype(np.float64), expected)
     if not (wrong := difference > AGREEMENT / 2).any():  # half, for the rows between these
-        return
+        return model
     worst = np.argsort(-difference)[:_BLAMED]
     alone = {}
     for column in np.argsort(-np.abs(latent(held) - z).max(axis=0))[:_BLAMED]:
         moved = z[worst].copy()
         moved[:, column] = latent(held[worst])[:, column]
-        alone[column] = _difference(detector._mean_log_prob(moved), detector._mean_log_prob(z[worst])).max()
+        alone[column] = _difference(log_prob(moved), log_prob(z[worst])).max()
     first = max(alone, key=alone.get)
     others = sorted(column for column in alone if alone[column] > AGREEMENT / 2 and column != first)
-    names = [_name(detector, column) for column in np.flatnonzero(latent.varies)]
+    varying = [named[column] for column in np.flatnonzero(latent.varies)]
     reach, deviation = greatest[latent.varies][first], latent.scale[first]
     remedy = "subtract a constant, such as its mean, from it"
     if deviation < 1e6 * _FLOAT32.tiny:
         remedy = "multiply it by a constant"
-    also = f" The same holds for {', '.join(names[column] for column in others)}." if others else ""
+    also = f" The same holds for {', '.join(varying[column] for column in others)}." if others else ""
     raise ValueError(
-        f"X: column {names[first]} varies by about {deviation:.3g} and reaches {reach:.9g}, where float32, which a"
+        f"X: column {varying[first]} varies by about {deviation:.3g} and reaches {reach:.9g}, where float32, which a"
         f" server takes, has steps of {np.spacing(np.float32(reach)):.3g}; served scores would differ from the"
         f" detector's by up to {difference.max():.2g} nats, in {wrong.mean():.0%} of the rows by too much; {remedy}"
         f" before fit.{also}"
@@ -108,13 +140,3 @@ def _spread_rows(rows: np.ndarray) -> np.ndarray:
     """At most some thousand of rows (n, N), the extremes of every column among them."""
     extremes = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0)])
     return rows[np.union1d(extremes, sampling.places(len(rows), _COMPARED_ROWS))]
-
-
-def _names(detector: AnomalyDetector) -> list[str] | None:
-    names = getattr(detector, "_column_names", getattr(detector, "feature_names_in_", None))
-    return None if names is None else list(names)
-
-
-def _name(detector: AnomalyDetector, column: int) -> str:
-    names = _names(detector) if detector._encoding is None else None
-    return str(column) if names is None else repr(names[column])

@@ -1,15 +1,18 @@
-"""The isometric latent of a constant metric."""
+"""The isometric latent of a constant metric, and the same as layers of a served graph."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tf_radogaga._core.rounding import FLOAT64, WHOLE, as_served, is_constant
+from tf_radogaga.detector.stored import Constants, Stored
 
 
-class IsometricLatent:
+class IsometricLatent(Stored):
     """The latent of the constant metric sum_j (dx_j / s_j)^2, of as many dimensions as there are columns that vary.
 
         z = (x - mean) / s,   s_j^2 ~ sd_j range_j,   and the mean variance of z is 1
@@ -28,9 +31,6 @@ class IsometricLatent:
     Raises:
         ValueError: all rows are equal, or a column spreads over more than float64 holds.
     """
-
-    rounding: np.ndarray | float = FLOAT64
-    noise: np.ndarray | float = 0.0  # both stand in for those that detectors of earlier versions did not keep
 
     def __init__(
         self,
@@ -85,12 +85,56 @@ class IsometricLatent:
         makes."""
         return as_served(self.constants + np.multiply.outer([-1, 1], self.tolerance))
 
+    def _novel(self, x: Any) -> Any:
+        """Which values of the constant columns (B, constants), array or tensor, are others."""
+        beyond = abs(x - self.constants) > self.tolerance
+        return beyond & (x != self.as_float32[0]) & (x != self.as_float32[1])
+
+    def _surprise(self, novel: Any) -> Any:
+        """Nats of so many other values, (B,)."""
+        return novel * math.log(self.rows + 1) + len(self.constants) * math.log1p(1 / (self.rows + 1))
+
     def surprise(self, x: np.ndarray) -> np.ndarray:
         """Nats of the constant columns, (B,)."""
         x = x[:, ~self.varies]
-        x = np.where(np.abs(self.constants) < WHOLE, as_served(x), x)
         with np.errstate(over="ignore"):
-            novel = np.abs(x - self.constants) > self.tolerance
-        novel &= (x != self.as_float32[0]) & (x != self.as_float32[1])
-        unseen = math.log(self.rows + 1)
-        return novel.sum(axis=1) * unseen + len(self.constants) * math.log1p(1 / (self.rows + 1))
+            novel = self._novel(np.where(np.abs(self.constants) < WHOLE, as_served(x), x))
+        return self._surprise(novel.sum(axis=1))
+
+    def graph_surprise(self, x: tf.Tensor) -> tf.Tensor:
+        """`surprise` of float32 rows in core TensorFlow ops, float64."""
+        x = tf.gather(x, np.flatnonzero(~self.varies), axis=1)
+        novel = self._novel(tf.cast(tf.where(tf.abs(x) < np.finfo(np.float32).tiny, 0.0, x), tf.float64))
+        return self._surprise(tf.reduce_sum(tf.cast(novel, tf.float64), axis=1))
+
+    def log_density(self, log_prob: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """log p(x) in nats of rows (B, M), of log P(z) of their latents, (B,)."""
+        return log_prob - self.log_scale - self.surprise(x)
+
+
+class IsometricEncoder(Constants):
+    """z = (x - mean) / s of the columns that vary, (B, M) -> (B, N)."""
+
+    def __init__(self, latent: IsometricLatent):
+        super().__init__()
+        self.input_units, self.output_units = len(latent.varies), len(latent.mean)
+        self.places = np.flatnonzero(latent.varies)
+        self.mean, self.scale = self.constant("mean", latent.mean), self.constant("scale", latent.scale)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return (tf.cast(tf.gather(x, self.places, axis=1), tf.float64) - self.mean) / self.scale
+
+
+class IsometricDecoder(Constants):
+    """x = mean + s z, and the values of constant columns, (B, N) -> (B, M)."""
+
+    def __init__(self, encoder: IsometricEncoder, latent: IsometricLatent):
+        super().__init__()
+        self.input_units, self.output_units = encoder.output_units, encoder.input_units
+        self.encoder = encoder
+        self.origin = self.constant("origin", latent.rows_at(np.zeros((1, self.input_units)))[0])
+        self.placing = self.constant("placing", np.eye(self.output_units)[encoder.places])
+
+    def call(self, z: tf.Tensor) -> tf.Tensor:
+        x = tf.matmul(tf.cast(z, tf.float64) * self.encoder.scale, self.placing) + self.origin
+        return tf.cast(x, tf.float32)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Union
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,14 @@ import tensorflow as tf
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from sklearn.utils.validation import check_array
 
-from tf_radogaga._core.frames import to_pandas
+from tf_radogaga._core import blocks
+from tf_radogaga._core.frames import listed, to_pandas
 from tf_radogaga.detector.densities import MOST_ROWS
 from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.preprocessing.cells import TIMES, array_of, is_text, level, numbers
 from tf_radogaga.training.batches import rows_only
+
+Rows = Union[np.ndarray, pd.DataFrame]
 
 MOST_ENCODED = 2**22
 """Numbers in the one-hot table of the rows that densities are fitted to."""
@@ -92,6 +96,31 @@ def require_few_levels(encoding: TableEncoding, rows: int) -> None:
         )
 
 
+def encoding_for(table: Any, categorical: str | Iterable[str]) -> TableEncoding | None:
+    """The encoding of a frame of which a column holds levels, or is named.
+
+    Raises:
+        TypeError, ValueError: columns that are none, that are none of numbers or levels, or of too many levels.
+    """
+    framed, named = isinstance(table, pd.DataFrame), listed(categorical)
+    if named and not framed:
+        raise TypeError(f"categorical: {named} names columns; give X as a DataFrame, not a matrix.")
+    if not named and not (framed and has_text(table)):
+        return None
+    encoding = TableEncoding.for_table(table, named)
+    require_few_levels(encoding, len(table))
+    return encoding
+
+
+def encoded(table: Any, encoding: TableEncoding | None) -> np.ndarray:
+    """The matrix (n, M) float64 that the encoding makes of a frame; without one the table, which is a matrix."""
+    if encoding is None:
+        return table
+    rows = getattr(table, "iloc", table)  # slices of a frame may go by its index
+    x = [encoding(encoding.check(rows[part], part.start)) for part in blocks.slices(len(table), blocks.ROWS)]
+    return np.concatenate(x).astype(np.float64)
+
+
 def matrix_of(table: Any, **options: Any) -> np.ndarray:
     """A table as (n, M) float64, by scikit-learn's `check_array` with these options.
 
@@ -119,14 +148,12 @@ def matrix_of(table: Any, **options: Any) -> np.ndarray:
         raise
 
 
-def take(table: np.ndarray | pd.DataFrame, rows: np.ndarray) -> np.ndarray | pd.DataFrame:
+def take(table: Rows, rows: np.ndarray) -> Rows:
     """These rows, by number, (B,)."""
     return table.iloc[rows].reset_index(drop=True) if isinstance(table, pd.DataFrame) else table[rows]
 
 
-def with_column(
-    table: np.ndarray | pd.DataFrame, column: int, other: np.ndarray | pd.DataFrame
-) -> np.ndarray | pd.DataFrame:
+def with_column(table: Rows, column: int, other: Rows) -> Rows:
     """A copy of a table in which one column, by number, is that of another."""
     table = table.copy()
     if isinstance(table, pd.DataFrame):

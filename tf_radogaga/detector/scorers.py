@@ -1,8 +1,12 @@
-"""The densities of an `AnomalyDetector`: fitted to its rows, and averaged."""
+"""What an `AnomalyDetector` scores by: densities that are written down, or a model that it trains.
+
+Scorers take checked rows (B, M): a matrix float64, or where they have an `encoding` a frame.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,27 +15,173 @@ from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
 from tf_radogaga._core import rounding, sampling
-from tf_radogaga.detector.densities import (
-    MOST_ROWS,
-    averaged,
-    fit_densities,
-    log_normalizer,
-    log_probs,
-    normalizing_rows,
-    worth_averaging,
-)
+from tf_radogaga._core.frames import check_names, listed
+from tf_radogaga.detector.densities import MOST_ROWS, AverageDensity
+from tf_radogaga.detector.export import agreeing_model
 from tf_radogaga.detector.isometric_latent import IsometricLatent
+from tf_radogaga.detector.rows import Rows, encoded, take
+from tf_radogaga.models.autoencoder import Autoencoder
+from tf_radogaga.preprocessing import TableEncoding
+from tf_radogaga.training.copies import copy_model
+
+HELD_OUT = 10
+"""A trained `model` does not see one row of so many, which set its threshold."""
 
 _ONE_THREAD = 2**16
 """Numbers in a table below which threads wait for one another longer than they work."""
 
 
-def _require_whole_numbers_apart(table: Any, varies: np.ndarray) -> None:
-    """Refuses columns of integers, which know no rounding, that differ and yet are constant in float64.
+class Scorer(Protocol):
+    model: Autoencoder | None
+    encoding: TableEncoding | None
 
-    Raises:
-        ValueError: with the column.
-    """
+    def scores(self, rows: Rows) -> np.ndarray: ...  # (B,) float64, higher is more normal
+    def log_density(self, rows: Rows) -> np.ndarray: ...  # nats, (B,); NotImplementedError where there is none
+    def positions(self, rows: Rows) -> np.ndarray: ...  # in the space in whose metric rows are compared, (B, ...)
+    def served(self, names: list[str] | None) -> Autoencoder: ...  # what is exported, of columns of these names
+    def state(self) -> dict[str, Any]: ...  # arrays, plain values and a model, of which `scorer_of` makes it again
+
+
+class Fitted(NamedTuple):
+    scorer: Scorer
+    left_out: np.ndarray  # numbers of training rows
+    scores: np.ndarray  # of these, as if they had not been seen
+    attributes: dict[str, Any]  # of the detector
+
+
+class DensityScorer:
+    """log p(x) by the average of densities in the isometric latent of rows, or of what the encoding makes of them."""
+
+    model = None
+
+    def __init__(self, encoding: TableEncoding | None, latent: IsometricLatent, average: AverageDensity):
+        self.encoding, self.latent, self.average = encoding, latent, average
+
+    @classmethod
+    def fitted(cls, table: Any, x: np.ndarray, encoding: TableEncoding | None, random_state: Any) -> Fitted:
+        """Of rows (n, M) that came as this table; some of them are scored as if left out."""
+        rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
+        left_out = sampling.places(len(x), MOST_ROWS)
+        x, raw = rounding.merged(x), encoding is None
+        # an encoding makes float32 of the size of 1
+        own = rounding.relative(table if raw else np.empty(0, np.float32), x)
+        latent = IsometricLatent(x, rounding=own, unit=0 if raw else 1)
+        if raw:
+            _require_whole_numbers_apart(table, latent.varies)
+        with threadpool_limits(1 if x.size < _ONE_THREAD else None):
+            average, held_out = AverageDensity.fitted(latent(x), rng)
+            scorer = cls(encoding, latent, average)
+            scores = scorer._left_out_scores(x, left_out)
+        held_out = {name: float(likelihood - latent.log_scale) for name, likelihood in held_out.items()}
+        return Fitted(scorer, left_out, scores, {"held_out_": held_out, "used_": tuple(average.densities)})
+
+    def _left_out_scores(self, x: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+        """Scores of these training rows by number, each left out of the densities that were fitted to it. Of a row that
+        is there twice, leaving one out changes nothing; and of many rows most were not drawn."""
+        z = self.latent(x)
+        single = ~pd.DataFrame(z).duplicated(keep=False).to_numpy()[left_out]
+        z, places = z[left_out], {row.tobytes(): place for place, row in enumerate(self.average.centres)}
+        own = np.array([places.get(row.tobytes(), -1) for row in z])
+        known, logs = single & (own >= 0), np.empty(len(z))
+        if known.any():
+            logs[known] = self.average.log_prob(z[known], own[known])
+        if not known.all():
+            logs[~known] = self.average.log_prob(z[~known])
+        return self.latent.log_density(logs, x[left_out])
+
+    def scores(self, rows: Rows) -> np.ndarray:
+        x = encoded(rows, self.encoding)
+        z, places = _distinct(self.latent(x))
+        return self.latent.log_density(self.average.log_prob(z)[places], x)
+
+    log_density = scores
+
+    def positions(self, rows: Rows) -> np.ndarray:
+        return self.latent(encoded(rows, self.encoding))
+
+    def served(self, names: list[str] | None) -> Autoencoder:
+        return agreeing_model(self, names)
+
+    def state(self) -> dict[str, Any]:
+        encoding = self.encoding and {"columns": self.encoding.columns, "weights": self.encoding.scaling.get_weights()}
+        return {"encoding": encoding, "latent": self.latent.state(), "average": self.average.state()}
+
+    def __reduce__(self) -> tuple:
+        return scorer_of, (self.state(),)
+
+
+class ModelScorer:
+    """By a trained model: its log density where it has one, else -energy."""
+
+    def __init__(self, model: Autoencoder):
+        self.model = model
+
+    @classmethod
+    def fitted(cls, rows: Rows, model: Autoencoder, epochs: int, batch_size: int) -> Fitted:
+        """Of a copy of the model that is trained on most rows; the others are scored."""
+        left_out = seen = np.arange(len(rows))
+        if len(rows) >= 2 * HELD_OUT:
+            left_out = seen[HELD_OUT - 1 :: HELD_OUT]
+            seen = np.setdiff1d(seen, left_out)
+        scorer = cls(copy_model(model))
+        scorer.model.fit(take(rows, seen), epochs=epochs, batch_size=batch_size, verbose=0)
+        return Fitted(scorer, left_out, scorer.scores(take(rows, left_out)), {"model_": scorer.model})
+
+    @property
+    def encoding(self) -> TableEncoding | None:
+        return model_encoding(self.model)
+
+    def scores(self, rows: Rows) -> np.ndarray:
+        scores = self.model.log_density(rows) if self.model.has_log_density else -self.model.energy(rows)
+        return scores.numpy().astype(np.float64)
+
+    def log_density(self, rows: Rows) -> np.ndarray:
+        return self.model.log_density(rows).numpy().astype(np.float64)
+
+    def positions(self, rows: Rows) -> np.ndarray:
+        preprocess = self.model.preprocess
+        return np.reshape(preprocess(preprocess.check(rows)), (len(rows), -1))
+
+    def served(self, names: list[str] | None) -> Autoencoder:
+        return self.model
+
+    def state(self) -> dict[str, Any]:
+        return {"model": self.model}
+
+
+def scorer_of(state: Mapping[str, Any]) -> Scorer:
+    """The scorer of a `state`."""
+    if "model" in state:
+        return ModelScorer(state["model"])
+    if (encoding := state["encoding"]) is not None:
+        encoding = TableEncoding(encoding["columns"])
+        encoding.scaling.set_weights(state["encoding"]["weights"])
+    latent, average = IsometricLatent.from_state(state["latent"]), AverageDensity.from_state(state["average"])
+    return DensityScorer(encoding, latent, average)
+
+
+def require_trainable(model: Any, categorical: Any) -> None:
+    """TypeError or ValueError where it is no model, is not compiled, or columns are named, which it encodes itself."""
+    if not isinstance(model, Autoencoder):
+        raise TypeError(f"model: {model!r} is no model of tf_radogaga; give one such as RaDOGAGA, or None.")
+    if model.optimizer is None:
+        raise ValueError("model: not compiled, so it cannot be trained; call model.compile('adam') first.")
+    if named := listed(categorical):
+        raise ValueError(f"categorical: {named} is for the densities; give the model a TableEncoding as preprocess.")
+
+
+def model_encoding(model: Autoencoder, table: Any = None) -> TableEncoding | None:
+    """The `preprocess` of a model where it takes a frame; ValueError where it takes other columns than the table's."""
+    preprocess = model.preprocess
+    if isinstance(preprocess, TableEncoding):
+        return preprocess
+    if isinstance(table, pd.DataFrame) and preprocess.column_names is not None:
+        check_names(table, preprocess.column_names, "X")
+    return None
+
+
+def _require_whole_numbers_apart(table: Any, varies: np.ndarray) -> None:
+    """ValueError where columns of integers, which know no rounding, differ and yet are constant in float64."""
     frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(np.asarray(table))
     for name, column in frame.loc[:, ~varies].items():
         if is_integer_dtype(column) and column.min() < column.max():
@@ -41,53 +191,9 @@ def _require_whole_numbers_apart(table: Any, varies: np.ndarray) -> None:
             )
 
 
-OF_DENSITIES = ("held_out_", "used_", "_densities", "_latent", "_log_normalizer")
-"""Attributes of a detector that `_fit_all_densities` gives it."""
-
-
-class AveragesDensities:
-    """What an `AnomalyDetector` without a `model` scores by."""
-
-    def _fit_all_densities(self, table: Any, x: np.ndarray) -> np.ndarray:
-        """Fits to rows (n, M) that came as this table, and scores some of them as if left out; their numbers."""
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        judged = sampling.places(len(x), MOST_ROWS)
-        x, raw = rounding.merged(x), self._encoding is None
-        # an encoding makes float32 of the size of 1
-        own = rounding.relative(table if raw else np.empty(0, np.float32), x)
-        self._latent = IsometricLatent(x, rounding=own, unit=0 if raw else 1)
-        if raw:
-            _require_whole_numbers_apart(table, self._latent.varies)
-        with threadpool_limits(1 if x.size < _ONE_THREAD else None):
-            self._fit_densities(x, np.random.default_rng(seed))
-            self._training_scores = self._left_out_scores(x, judged)
-        return judged
-
-    def _left_out_scores(self, x: np.ndarray, judged: np.ndarray) -> np.ndarray:
-        """Scores of these training rows by number, each left out of the densities that were fitted to it. Of a row that
-        is there twice, leaving one out changes nothing; and of many rows most were not drawn."""
-        z = self._latent(x)
-        single = ~pd.DataFrame(z).duplicated(keep=False).to_numpy()[judged]
-        z, places = z[judged], {row.tobytes(): place for place, row in enumerate(self._densities["kernel"].centres)}
-        own = np.array([places.get(row.tobytes(), -1) for row in z])
-        left_out, logs = single & (own >= 0), np.empty(len(z))
-        if left_out.any():
-            logs[left_out] = self._mean_log_prob(z[left_out], own[left_out])
-        if not left_out.all():
-            logs[~left_out] = self._mean_log_prob(z[~left_out])
-        return self._absolute(logs, x[judged])
-
-    def _fit_densities(self, x: np.ndarray, rng: np.random.Generator) -> None:
-        found = fit_densities(self._latent(x), rng)
-        self.held_out_ = {name: float(density.held_out - self._latent.log_scale) for name, density in found.items()}
-        self.used_ = tuple(worth_averaging(found))
-        self._densities = {name: found[name] for name in self.used_}
-        drawn = log_probs(self._densities, normalizing_rows(self._densities, rng))
-        self._log_normalizer = log_normalizer(averaged(drawn), drawn["kernel"])
-
-    def _mean_log_prob(self, z: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-        return averaged(log_probs(self._densities, z, own))
-
-    def _absolute(self, logs: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Log densities of x, of `_mean_log_prob` of its latents."""
-        return logs - self._log_normalizer - self._latent.log_scale - self._latent.surprise(x)
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows without those that repeat, and the place of each of them in these: scores cost far more than this search."""
+    places: dict[bytes, int] = {}
+    found = np.array([places.setdefault(row.tobytes(), len(places)) for row in rows], int)
+    first = np.unique(found, return_index=True)[1]
+    return rows[first], found
