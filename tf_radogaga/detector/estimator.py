@@ -118,10 +118,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if self.model is not None:
             require_trainable(self.model, self.categorical)
         table, twin = table_of(X), copy.copy(self)
-        for name in [name for name in vars(self) if name.endswith("_")]:  # of a fit before
+        for name in [name for name in self.__dict__ if name.endswith("_")]:  # of a fit before
             delattr(twin, name)
         twin._fit(table)
-        self.__dict__ = vars(twin)  # one step, so that nothing comes between
+        self.__dict__ = twin.__dict__  # one step, so that nothing comes between
         return self
 
     def _fit(self, table: Any) -> None:
@@ -137,7 +137,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             fitted = DensityScorer.fitted(table, x, encoding, self.random_state)
         else:
             fitted = ModelScorer.fitted(rows, model, self.epochs, self.batch_size)
-        vars(self).update(fitted.attributes, _scorer=fitted.scorer, _training_scores=fitted.scores)
+        self.__dict__.update(fitted.attributes, _scorer=fitted.scorer, _training_scores=fitted.scores)
         typical = fitted.left_out[fitted.scores >= np.median(fitted.scores)]
         self._typical = self._plain(take(rows, typical[sampling.places(len(typical), MOST_TYPICAL_ROWS)]))
         self.set_threshold(false_positive_rate=self.false_positive_rate)
@@ -222,16 +222,16 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             ValueError: none or both are given, or outside [0, 1).
         """
         given = {"quantile": quantile, "false_positive_rate": false_positive_rate}
-        given = {name: value for name, value in given.items() if value is not None}
-        if len(given) != 1:
-            raise ValueError(f"set_threshold: got {given or 'neither'}; give quantile or false_positive_rate.")
-        ((name, share),) = given.items()
+        shares = {name: value for name, value in given.items() if value is not None}
+        if len(shares) != 1:
+            raise ValueError(f"set_threshold: got {shares or 'neither'}; give quantile or false_positive_rate.")
+        ((name, share),) = shares.items()
         checks.in_range(name, share, 0, 1, "give a share of the rows")
         check_is_fitted(self, "_scorer")
         scores = self._training_scores if X is None else self._scorer.scores(self._rows(X))
         threshold = float(np.quantile(scores, share))
         below, above = scores[scores < threshold].max(initial=-np.inf), scores[scores >= threshold].min(initial=np.inf)
-        vars(self).update(threshold_=threshold, offset_=threshold, _around_threshold=(float(below), float(above)))
+        self.__dict__.update(threshold_=threshold, offset_=threshold, _around_threshold=(float(below), float(above)))
         return self
 
     # Explanations
@@ -278,7 +278,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             TypeError: a part of the `model` could not be read again, named.
         """
         check_is_fitted(self, "threshold_")
-        kept = {name: value for name, value in vars(self).items() if name.endswith("_") or name in _KEPT}
+        kept = {name: value for name, value in self.__dict__.items() if name.endswith("_") or name in _KEPT}
         state = {**self.get_params(deep=False), **kept, "categorical": listed(self.categorical)}
         without = {name: value for name, value in state.items() if name not in ("model", "model_")}
         files.write({**without, "_scorer": self._scorer.state()}, directory)
@@ -292,9 +292,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             ValueError: a file is damaged, named.
         """
         detector = cls()
-        vars(detector).update(files.read(directory))
+        detector.__dict__.update(files.read(directory))
         if (model := detector._scorer.model) is not None:
-            vars(detector).update(model=model, model_=model)
+            detector.__dict__.update(model=model, model_=model)
         return detector
 
     def export(
@@ -325,12 +325,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def __copy__(self) -> AnomalyDetector:
         twin = object.__new__(type(self))
-        vars(twin).update(vars(self))
+        twin.__dict__.update(self.__dict__)
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AnomalyDetector:
         twin = memo[id(self)] = copy.copy(self)
-        vars(twin).update(copy.deepcopy(vars(self), memo))
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return twin
 
     def __getstate__(self) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def agreeing_model(scorer: DensityScorer, names: list[str] | None) -> DensityMod
         moved = z[worst].copy()
         moved[:, column] = latent(held[worst])[:, column]
         alone[column] = _difference(log_prob(moved), log_prob(z[worst])).max()
-    first = max(alone, key=alone.get)
+    first = max(alone, key=alone.__getitem__)
     others = sorted(column for column in alone if alone[column] > AGREEMENT / 2 and column != first)
     varying = [named[column] for column in np.flatnonzero(latent.varies)]
     reach, deviation = greatest[latent.varies][first], latent.scale[first]

@@ -88,7 +88,7 @@ def require_few_levels(encoding: TableEncoding, rows: int) -> None:
     fitted = min(rows, MOST_ROWS)
     if fitted * encoding.width > MOST_ENCODED:
         counts = {column: len(known) for column, known in encoding.columns.items() if known is not None}
-        column = max(counts, key=counts.get)
+        column = max(counts, key=counts.__getitem__)
         raise ValueError(
             f"column {column!r}: {counts[column]} levels, of {encoding.width} columns once levels are one-hot, and"
             f" densities of {fitted} rows take at most {MOST_ENCODED // fitted}; drop the column if it is an"
@@ -153,7 +153,7 @@ def take(table: Rows, rows: np.ndarray) -> Rows:
     return table.iloc[rows].reset_index(drop=True) if isinstance(table, pd.DataFrame) else table[rows]
 
 
-def with_column(table: Rows, column: int, other: Rows) -> Rows:
+def with_column(table: Rows, column: int, other: Any) -> Rows:
     """A copy of a table in which one column, by number, is that of another."""
     table = table.copy()
     if isinstance(table, pd.DataFrame):

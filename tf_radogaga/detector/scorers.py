@@ -32,9 +32,10 @@ _ONE_THREAD = 2**16
 
 
 class Scorer(Protocol):
-    model: Autoencoder | None
-    encoding: TableEncoding | None
-
+    @property
+    def model(self) -> Autoencoder | None: ...
+    @property
+    def encoding(self) -> TableEncoding | None: ...
     def scores(self, rows: Rows) -> np.ndarray: ...  # (B,) float64, higher is more normal
     def log_density(self, rows: Rows) -> np.ndarray: ...  # nats, (B,); NotImplementedError where there is none
     def positions(self, rows: Rows) -> np.ndarray: ...  # in the space in whose metric rows are compared, (B, ...)

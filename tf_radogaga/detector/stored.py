@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
-
-keras = tf.keras
+from tensorflow import keras
 
 Constant = Callable[[str, np.ndarray], tf.Variable]
 """Keeps an array in a layer, by name."""

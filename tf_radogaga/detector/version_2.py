@@ -46,7 +46,7 @@ def _mixture(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _columns(state: dict[str, Any]) -> dict[str, Any]:
-    values, shares, bandwidths = zip(*state.pop("columns"))
-    sizes, values, shares = np.array(list(map(len, values))), np.concatenate(values), np.concatenate(shares)
-    bandwidths = np.array([[min(each), max(each)] for each in bandwidths])
-    return {**state, "sizes": sizes, "values": values, "shares": shares, "bandwidths": bandwidths}
+    values, shares, widths = zip(*state.pop("columns"))
+    bandwidths = np.array([[min(each), max(each)] for each in widths])
+    joined = {"values": np.concatenate(values), "shares": np.concatenate(shares), "bandwidths": bandwidths}
+    return {**state, "sizes": np.array(list(map(len, values))), **joined}

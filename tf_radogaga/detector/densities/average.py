@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union
+from typing import Any, Union, cast
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,7 @@ MOST_ROWS = 10_000
 """Distinct rows that densities are fitted to; of more, as many are drawn."""
 
 NORMALIZING_ROWS = 4096
-_KINDS = {"kernel": KernelDensity, "mixture": MixtureDensity, "columns": IndependentColumns}
-_Logs = TypeVar("_Logs")
-"""Arrays or tensors."""
-
+_KINDS: dict[str, Any] = {"kernel": KernelDensity, "mixture": MixtureDensity, "columns": IndependentColumns}
 Density = Union[KernelDensity, MixtureDensity, IndependentColumns]
 
 
@@ -39,14 +36,14 @@ class AverageDensity:
         """The average of the densities of rows (n, N) that are `likely`; and `held_out` of all by name."""
         found = fit_densities(rows, rng)
         used = {name: found[name] for name in likely(found)}
-        drawn = log_probs(used, found["kernel"].sample(NORMALIZING_ROWS, rng))
+        drawn = log_probs(used, cast(KernelDensity, found["kernel"]).sample(NORMALIZING_ROWS, rng))
         average = cls(used, log_normalizer(averaged(drawn), drawn["kernel"]))
         return average, {name: density.held_out for name, density in found.items()}
 
     @property
     def centres(self) -> np.ndarray:
         """The distinct rows that kernels and mixtures were fitted to."""
-        return self.densities["kernel"].centres
+        return cast(KernelDensity, self.densities["kernel"]).centres
 
     def log_prob(self, z: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """log p in nats of rows (B, N), (B,); each left out of the densities, where it is one of `centres`, `own`."""
@@ -122,8 +119,8 @@ def _with_wide(parts: Mapping[str, Any], z: Any, *own: Any) -> dict[str, Any]:
     return logs
 
 
-def averaged(logs: Mapping[str, _Logs]) -> _Logs:
-    """The mean of log densities (B,) by name: columns count by a half, the others share the rest."""
+def averaged(logs: Mapping[str, Any]) -> Any:
+    """The mean of log densities (B,), arrays or tensors, by name: columns count a half, the others the rest."""
     joint = [log for name, log in logs.items() if name != "columns"]
     parts = [sum(joint) / len(joint)] if joint else []
     parts += [log for name, log in logs.items() if name == "columns"]
