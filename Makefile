@@ -1,5 +1,6 @@
 # make demo   set up, then train, score and export on real data
 # make test   set up, then run the tests
+# make lint   ruff, and mypy on the package
 # make models trains, exports and checks the models of saved_models/ again, then puts them in their places
 # make bench  speed and memory beside peers, which get an environment of their own; BENCH=--quick to see that it runs
 # make scale  memory and seconds of training and scoring 10 million streamed rows, with a figure
@@ -39,6 +40,7 @@ docs: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 venv: $(VENV)/.done
 

@@ -37,7 +37,7 @@ def one_of(name: str, value: Any, choices: Collection, of: str = "") -> None:
         raise ValueError(f"{name}: {value!r} is not one of {tuple(choices)}{of and ' for '}{of}.")
 
 
-def whole_number(name: str, value: Any, least: int = 1) -> int | None:
+def whole_number(name: str, value: Any, least: int = 1) -> Any:
     """An argument that is a whole number, or None; TypeError for anything else, ValueError for less than `least`."""
     if value is None:
         return None
