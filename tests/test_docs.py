@@ -70,6 +70,11 @@ def test_words_are_those_of_the_field(name):
     assert not re.findall(own, {**PAGES, **BESIDE}[name]), name
 
 
+@pytest.mark.parametrize("name", sorted({*PAGES, *BESIDE}))
+def test_no_block_of_code_is_the_subject_of_a_sentence(name):
+    assert not re.findall(r"(?:^```|^ {4}.*)\n\n([a-z].*)", {**PAGES, **BESIDE}[name], re.MULTILINE)
+
+
 def test_readme_is_short():
     assert len(PAGES["README.md"].encode()) <= 10_000
     assert PAGES["README.md"].count("\n") <= 160
