@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import directories
 from tf_radogaga._core.keras_configs import from_keras_config, keras_config, require_told
@@ -17,8 +18,6 @@ from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training.copies import copy_model as copy_model
 from tf_radogaga.training.copies import freeze, frozen, weights_assigned
 from tf_radogaga.training.remembered import remember, remembered
-
-keras = tf.keras
 
 CONFIG = "config.json"
 WEIGHTS = "weights"
