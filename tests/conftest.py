@@ -10,6 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers side by side, each on a core 
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.models import clusters, table
@@ -44,6 +45,18 @@ def shared_data():
 @pytest.fixture
 def rows():
     return clusters()
+
+
+@pytest.fixture
+def few(rows):
+    """70 rows as models hold them."""
+    return rows[:70].astype(np.float32)
+
+
+@pytest.fixture
+def importance():
+    """Weights of the rows `few`."""
+    return np.random.default_rng(0).uniform(0, 2, 70)
 
 
 @pytest.fixture
