@@ -79,6 +79,14 @@ def exported(tmp_path_factory):
     return made
 
 
+@pytest.fixture(scope="session")
+def trained_prior():
+    """A factorized prior of two dimensions, fitted to `bimodal_and_normal` plus noise; not to be changed."""
+    from helpers.factorized import trained_factorized
+
+    return trained_factorized()
+
+
 @pytest.fixture(scope="module")
 def curved():
     """200 rows and a model that is not isometric; its own distortion is the sum of squares."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_distortions import CASES, SCALED, _normal, _uniform, for_each_scaled, shifted_quartic
+from helpers.distortions import CASES, SCALED, for_each_scaled, normal, shifted_quartic, uniform
 
 from tf_radogaga.distortions import BinaryCrossEntropy, Distortion, EuclideanNorm, FunctionDistortion, PseudoHuberError
 
@@ -11,7 +11,7 @@ from tf_radogaga.distortions import BinaryCrossEntropy, Distortion, EuclideanNor
 @pytest.mark.parametrize(("distortion", "event"), [*CASES, (EuclideanNorm(), (5,)), (EuclideanNorm(), (3, 4, 2))])
 @pytest.mark.parametrize(("dtype", "accuracy"), [(tf.float32, 2e-6), (tf.float64, 1e-12)])
 def test_contributions_sum_to_the_excess(distortion, event, dtype, accuracy):
-    x, y = _uniform(6, *event, dtype=dtype), _uniform(6, *event, dtype=dtype, seed=2)
+    x, y = uniform(6, *event, dtype=dtype), uniform(6, *event, dtype=dtype, seed=2)
     contributions = distortion.contributions(x, y)
     assert contributions.dtype == dtype and contributions.shape == x.shape
     total = tf.reduce_sum(tf.reshape(contributions, (6, -1)), axis=1)
@@ -21,7 +21,7 @@ def test_contributions_sum_to_the_excess(distortion, event, dtype, accuracy):
 
 @pytest.mark.parametrize("distortion", [*SCALED, PseudoHuberError(0.5), BinaryCrossEntropy()])
 def test_a_contribution_is_the_excess_of_moving_that_element_alone(distortion):
-    x, y = _uniform(6, 5), _uniform(6, 5, seed=2)
+    x, y = uniform(6, 5), uniform(6, 5, seed=2)
     alone = [distortion.excess(x, tf.where(tf.range(5) == i, y, x)) for i in range(5)]
     in_a_graph = tf.function(distortion.contributions, input_signature=[tf.TensorSpec((None, 5), tf.float64)] * 2)
     for contributions in (distortion.contributions, in_a_graph):
@@ -35,13 +35,13 @@ def test_contributions_to_the_norm_are_squares_divided_by_it():
 
 @for_each_scaled
 def test_general_contributions_to_a_square_error_are_its_own(distortion):
-    x, y = _normal(2, 6, 3, 2)
+    x, y = normal(2, 6, 3, 2)
     twin = FunctionDistortion(lambda x, y: distortion(x, y))
     np.testing.assert_allclose(twin.contributions(x, y), distortion.contributions(x, y), rtol=1e-14)
 
 
 def test_general_contributions_split_the_squared_length():
-    x, delta = _normal(2, 6, 5)
+    x, delta = normal(2, 6, 5)
     coupled = FunctionDistortion(lambda x, y: tf.reduce_sum(y - x, axis=1) ** 2)  # A(x) is 1 everywhere
     split = coupled.contributions(x, x + delta)
     np.testing.assert_allclose(split, delta * tf.reduce_sum(delta, axis=1, keepdims=True), rtol=1e-9)
@@ -58,4 +58,4 @@ def test_contributions_without_metric_or_formula_are_refused():
         has_metric = False
 
     with pytest.raises(NotImplementedError, match="Absolute has no metric tensor"):
-        Absolute().contributions(_normal(2, 5), _normal(2, 5))
+        Absolute().contributions(normal(2, 5), normal(2, 5))

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_distortions import _gradient, _uniform
+from helpers.distortions import gradients_of, uniform
 
 from tf_radogaga import StructuralDissimilarity
 
@@ -29,7 +29,7 @@ def _plain_ssim(*arguments, **constants):
 
 def _pairs(*shape):
     """Pairs of float32 images: unlike, alike, bright and nearly flat, two flat zones."""
-    one, other = (_uniform(*shape, low=0, high=1, seed=seed).numpy() for seed in (1, 2))
+    one, other = (uniform(*shape, low=0, high=1, seed=seed).numpy() for seed in (1, 2))
     zones = np.where(np.arange(shape[2])[:, None] < shape[2] // 2, 0.01, 0.97)
     pairs = {
         "unlike": (one, other),
@@ -51,7 +51,7 @@ def test_structural_dissimilarity_equals_one_minus_plain_ssim(shape):
 
 @pytest.mark.parametrize("window", [1, 4, 9])
 def test_structural_dissimilarity_of_other_windows_and_ranges(window):
-    x, y = _uniform(2, 9, 12, 2), _uniform(2, 9, 12, 2, seed=2)
+    x, y = uniform(2, 9, 12, 2), uniform(2, 9, 12, 2, seed=2)
     distortion = StructuralDissimilarity(window, k1=0.02, k2=0.05, max_value=255)
     expected = 1 - _plain_ssim(255 * x, 255 * y, window, (0.02 * 255) ** 2, (0.05 * 255) ** 2)
     np.testing.assert_allclose(distortion(255 * x, 255 * y), expected, rtol=1e-9)
@@ -65,9 +65,9 @@ def test_structural_dissimilarity_without_constants_is_the_formula_of_the_papers
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_structural_dissimilarity_without_constants_in_flat_windows(dtype):
-    levels = [_uniform(50, 1, 1, 1, dtype=dtype, seed=seed) for seed in (3, 4)]
+    levels = [uniform(50, 1, 1, 1, dtype=dtype, seed=seed) for seed in (3, 4)]
     a, b = (tf.tile(level, (1, 14, 13, 1)) for level in levels)
-    black, textured = tf.zeros_like(a), _uniform(50, 14, 13, 1, dtype=dtype)
+    black, textured = tf.zeros_like(a), uniform(50, 14, 13, 1, dtype=dtype)
     distortion = StructuralDissimilarity(k1=0, k2=0)
     a_level, b_level = (tf.reshape(level, (-1,)) for level in levels)
     expected = (a_level - b_level) ** 2 / (a_level**2 + b_level**2)
@@ -81,7 +81,7 @@ def test_structural_dissimilarity_without_constants_in_flat_windows(dtype):
     np.testing.assert_array_less(distortion.inner_product(a, textured, textured), 100)
     np.testing.assert_array_equal(distortion.inner_product(black, b, b), np.zeros(50))
     for x, y in itertools.product((a, b, black), repeat=2):
-        for gradient in _gradient(distortion, x, y):
+        for gradient in gradients_of(distortion, x, y):
             assert np.isfinite(gradient).all() and np.max(abs(gradient)) < 1
 
 
@@ -107,14 +107,14 @@ def test_structural_dissimilarity_in_a_graph_of_unknown_batch_size():
     np.testing.assert_allclose(compiled(x, y), distortion(x, y), rtol=1e-6)
     unknown = tf.function(distortion.inner_product, input_signature=[tf.TensorSpec((None,) * 4)] * 3)
     np.testing.assert_allclose(unknown(x, y, x), distortion.inner_product(x, y, x), rtol=1e-6)
-    gradients = tf.function(functools.partial(_gradient, distortion))(x, y)
-    for gradient, other in zip(gradients, _gradient(distortion, *(tf.cast(t, tf.float64) for t in (x, y)))):
+    gradients = tf.function(functools.partial(gradients_of, distortion))(x, y)
+    for gradient, other in zip(gradients, gradients_of(distortion, *(tf.cast(t, tf.float64) for t in (x, y)))):
         np.testing.assert_allclose(gradient, other, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("window", [1, 4, 9])
 def test_contributions_share_each_window_among_its_pixels(window):
-    x, y = _uniform(2, 9, 12, 2), _uniform(2, 9, 12, 2, seed=2)
+    x, y = uniform(2, 9, 12, 2), uniform(2, 9, 12, 2, seed=2)
     values = 1 - _plain_windows(x, y, window)
     expected = np.zeros(x.shape)
     for i, j in np.ndindex(values.shape[1:3]):
@@ -127,7 +127,7 @@ def test_contributions_share_each_window_among_its_pixels(window):
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_contributions_are_those_of_windows_that_see_a_difference(dtype):
-    x = _uniform(2, 40, 44, 2, dtype=dtype)
+    x = uniform(2, 40, 44, 2, dtype=dtype)
     y, seen = x.numpy(), np.zeros(x.shape, bool)
     y[:, 15:18, 20:22, 1] += 0.1
     seen[:, 15 - 10 : 18 + 10, 20 - 10 : 22 + 10, 1] = True  # within 11 pixels, in that channel

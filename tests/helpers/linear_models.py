@@ -18,6 +18,10 @@ SCALE = 2 * 40.0 / 12
 """metric_scale of the models that are set by hand."""
 
 
+VOLUMES = ("isometric", "jacobian")
+"""Of `Autoencoder.log_density`."""
+
+
 def rotation_matrix(units, seed=0):
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(units, units)))[0]
 

@@ -1,12 +1,13 @@
+"""Laws of every prior, and the training of a factorized one."""
+
 import functools
-import struct
-import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from helpers.distributions import correlated_normal
+from helpers.factorized import bimodal_and_normal, perturbed
 from helpers.models import fitted
 from scipy import special, stats
 
@@ -17,13 +18,6 @@ tfd = tfp.distributions
 
 
 # Laws of every prior
-
-
-def _perturbed(prior, seed=0):
-    rng = np.random.default_rng(seed)
-    for variable in prior.trainable_variables:
-        variable.assign_add(rng.normal(0, 0.5, variable.shape))
-    return prior
 
 
 @functools.cache
@@ -38,49 +32,20 @@ def _prior(name, units=2):
     if name == "distribution":
         return DistributionPrior(correlated_normal if units == 2 else lambda: tfd.MultivariateNormalDiag([1.0], [3.0]))
     kinds = {"normal": NormalPrior, "factorized": lambda n: FactorizedPrior(n, init_scale=2.0)}
-    return _perturbed(kinds[name](units))
+    return perturbed(kinds[name](units))
 
 
 PRIORS = ("factorized", "mixture", "normal", "distribution")
 
 
-def _bimodal_and_normal(rows, seed=0):
-    """Latents (rows, 2) float32: two modes 10 apart, and a normal."""
-    rng = np.random.default_rng(seed)
-    z = rng.normal(size=(rows, 2)) * [0.7, 3.0] + np.stack([rng.choice([-5, 5], rows), np.full(rows, 0.3)], axis=1)
-    return tf.constant(z, tf.float32)
-
-
 def _noisy_densities(t):
-    """The densities of the two columns of `_bimodal_and_normal` plus uniform noise, (2, len(t))."""
+    """The densities of the two columns of `bimodal_and_normal` plus uniform noise, (2, len(t))."""
 
     def cumulatives(t):
         modes = 0.5 * (stats.norm.cdf(t, -5, 0.7) + stats.norm.cdf(t, 5, 0.7))
         return np.stack([modes, stats.norm.cdf(t, 0.3, 3.0)])
 
     return cumulatives(t + 0.5) - cumulatives(t - 0.5)
-
-
-@pytest.fixture(scope="module")
-def trained():
-    """A FactorizedPrior fitted to `_bimodal_and_normal` plus noise."""
-    tf.keras.utils.set_random_seed(7)
-    prior, z = FactorizedPrior(2), _bimodal_and_normal(20000)
-    steps = 1000
-    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(0.03, steps))
-    optimizer.build(prior.trainable_variables)
-
-    @tf.function
-    def train():
-        for _ in tf.range(steps):
-            batch = tf.gather(z, tf.random.uniform([512], 0, len(z), tf.int32))
-            batch += tf.random.uniform(batch.shape, -0.5, 0.5)
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(prior.rate(batch, training=True))
-            optimizer.apply_gradients(zip(tape.gradient(loss, prior.trainable_variables), prior.trainable_variables))
-
-    train()
-    return prior
 
 
 def _along_axis(prior, axis, t):
@@ -99,10 +64,10 @@ def test_density_integrates_to_one(name, units):
     assert integral == pytest.approx(1, abs=1e-3)
 
 
-def test_density_of_a_trained_factorized_prior_integrates_to_one(trained):
+def test_density_of_a_trained_factorized_prior_integrates_to_one(trained_prior):
     t = np.arange(-40, 40, 0.4)
     grid = np.stack(np.meshgrid(t, t), axis=-1).reshape(-1, 2)
-    assert np.exp(-trained.rate(tf.constant(grid, tf.float32))).sum() * 0.16 == pytest.approx(1, abs=1e-3)
+    assert np.exp(-trained_prior.rate(tf.constant(grid, tf.float32))).sum() * 0.16 == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", PRIORS)
@@ -205,11 +170,11 @@ def test_samples_of_a_mixture_follow_its_density_aslant():
     _assert_drawn_from(sample[:, 0], t, density)
 
 
-def test_samples_of_a_trained_factorized_prior_follow_its_density(trained):
+def test_samples_of_a_trained_factorized_prior_follow_its_density(trained_prior):
     t = np.arange(-80, 80, 0.01)
-    sample = trained.distribution.sample(4000, seed=(0, 3)).numpy()
+    sample = trained_prior.distribution.sample(4000, seed=(0, 3)).numpy()
     for axis in (0, 1):
-        _assert_drawn_from(sample[:, axis], t, _along_axis(trained, axis, t))
+        _assert_drawn_from(sample[:, axis], t, _along_axis(trained_prior, axis, t))
 
 
 def test_samples_of_a_given_distribution_follow_the_density():
@@ -226,7 +191,7 @@ def test_a_seed_decides_the_sample(name):
     assert (first != other).any()
 
 
-# FactorizedPrior: training and range coding
+# FactorizedPrior: training
 
 
 def _model(prior, **options):
@@ -245,7 +210,7 @@ def test_a_factorized_prior_is_learned_with_its_model(rows):
 
 
 def test_gradients_reach_every_variable_of_a_factorized_prior():
-    prior, z = FactorizedPrior(2), _bimodal_and_normal(100)
+    prior, z = FactorizedPrior(2), bimodal_and_normal(100)
     with tf.GradientTape() as tape:
         tape.watch(z)
         rate = tf.reduce_mean(prior.rate(z, training=True))
@@ -253,126 +218,23 @@ def test_gradients_reach_every_variable_of_a_factorized_prior():
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
-def test_a_trained_factorized_prior_reaches_the_entropy(trained):
+def test_a_trained_factorized_prior_reaches_the_entropy(trained_prior):
     """The cross entropy of the noisy density exceeds its entropy, by little."""
     t = np.arange(-30, 30, 0.01)
     for axis, density in enumerate(_noisy_densities(t)):
         entropy = special.entr(density).sum() * 0.01
-        cross_entropy = -(density * np.log(_along_axis(trained, axis, t))).sum() * 0.01
+        cross_entropy = -(density * np.log(_along_axis(trained_prior, axis, t))).sum() * 0.01
         assert entropy - 1e-3 < cross_entropy < entropy + 0.05
 
 
-def test_far_latents_keep_finite_rates_and_gradients(trained):
+def test_far_latents_keep_finite_rates_and_gradients(trained_prior):
     z = tf.constant([[10.0**k, -(10.0**k)] for k in range(2, 7)])
     with tf.GradientTape() as tape:
         tape.watch(z)
-        rate = trained.rate(z)
+        rate = trained_prior.rate(z)
     gradient = tape.gradient(rate, z).numpy()
     assert np.isfinite(rate).all() and (np.diff(rate) > 0).all()
     assert np.isfinite(gradient).all() and (np.sign(gradient) == np.sign(z)).all()
-
-
-@pytest.fixture(scope="module")
-def coded(trained):
-    """Latents and their string."""
-    z = _bimodal_and_normal(4000, seed=1)
-    return z, trained.compress(z)
-
-
-def test_decompress_returns_the_quantized_latents_exactly(trained, coded):
-    z, string = coded
-    quantized = trained.quantize(z)
-    np.testing.assert_array_equal(trained.decompress(string), quantized)
-    assert np.abs(quantized - z).max() <= 0.5 + 1e-5
-    steps = quantized - quantized[:1]
-    np.testing.assert_allclose(steps, np.round(steps), atol=1e-5)
-    np.testing.assert_array_equal(trained.quantize(quantized), quantized)
-
-
-def test_the_string_is_as_long_as_the_rate_says(trained, coded):
-    z, string = coded
-    rate = float(tf.reduce_sum(trained.rate(trained.quantize(z))))
-    assert 8 * len(string) * np.log(2) == pytest.approx(rate, rel=0.02)
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-def test_few_rows_are_coded_too(trained, rows):
-    z = _bimodal_and_normal(rows)
-    found = trained.decompress(trained.compress(z))
-    assert found.shape == (rows, 2)
-    np.testing.assert_allclose(found, z, atol=0.5 + 1e-5)
-
-
-def test_outliers_in_the_tails_are_coded_too(trained):
-    z = tf.constant([[0.0, 1e3], [-1e3, 3.0], [1e4, -1e4], [-5.0, 0.4], [1e6, 40.0]])
-    found = trained.decompress(trained.compress(z))
-    np.testing.assert_array_equal(found, trained.quantize(z))
-    np.testing.assert_allclose(found, z, atol=0.51)
-
-
-def test_latents_of_many_steps_are_coded_too():
-    prior = FactorizedPrior(2, init_scale=500.0)
-    z = tf.constant(500 * np.random.default_rng(0).normal(size=(100, 2)), tf.float32)
-    np.testing.assert_allclose(prior.decompress(prior.compress(z)), z, atol=0.5 + 1e-3)
-
-
-def test_too_many_steps_for_range_coding():
-    with pytest.raises(ValueError, match="too many for range coding"):
-        FactorizedPrior(1, init_scale=1e5).compress(tf.zeros((1, 1)))
-
-
-def _damaged(string):
-    yield from (b"", b"abc", b"\x05\0\0\0", b"\0\0\x10\0 is no output of compress")
-    yield from (string[: len(string) // 2], string[:-2], string + b"xx", string[4:])
-    yield string[:4] + (2**20).to_bytes(4, "little") + string[8:]
-    yield (2**20).to_bytes(4, "little") + string[4:]
-    yield string[:500] + bytes([string[500] ^ 1]) + string[501:]
-
-
-def test_a_string_that_is_damaged_or_garbage_is_refused(trained, coded):
-    for string in _damaged(coded[1]):
-        with pytest.raises(ValueError, match="strings: "):
-            trained.decompress(string)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [2.0**30 - 2**15, 2.0**24 + 2, *(pytest.param(v, marks=pytest.mark.slow) for v in (2.0**29, 2.0**16 + 0.5))],
-)
-def test_the_farthest_latents_come_back_exactly(trained, value):
-    z = tf.constant([[value, 0.3], [-1.5, -value], [-value, value]])
-    np.testing.assert_array_equal(trained.decompress(trained.compress(z)), trained.quantize(z))
-
-
-@pytest.mark.parametrize("value", [2.0**30 + 2**15, 2.0**31, 2.0**32, 1e20, np.inf, np.nan])
-def test_latents_beyond_the_coder_are_refused_and_named(trained, value):
-    z = tf.constant([[1.0, 2.0], [0.0, -value], [value, 1.0]])
-    with pytest.raises(ValueError, match=r"z: row 1 has .* in dimension 1, and .* steps \(2 such rows\); leave"):
-        trained.compress(z)
-
-
-@pytest.mark.parametrize("shape", [(3, 1), (3, 3), (2,), (1, 3, 2)])
-def test_only_a_matrix_of_latents_is_coded(trained, shape):
-    with pytest.raises(ValueError, match=r"z: shape .* where \(B, 2\) is expected"):
-        trained.compress(tf.zeros(shape))
-
-
-def test_strings_of_another_prior_are_refused(trained):
-    other = _perturbed(FactorizedPrior(2), seed=5)
-    for rows in (0, 50):
-        with pytest.raises(ValueError, match="strings: compressed by another prior than this"):
-            trained.decompress(other.compress(_bimodal_and_normal(rows)))
-    with pytest.raises(ValueError, match="strings: a str where the bytes of compress are expected"):
-        trained.decompress("text")
-
-
-def test_strings_without_a_digest_are_read_with_a_warning(trained, coded):
-    z, string = coded
-    earlier = string[4:8] + string[16:]
-    earlier = struct.pack("<I", zlib.crc32(earlier)) + earlier
-    with pytest.warns(UserWarning, match="strings: of an earlier version, which did not note the prior"):
-        found = trained.decompress(earlier)
-    np.testing.assert_array_equal(found, trained.quantize(z))
 
 
 @pytest.mark.parametrize("name", ["mixture", "normal", "distribution"])
