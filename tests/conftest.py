@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import functools
+import gc
 import os
 from pathlib import Path
 
@@ -22,6 +23,14 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], 2 * [tf.config.LogicalDeviceConfiguration()]
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def libraries_are_not_garbage():
+    """The collector of garbage need not look at the objects of the libraries again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def small_model(kind="log", preprocess=None, width=4, reconstruction_features=Fa
     return RaDOGAGA(*parts, **{"lambda1": 100, "lambda2": 100, **choice, **shared, **options})
 
 
-def fitted(model, rows, epochs=3, compiled=False, **options):
+def fitted(model, rows, epochs=1, compiled=False, **options):
     """The model after a few steps; tracing a compiled one takes longer than these steps run eagerly."""
     model.compile(tf.keras.optimizers.Adam(1e-3), run_eagerly=not compiled)
     model.fit(rows, batch_size=64, epochs=epochs, verbose=0, **options)

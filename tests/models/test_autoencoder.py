@@ -101,7 +101,10 @@ def test_one_seed_fixes_everything(rows):
     assert any(not np.array_equal(a, b) for a, b in zip(first, other))
 
 
-@pytest.mark.parametrize("kind", ["log", pytest.param("dagmm", marks=pytest.mark.slow), "vae-decomposed"])
+@pytest.mark.parametrize(
+    "kind",
+    ["log", pytest.param("dagmm", marks=pytest.mark.slow), pytest.param("vae-decomposed", marks=pytest.mark.slow)],
+)
 def test_an_interrupted_training_resumes_to_the_unbroken_one(kind, rows, tmp_path):
     class Kill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

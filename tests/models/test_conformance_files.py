@@ -13,6 +13,8 @@ from tf_radogaga.saving import CONFIG
 from tf_radogaga.training.copies import copy_model, frozen
 
 keras = tf.keras
+QUICKLY_EXPORTED = ("radogaga", "radogaga-flow", "radogaga-features", "dagmm", "beta-vae-decomposed")
+"""One family of each kind; the others differ in the prior or a weight, and are exported under slow."""
 __all__ = ["small_flows"]  # a fixture of all tests here
 
 
@@ -119,7 +121,10 @@ def test_formats_that_lose_parts_are_refused_before_a_file_is_written(family, ca
     assert not [path for path in tmp_path.rglob("*") if path.suffix not in (".keras", ".h5")]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [family if family in QUICKLY_EXPORTED else pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES],
+)
 def test_export_archives_and_checkpoints_hold_the_whole_model(family, tmp_path):
     model = trained(model_of(family))
     energy = model.energy(data()).numpy()

@@ -1,5 +1,6 @@
 """Exports score the same where nothing is known of the package: TensorFlow alone, and the C++ loader of servers."""
 
+import functools
 import shutil
 import subprocess
 import sys
@@ -32,18 +33,28 @@ QUICK, SLOW = ("log-table-features", "images"), pytest.mark.slow
 SHIPPED = Path(__file__).parents[2] / "saved_models"
 
 
-@pytest.fixture(scope="module", params=[kind if kind in QUICK else pytest.param(kind, marks=SLOW) for kind in KINDS])
-def export(request, exported, tmp_path_factory):
-    """Model, its rows, its version, and a folder with requests in `inputs` and answers in `python`."""
-    model, rows, version = exported(request.param)
-    folder = tmp_path_factory.mktemp(request.param)
-    loaded = tf.saved_model.load(str(version))
-    made = requests(model, rows)
-    assert set(made) == set(loaded.signatures)
-    for signature, inputs in made.items():
-        write_tensors(folder / "inputs" / signature, inputs)
-        write_tensors(folder / "python" / signature, loaded.signatures[signature](**inputs))
-    return model, rows, version, folder
+@pytest.fixture(scope="module")
+def answered(exported, tmp_path_factory):
+    """Of a kind of model: it, its rows, its version, and a folder of requests in `inputs`, answers in `python`."""
+
+    @functools.cache
+    def made(kind):
+        model, rows, version = exported(kind)
+        folder = tmp_path_factory.mktemp(kind)
+        loaded = tf.saved_model.load(str(version))
+        asked = requests(model, rows)
+        assert set(asked) == set(loaded.signatures)
+        for signature, inputs in asked.items():
+            write_tensors(folder / "inputs" / signature, inputs)
+            write_tensors(folder / "python" / signature, loaded.signatures[signature](**inputs))
+        return model, rows, version, folder
+
+    return made
+
+
+@pytest.fixture(params=[kind if kind in QUICK else pytest.param(kind, marks=SLOW) for kind in KINDS])
+def export(request, answered):
+    return answered(request.param)
 
 
 def _assert_same_answers(folder, there, tolerance):
@@ -56,12 +67,16 @@ def _assert_same_answers(folder, there, tolerance):
             np.testing.assert_allclose(found[name], values, rtol=tolerance, err_msg=f"{signature} {name}")
 
 
-def test_a_process_with_tensorflow_alone_gives_the_same(export):
-    *_, version, folder = export
-    command = [sys.executable, "-c", TENSORFLOW_ALONE, *map(str, (version, folder / "inputs", folder / "alone"))]
-    done = subprocess.run(command, capture_output=True, text=True)
+@pytest.mark.parametrize(
+    "kinds", [QUICK, pytest.param([kind for kind in KINDS if kind not in QUICK], marks=SLOW)], ids=["quick", "rest"]
+)
+def test_a_process_with_tensorflow_alone_gives_the_same(kinds, answered):
+    made = [answered(kind)[2:] for kind in kinds]
+    paths = [path for version, folder in made for path in (version, folder / "inputs", folder / "alone")]
+    done = subprocess.run([sys.executable, "-c", TENSORFLOW_ALONE, *map(str, paths)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    _assert_same_answers(folder, "alone", 1e-6)
+    for _, folder in made:
+        _assert_same_answers(folder, "alone", 1e-6)
 
 
 @pytest.fixture(scope="session")
