@@ -14,6 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers side by side, each on a core 
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.families import FAMILIES, fitted_once
 from helpers.models import clusters, table
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -103,6 +104,22 @@ def curved():
 
     rows = flat_data()[0]
     return rows, tanh_model(rows)
+
+
+@pytest.fixture
+def small_flows(monkeypatch):
+    """Flows of gauges are small and hardly fitted."""
+    from tf_radogaga.models import gauge_fitting, gauges
+
+    monkeypatch.setattr(gauges, "CouplingFlow", functools.partial(gauges.CouplingFlow, couplings=1, width=3))
+    monkeypatch.setattr(gauge_fitting, "EPOCHS", 1)
+    monkeypatch.setattr(gauge_fitting, "PRIOR_STEPS", 5)
+
+
+@pytest.fixture(params=FAMILIES)
+def fitted_model(request, small_flows):
+    """A fitted model of each of `FAMILIES`, which tests must not change."""
+    return fitted_once(request.param)
 
 
 @pytest.fixture

@@ -13,18 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from helpers.csv_files import written
 
 from tf_radogaga import TableEncoding
 from tf_radogaga.datasets import csv_files
 from tf_radogaga.datasets.streaming import StreamedTable
 from tf_radogaga.datasets.tabular import read_table
-
-
-def written(folder, content, name="own.csv"):
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
 
 NUMBERS = {
     "semicolons": ("a;b\n1.5;2\n-3;4\n", {}, [[1.5, 2], [-3, 4]]),

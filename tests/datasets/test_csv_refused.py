@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from test_csv_files import written
+from helpers.csv_files import written
 
 from tf_radogaga.datasets.streaming import StreamedTable
 from tf_radogaga.datasets.tabular import read_table

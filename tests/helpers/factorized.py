@@ -1,8 +1,9 @@
-"""Factorized priors that tests train, and their latents."""
+"""Factorized priors that tests train, their latents, and models of them."""
 
 import numpy as np
 import tensorflow as tf
 
+from tf_radogaga import DenseNetwork, RaDOGAGA
 from tf_radogaga.priors import FactorizedPrior
 
 
@@ -39,3 +40,9 @@ def trained_factorized():
 
     train()
     return prior
+
+
+def model_with(prior, **options):
+    """An untrained RaDOGAGA of four columns and two latent dimensions."""
+    networks = DenseNetwork(4, (8,), 2), DenseNetwork(2, (8,), 4)
+    return RaDOGAGA(*networks, prior, **{"lambda1": 100.0, "lambda2": 100.0, **options})

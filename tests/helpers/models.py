@@ -75,6 +75,14 @@ def small_model(kind="log", preprocess=None, width=4, reconstruction_features=Fa
     return RaDOGAGA(*parts, **{"lambda1": 100, "lambda2": 100, **choice, **shared, **options})
 
 
+def adapted_model(rows, *arguments, **options):
+    """A `small_model` of random weights, its prior adapted without EM."""
+    model = small_model(*arguments, preprocess=scaled(rows), **options)
+    model.prior.em_iterations = 0
+    model.adapt_prior(rows)
+    return model
+
+
 def fitted(model, rows, epochs=1, compiled=False, **options):
     """The model after a few steps; tracing a compiled one takes longer than these steps run eagerly."""
     model.compile(tf.keras.optimizers.Adam(1e-3), run_eagerly=not compiled)

@@ -1,108 +1,20 @@
 """What users of Keras take for granted, for every family of models. A new one gets it all by a line in `FAMILIES`."""
 
 import copy
-import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
+from helpers.families import FAMILIES, WIDTH, data, model_of, scaling, trained
 from helpers.models import TOLERANCE
 from helpers.own_networks import NETWORKS, OwnNetwork
 
 import tf_radogaga
-from tf_radogaga import (
-    DAGMM,
-    BetaVAE,
-    DenseNetwork,
-    EuclideanNorm,
-    FactorizedPrior,
-    MinMaxScaling,
-    MixturePrior,
-    NormalPrior,
-    RaDOGAGA,
-)
-from tf_radogaga.models import gauge_fitting, gauges
-from tf_radogaga.models.gauges import CouplingFlow
+from tf_radogaga import DenseNetwork, FactorizedPrior, RaDOGAGA
 from tf_radogaga.training.copies import copy_model
 
 keras = tf.keras
-WIDTH, UNITS = 4, 2
-
-
-def radogaga_with(prior, **options):
-    def build(encoder, decoder, **shared):
-        return RaDOGAGA(encoder, decoder, prior(), **{"lambda1": 10, "lambda2": 10, **options, **shared})
-
-    return build
-
-
-def factorized():
-    return FactorizedPrior(UNITS, init_scale=3)
-
-
-def mixture(units=UNITS):
-    return MixturePrior(units, components=2, covariance_floor=1e-3, em_iterations=3)
-
-
-FAMILIES = {
-    "radogaga": (radogaga_with(factorized), 1),
-    "radogaga-papers": (radogaga_with(mixture, gauge=None, h="identity"), 1),
-    "radogaga-mixture": (radogaga_with(mixture), 1),
-    "radogaga-flow": (radogaga_with(factorized, gauge="flow"), 1),
-    "radogaga-normal": (radogaga_with(lambda: NormalPrior(UNITS), noisy_rate=True, noise="gaussian"), 1),
-    "radogaga-features": (radogaga_with(lambda: mixture(UNITS + 2), reconstruction_features=True), 1),
-    "radogaga-tfp": (radogaga_with(lambda: tfp.distributions.MultivariateNormalDiag(tf.Variable([0.0, 0.1]))), 1),
-    "dagmm": (lambda *networks, **shared: DAGMM(*networks, mixture(), **shared), 1),
-    "beta-vae": (lambda *networks, **shared: BetaVAE(*networks, beta=0.1, **shared), 2),
-    "beta-vae-decomposed": (
-        lambda *networks, **shared: BetaVAE(*networks, lambda1=5, lambda2=10, transform=EuclideanNorm(), **shared),
-        2,
-    ),
-}
-"""Name -> encoder, decoder -> model; and outputs of the encoder for each latent unit."""
-
-SAVED = [name for name in FAMILIES if name not in ("radogaga-tfp", "radogaga-flow")]
-"""A distribution of no registered function is not saved; of flows tests/models/test_gauges.py has it."""
-
-
-def data(rows=48):
-    return (np.random.default_rng(5).normal(size=(rows, WIDTH)) * [1, 10, 0.1, 5] + [0, 50, 3, 1]).astype(np.float32)
-
-
-def scaling():
-    layer = MinMaxScaling(WIDTH)
-    layer.adapt(data())
-    return layer
-
-
-def model_of(family, networks=NETWORKS["subclassed"], **options):
-    build, heads = FAMILIES[family]
-    return build(networks(WIDTH, heads * UNITS), networks(UNITS, WIDTH), preprocess=scaling(), **options)
-
-
-def trained(model, epochs=1, rate=1e-2):
-    model.compile(keras.optimizers.Adam(rate), run_eagerly=True)
-    model.fit(data(), batch_size=24, epochs=epochs, verbose=0)
-    return model
-
-
-@pytest.fixture(autouse=True)
-def small_flows(monkeypatch):
-    monkeypatch.setattr(gauges, "CouplingFlow", functools.partial(CouplingFlow, couplings=1, width=3))
-    monkeypatch.setattr(gauge_fitting, "EPOCHS", 1)
-    monkeypatch.setattr(gauge_fitting, "PRIOR_STEPS", 5)
-
-
-_kept = {}
-
-
-@pytest.fixture(params=FAMILIES)
-def fitted_model(request):
-    """A fitted model of each family, which tests must not change."""
-    if request.param not in _kept:
-        _kept[request.param] = trained(model_of(request.param))
-    return _kept[request.param]
+pytestmark = pytest.mark.usefixtures("small_flows")
 
 
 def names(model):
@@ -258,6 +170,7 @@ def test_models_trained_together_are_those_trained_alone_or_are_refused():
     for model in models:
         model.compile(keras.optimizers.Adam(1e-2))
     alone = copy_model(models[1])
+    alone.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
     assert not tf_radogaga.fit_together(models, [data()] * 2, batch_size=16, epochs=2, verbose=0)
     alone.fit(data(), batch_size=16, epochs=2, verbose=0)
     np.testing.assert_allclose(models[1].energy(data()), alone.energy(data()), rtol=1e-3, atol=1e-3)

@@ -1,21 +1,21 @@
-"""What users of Keras take for granted of files, for every family of models in `test_conformance.FAMILIES`."""
+"""What users of Keras take for granted of files, for every family of models in `families.FAMILIES`."""
 
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.families import FAMILIES, SAVED, WIDTH, data, model_of, trained
 from helpers.own_networks import NETWORKS
-from test_conformance import FAMILIES, SAVED, WIDTH, data, model_of, small_flows, trained
 
 import tf_radogaga
 from tf_radogaga.saving import CONFIG
 from tf_radogaga.training.copies import copy_model, frozen
 
 keras = tf.keras
+pytestmark = pytest.mark.usefixtures("small_flows")
 QUICKLY_EXPORTED = ("radogaga", "radogaga-flow", "radogaga-features", "dagmm", "beta-vae-decomposed")
 """One family of each kind; the others differ in the prior or a weight, and are exported under slow."""
-__all__ = ["small_flows"]  # a fixture of all tests here
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,9 @@ def test_frozen_parts_stay_as_they_are_through_copies_and_files(family, kind, tm
         assert [v.shape for v in twin.trainable_variables] == [v.shape for v in model.trainable_variables]
 
 
-@pytest.mark.parametrize("family", ["radogaga-mixture", "dagmm", "beta-vae"])
+@pytest.mark.parametrize(
+    "family", ["dagmm", *(pytest.param(family, marks=pytest.mark.slow) for family in ("radogaga-mixture", "beta-vae"))]
+)
 def test_exports_score_as_python_does(family, tmp_path):
     model = trained(model_of(family))
     loaded = tf.saved_model.load(str(tf_radogaga.export_saved_model(model, tmp_path)))

@@ -1,5 +1,5 @@
 """What users of Keras take for granted of metrics, streams and random draws, for every family of models in
-`test_conformance.FAMILIES`."""
+`families.FAMILIES`."""
 
 import functools
 import re
@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from helpers.families import FAMILIES, WIDTH, data, model_of, trained
 from helpers.models import TOLERANCE
 from helpers.own_networks import NoisyLayer, WatchedNetwork
-from test_conformance import FAMILIES, WIDTH, data, fitted_model, model_of, small_flows, trained
 
 import tf_radogaga
 from tf_radogaga import isometry, mean_energy
 
 keras = tf.keras
-__all__ = ["fitted_model", "small_flows"]  # fixtures of the tests here
+pytestmark = pytest.mark.usefixtures("small_flows")
 
 
 def watched(inputs, outputs):

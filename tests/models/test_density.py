@@ -6,25 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from helpers.linear_models import (
-    SCALE,
-    VOLUMES,
-    FittingNormal,
-    isometric_kernel,
-    linear_model,
-    rows_along,
-)
-from helpers.models import scaled, small_model
+from helpers.linear_models import SCALE, VOLUMES, FittingNormal, isometric_kernel, linear_model, rows_along
+from helpers.models import adapted_model, small_model
 from scipy import stats
 
-from tf_radogaga import (
-    DAGMM,
-    DenseNetwork,
-    MeanSquaredError,
-    MixturePrior,
-    RaDOGAGA,
-    SumSquaredError,
-)
+from tf_radogaga import DAGMM, DenseNetwork, MeanSquaredError, MixturePrior, RaDOGAGA, SumSquaredError
 from tf_radogaga._core import blocks
 from tf_radogaga.distortions import BinaryCrossEntropy, FunctionDistortion, ScaledSquaredError
 from tf_radogaga.priors import DistributionPrior
@@ -189,16 +175,8 @@ def test_both_volumes_agree_where_a_curved_decoder_is_isometric_in_a_metric_that
 # The volume by the Jacobian
 
 
-def _small(rows, *arguments, **options):
-    """A `small_model` of random weights, its prior adapted without EM."""
-    model = small_model(*arguments, preprocess=scaled(rows), **options)
-    model.prior.em_iterations = 0
-    model.adapt_prior(rows)
-    return model
-
-
 def test_the_jacobian_volume_is_half_the_log_determinant_of_the_jacobians_gram_matrix(rows):
-    model = _small(rows)
+    model = adapted_model(rows)
     assert model.active_dimensions == 2
     expected = -model.energy(rows) - _batch_volume(model, rows)
     np.testing.assert_allclose(model.log_density(rows, "jacobian"), expected, rtol=1e-4, atol=1e-4)
@@ -206,7 +184,7 @@ def test_the_jacobian_volume_is_half_the_log_determinant_of_the_jacobians_gram_m
 
 def test_densities_do_not_depend_on_the_batch(rows, monkeypatch):
     rows = rows[:60]
-    model = _small(rows)
+    model = adapted_model(rows)
     whole = {volume: model.log_density(rows, volume) for volume in VOLUMES}
     monkeypatch.setattr(blocks, "TANGENTS", 8 * model.active_dimensions * 4)
     assert blocks.block_rows(blocks.TANGENTS, 4 * model.active_dimensions) == 8
@@ -235,7 +213,7 @@ def test_dagmm_has_the_density_of_the_change_of_variables_alone():
 
 
 def test_dagmm_counts_every_dimension(rows):
-    model = _small(rows, "dagmm")
+    model = adapted_model(rows, "dagmm")
     assert model.active_dimensions == 2
     expected = -model.energy(rows) - _batch_volume(model, rows)
     np.testing.assert_allclose(model.log_density(rows, "jacobian"), expected, rtol=1e-4, atol=1e-3)
@@ -247,7 +225,7 @@ def _quartic(x, y):
 
 @pytest.mark.parametrize("distortion", [FunctionDistortion(_quartic), BinaryCrossEntropy()], ids=["own", "entropy"])
 def test_a_distortion_without_a_closed_volume_has_the_jacobians_density(rows, distortion):
-    model = _small(rows, distortion=distortion)
+    model = adapted_model(rows, distortion=distortion)
     assert not model.has_log_density
     with pytest.raises(NotImplementedError, match=f"{type(distortion).__name__} has no closed-form volume; use volume"):
         model.log_density(rows)
@@ -258,7 +236,7 @@ def test_a_distortion_without_a_closed_volume_has_the_jacobians_density(rows, di
 @pytest.mark.parametrize("kind", ["log", "dagmm"])
 @pytest.mark.parametrize("volume", VOLUMES)
 def test_with_reconstruction_features_there_is_no_density(rows, kind, volume):
-    model = _small(rows, kind, reconstruction_features=True)
+    model = adapted_model(rows, kind, reconstruction_features=True)
     assert not model.has_log_density
     with pytest.raises(NotImplementedError, match="reconstruction_features: the prior sees more than z"):
         model.log_density(rows, volume)

@@ -14,7 +14,7 @@ from helpers.linear_models import (
     linear_model,
     rows_along,
 )
-from test_density import _small
+from helpers.models import adapted_model
 
 from tf_radogaga import MixturePrior
 from tf_radogaga.priors import DistributionPrior, FactorizedPrior
@@ -90,14 +90,14 @@ def test_a_row_too_far_for_the_coder_is_named():
 
 
 def test_reconstruction_features_cannot_be_sampled_nor_coded(rows):
-    model = _small(rows, reconstruction_features=True)
+    model = adapted_model(rows, reconstruction_features=True)
     for call in (lambda: model.sample(3), lambda: model.compress(rows)):
         with pytest.raises(NotImplementedError, match="with reconstruction_features the prior sees more than z"):
             call()
 
 
 def test_a_model_whose_prior_has_no_range_coder_says_so(rows):
-    model = _small(rows)
+    model = adapted_model(rows)
     with pytest.raises(NotImplementedError, match="MixturePrior has no range coder; train with a FactorizedPrior"):
         model.compress(rows)
 

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from helpers.distributions import correlated_normal, trainable_normal
+from helpers.factorized import model_with
 from helpers.models import fitted
 from scipy import stats
-from test_priors import _model
 
 from tf_radogaga import DenseNetwork, RaDOGAGA, load_model, save_model
 from tf_radogaga.priors import DistributionPrior
@@ -17,7 +17,7 @@ tfd = tfp.distributions
 
 def test_a_fixed_distribution_is_used_and_has_nothing_to_learn(rows):
     prior = DistributionPrior(correlated_normal)
-    model = fitted(_model(prior), rows, epochs=1, steps_per_epoch=1)
+    model = fitted(model_with(prior), rows, epochs=1, steps_per_epoch=1)
     assert prior.trainable_variables == []
     expected = stats.multivariate_normal([1, -2], [[4, 3], [3, 2.5]]).logpdf(model.encode(rows))
     np.testing.assert_allclose(model.energy(rows), -expected, rtol=1e-4)
@@ -40,7 +40,7 @@ def test_a_trainable_distribution_learns_the_moments_of_the_latents():
 
 
 def test_a_learned_distribution_survives_saving(rows, tmp_path):
-    model = fitted(_model(DistributionPrior(trainable_normal)), rows, epochs=1, steps_per_epoch=1)
+    model = fitted(model_with(DistributionPrior(trainable_normal)), rows, epochs=1, steps_per_epoch=1)
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
     assert isinstance(loaded.prior, DistributionPrior)
@@ -56,7 +56,7 @@ def test_a_learned_distribution_survives_saving(rows, tmp_path):
 
 @pytest.mark.parametrize("build", [lambda: correlated_normal(), correlated_normal()], ids=["function", "distribution"])
 def test_an_unregistered_distribution_is_not_saved(build, tmp_path):
-    model = _model(DistributionPrior(build))
+    model = model_with(DistributionPrior(build))
     np.testing.assert_array_equal(
         model.prior.rate(tf.ones((3, 2))), DistributionPrior(correlated_normal).rate(tf.ones((3, 2)))
     )
@@ -89,4 +89,4 @@ def test_a_distribution_of_another_shape_is_refused(build, shapes):
 
 def test_a_distribution_of_another_width_than_the_latent_is_refused():
     with pytest.raises(ValueError, match="prior: 3 units where the 2 latent units"):
-        _model(DistributionPrior(lambda: tfd.MultivariateNormalDiag(tf.zeros(3))))
+        model_with(DistributionPrior(lambda: tfd.MultivariateNormalDiag(tf.zeros(3))))

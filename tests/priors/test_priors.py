@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from helpers.distributions import correlated_normal
-from helpers.factorized import bimodal_and_normal, perturbed
+from helpers.factorized import bimodal_and_normal, model_with, perturbed
 from helpers.models import fitted
 from scipy import special, stats
 
@@ -194,14 +194,9 @@ def test_a_seed_decides_the_sample(name):
 # FactorizedPrior: training
 
 
-def _model(prior, **options):
-    networks = DenseNetwork(4, (8,), 2), DenseNetwork(2, (8,), 4)
-    return RaDOGAGA(*networks, prior, **{"lambda1": 100.0, "lambda2": 100.0, **options})
-
-
 def test_a_factorized_prior_is_learned_with_its_model(rows):
     prior = FactorizedPrior(2)
-    model = _model(prior)
+    model = model_with(prior)
     identities = {id(variable) for variable in model.trainable_variables}
     assert prior.trainable_variables and all(id(v) in identities for v in prior.trainable_variables)
     before = [variable.numpy() for variable in prior.trainable_variables]
