@@ -186,6 +186,7 @@ def test_the_card_has_the_names_of_the_columns(rows, detector, tmp_path):
 
 def test_the_card_has_the_reader_and_the_names_of_named_inputs():
     model = compiled_model(encoded(table(60)))
+    model.prior.adapt([tf.constant(rotated(60), tf.float32)])
     assert "reader" not in json.loads(model_card(model, None))
     model.preprocess.reader = {"separator": ";", "header": True}
     card = json.loads(model_card(model, None))
