@@ -103,7 +103,7 @@ def _restore(model: Autoencoder, weights: Path) -> None:
 
 def _resume(model: Autoencoder, weights: Path, optimizer: keras.optimizers.Optimizer) -> None:
     model.compile(optimizer)
-    model.build_optimizer()
+    model.steps.build_optimizer()
     try:
         _restore(model, weights)  # legacy optimizers find their moments by the variables that these are of
     except ValueError as error:

@@ -117,7 +117,7 @@ def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list
     ssim = tf_radogaga.StructuralDissimilarity(window=min(11, *test.shape[1:3]))
 
     def qualities(x):
-        x_hat = model._decode(model.encode_x(x))
+        x_hat = model.decode(model.encode_x(x))
         shown = tf.clip_by_value(x_hat, 0, 1)
         psnr = tf.image.psnr(x, shown, max_val=1)
         return tf.stack([psnr, 1 - ssim(x, shown), model.distortion.excess(x, x_hat)], axis=1)

@@ -56,11 +56,11 @@ def matrix_products(model: tf_radogaga.RaDOGAGA) -> Callable[[tf.Tensor], list[t
 def parts(model: tf_radogaga.RaDOGAGA) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
     """Ever more of the graph that is served, by the last part of each."""
     graphs = {
-        "biases and tanh": lambda x: model._decode(model.encode_x(x)),
-        "reconstruction features": model._latents,
-        "mixture (products too)": model._energy,
+        "biases and tanh": lambda x: model.decode(model.encode_x(x)),
+        "reconstruction features": model.density.latents,
+        "mixture (products too)": model.density.energy,
     }
-    return {name: tf.function(graph, input_signature=[model._x_spec]) for name, graph in graphs.items()}
+    return {name: tf.function(graph, input_signature=[model.density.x_spec]) for name, graph in graphs.items()}
 
 
 def medians(calls: dict[str, Callable], rows: tf.Tensor, rounds: int) -> dict[str, float]:

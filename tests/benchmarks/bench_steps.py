@@ -53,10 +53,10 @@ def loop(model, x: tf.Tensor, batch_size: int, steps: int, part: str) -> Callabl
                 tape.watch(other := 0.9 * rows)
                 found = model.distortion.excess(rows, other)
             return tf.reduce_sum(tape.gradient(found, other)[0])
-        terms, monitors, gradients = model._terms_and_gradients(rows)
+        terms, monitors, gradients = model.steps.terms_and_gradients(rows)
         if part == "gradients":
             return tf.add_n([tf.reshape(gradient, [-1])[0] for gradient in gradients])
-        return model._update(terms, monitors, gradients)["loss"]
+        return model.steps.update(terms, monitors, gradients)["loss"]
 
     @tf.function
     def run():

@@ -152,7 +152,7 @@ def test_a_table_given_twice_is_stored_once(rows, monkeypatch):
     for model in models:
         model.preprocess = models[0].preprocess
     monkeypatch.setattr(
-        feed, "weighted", lambda _, rows, argument: (stored.append(1), (tf.constant(rows, tf.float32), None))[1]
+        feed.Feed, "weighted", lambda _, rows, argument: (stored.append(1), (tf.constant(rows, tf.float32), None))[1]
     )
     monkeypatch.setattr(tf.keras.Model, "fit", lambda *args, **kwargs: None)
     assert fit_together(models, [rows, rows], **LENGTH) == {} and len(stored) == 1

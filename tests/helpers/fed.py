@@ -15,7 +15,7 @@ def plain(rows=None, prior=None, compiled=False, gauge=None, judged=False, **opt
     model = RaDOGAGA(*networks, prior or NormalPrior(2), 1, 1, "identity", preprocess=preprocess, gauge=gauge)
     model.compile(tf.keras.optimizers.SGD(1e-4), run_eagerly=not compiled, **options)
     if not judged:
-        model._find_active = lambda dataset: None
+        model.density.find_active = lambda dataset: None
     return model
 
 

@@ -111,7 +111,7 @@ def test_tangent_pairs_are_products_in_the_metric_of_the_gram_matrix(monkeypatch
     latent, data = isometry.tangent_pairs(model, rows, pairs=40)
     ((z, vectors),) = seen
     v, w = vectors[:, 0].numpy(), vectors[:, 1].numpy()
-    gram = model.metric_scale * geometry.gram(model._decode, model.distortion, z, tf.eye(3))
+    gram = model.metric_scale * geometry.gram(model.decode, model.distortion, z, tf.eye(3))
     np.testing.assert_allclose(latent, (v * w).sum(1), atol=1e-5)
     np.testing.assert_allclose(data, np.einsum("bi,bij,bj->b", v, gram, w), rtol=1e-3, atol=1e-5 * np.abs(data).max())
     distance = np.abs(z.numpy()[:, None] - model.encode(rows).numpy()).max(axis=-1)
@@ -168,8 +168,8 @@ def test_blocks_equal_the_whole_and_are_small(curved, monkeypatch):
         lambda *a: isometry.latent_axes(*a)[2],
     )
     whole = [np.asarray(function(model, rows[:30])) for function in functions]
-    sizes, decode = [], model._decode
-    monkeypatch.setattr(model, "_decode", lambda z: sizes.append(len(z)) or decode(z))
+    sizes, decode = [], model.decode
+    monkeypatch.setattr(model, "decode", lambda z: sizes.append(len(z)) or decode(z))
     monkeypatch.setattr(blocks, "TANGENTS", 5 * 3 * 7)  # 7 rows of 3 vectors
     for function, expected in zip(functions, whole):
         np.testing.assert_allclose(function(model, rows[:30]), expected, rtol=1e-3, atol=1e-5 * expected.max())
@@ -217,8 +217,8 @@ def test_image_events_are_measured_as_their_elements_are(curved, monkeypatch):
         lambda *a: tf.reshape(isometry.traversals(*a), (3, 9, 5)),
     )
     flat = [np.asarray(function(model, rows[:20])) for function in functions]
-    decode = model._decode
-    monkeypatch.setattr(model, "_decode", lambda z: tf.reshape(decode(z), (-1, 1, 5, 1)))
+    decode = model.decode
+    monkeypatch.setattr(model, "decode", lambda z: tf.reshape(decode(z), (-1, 1, 5, 1)))
     assert isometry.traversals(model, rows).shape == (3, 9, 1, 5, 1)
     for function, expected in zip(functions, flat):
         np.testing.assert_allclose(function(model, rows[:20]), expected, rtol=1e-4, atol=1e-6 * expected.max())

@@ -111,7 +111,7 @@ def test_a_model_comes_back_from_disk_and_from_a_saved_model(kind, rows, tmp_pat
     assert (again.beta, again.lambda1, again.decomposed) == (model.beta, model.lambda1, model.decomposed)
     assert type(again.transform) is type(model.transform)
     np.testing.assert_array_equal(again.energy(rows), model.energy(rows))
-    x = model._checked(rows)
+    x = model.feed.checked(rows)
     for name, term in model.loss_terms(x).items():
         np.testing.assert_array_equal(again.loss_terms(x)[name], term, err_msg=name)
 

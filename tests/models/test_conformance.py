@@ -25,7 +25,7 @@ def names(model):
 def test_every_weight_exists_before_the_first_step(family):
     model = model_of(family)
     before = names(model)
-    model.all_terms(model.preprocess(data()), training=True)
+    model.steps.all_terms(model.preprocess(data()), training=True)
     assert names(model) == before
     assert {"gamma", "moving_mean"} <= {name.split("/")[-1].split(":")[0] for name, _ in before}
 
@@ -53,16 +53,16 @@ def test_training_reaches_every_layer(family):
             return call(inputs, training=training)
 
         part.normalization.call = watched
-    model.all_terms(x, training=True)
+    model.steps.all_terms(x, training=True)
     for part in (model.encoder, model.decoder):
         ((inputs, training),) = seen[id(part)]
         assert training is True
         mean = 0.5 * tf.reduce_mean(inputs, axis=0)  # momentum 1/2, from 0
         np.testing.assert_allclose(part.normalization.moving_mean, mean, rtol=1e-5, atol=1e-6)
     seen.clear()
-    scored = model.all_terms(x)[0]
+    scored = model.steps.all_terms(x)[0]
     assert {training for calls in seen.values() for _, training in calls} == {False}
-    for name, term in model.all_terms(x)[0].items():  # nothing drops, nothing learns
+    for name, term in model.steps.all_terms(x)[0].items():  # nothing drops, nothing learns
         np.testing.assert_array_equal(term, scored[name], err_msg=name)
 
 
@@ -70,7 +70,7 @@ def test_training_reaches_every_layer(family):
 def test_losses_of_layers_are_in_the_loss_as_a_term_of_their_own(family):
     model = model_of(family)
     x = model.preprocess(tf.constant(data()))
-    terms = model.all_terms(x)[0]
+    terms = model.steps.all_terms(x)[0]
     kernels = [part.hidden.kernel for part in (model.encoder, model.decoder)]
     decay = sum(1e-3 * float(tf.reduce_sum(tf.square(kernel))) for kernel in kernels)
     added = float(tf.add_n(model.losses))
@@ -92,7 +92,7 @@ def test_a_regularizer_pulls_the_weights_it_is_of():
 def test_weights_of_examples_multiply_their_terms(family):
     model = model_of(family)
     x, weights = model.preprocess(tf.constant(data())), np.linspace(0, 3, 48).astype(np.float32)
-    plain, weighted = model.all_terms(x)[0], model.all_terms(x, tf.constant(weights)[:, None])[0]
+    plain, weighted = model.steps.all_terms(x)[0], model.steps.all_terms(x, tf.constant(weights)[:, None])[0]
     for name, term in plain.items():
         factor = 1 if name == "regularization" else weights
         np.testing.assert_allclose(weighted[name], factor * term.numpy(), rtol=1e-5, err_msg=name)

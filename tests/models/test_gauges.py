@@ -153,7 +153,7 @@ def test_a_straightened_model_is_saved_and_exported(tmp_path, monkeypatch):
 
 def adapt_bent(model, rows, monkeypatch):
     """With a flow of two units away from the identity, where a training would fit it."""
-    monkeypatch.setattr("tf_radogaga.models.radogaga.straighten", lambda *_: {"before": 1.0, "after": 0.5})
+    monkeypatch.setattr(gauge_fitting, "straighten", lambda *_: {"before": 1.0, "after": 0.5})
     model.adapt_prior(rows)
     rng = np.random.default_rng(2)
     model.gauge.flow.start(rng.normal(size=(9, 2)).astype(np.float32), np.eye(2), 2)

@@ -6,6 +6,7 @@ import pytest
 import score_images
 import tensorflow as tf
 from helpers.image_models import SHAPE, radogaga, smooth_images
+from helpers.models import small_model
 
 import tf_radogaga
 from tf_radogaga import (
@@ -170,6 +171,12 @@ def test_anomalies_are_removed_from_a_pipeline(model, images):
     floats[1, 0, 0, 0] = np.nan
     kept = next(iter(tf.data.Dataset.from_tensors(floats).map(model.keep_normal_images)))
     assert len(kept) == len(set(normal) & {0, 2, 3})
+
+
+def test_models_of_tables_have_no_methods_for_images(model):
+    for name in ("score_images", "keep_normal_images"):
+        assert hasattr(model, name) and name in dir(tf_radogaga.RaDOGAGA)
+        assert not hasattr(small_model(), name)
 
 
 def test_pipelines_that_cannot_work_are_refused(images):

@@ -128,7 +128,7 @@ def test_log_and_identity_differ_only_in_h(rows):
 def test_reconstruction_features_are_relative_distance_and_cosine(rows):
     model = small_model(reconstruction_features=True)
     x = tf.constant(rows, tf.float32)
-    z, features = model.encode(x), model._latents(x).numpy()
+    z, features = model.encode(x), model.density.latents(x).numpy()
     x_hat = model.decode(z).numpy().astype(np.float64)
     norms = np.linalg.norm(rows, axis=1), np.linalg.norm(x_hat, axis=1)
     np.testing.assert_allclose(features[:, :2], z, rtol=1e-6)
@@ -167,7 +167,7 @@ def test_reconstruction_features_of_a_zero_row_are_finite(rows):
     with tf.GradientTape() as tape:
         terms = model.loss_terms(tf.concat([x, tf.constant(rows, tf.float32)], 0), training=True)
         loss = tf.add_n([tf.reduce_mean(t) for t in terms.values()])
-    assert np.isfinite(model._latents(x)).all()
+    assert np.isfinite(model.density.latents(x)).all()
     assert all(np.isfinite(g).all() for g in tape.gradient(loss, model.trainable_variables))
 
 

@@ -32,7 +32,7 @@ def test_what_fit_found_is_found_in_the_other_too(trained, rows, route, tmp_path
     other = moved(trained, route, tmp_path / "model")
     assert dict(other.straightening) == {"before": 0.5, "after": 0.125}
     assert dict(other.prior.adaptation) == dict(trained.prior.adaptation) and len(other.prior.adaptation) == 3
-    assert other.first_non_finite() == trained.first_non_finite() == ("rate", 0)
+    assert other.steps.first_non_finite() == trained.steps.first_non_finite() == ("rate", 0)
     flagged = trained.scores(tf.constant(rows, tf.float32))["anomaly"].numpy()
     np.testing.assert_array_equal(other.scores(tf.constant(rows, tf.float32))["anomaly"], flagged)
     assert flagged.sum() == 30  # a tenth, by the density and not by the energy

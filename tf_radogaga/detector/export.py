@@ -16,6 +16,7 @@ from tf_radogaga._core.rounding import WHOLE, as_served
 from tf_radogaga.detector.densities.average import AveragedDensities
 from tf_radogaga.detector.isometric_latent import IsometricDecoder, IsometricEncoder
 from tf_radogaga.models.autoencoder import Autoencoder
+from tf_radogaga.models.density import Density
 from tf_radogaga.preprocessing import PassThrough
 
 if TYPE_CHECKING:
@@ -30,33 +31,34 @@ _COMPARED_ROWS = 1000
 _BLAMED = 20
 
 
+class AverageDensity(Density):
+    """That of a scorer, defined everywhere."""
+
+    model: DensityModel
+
+    def energy(self, x: tf.Tensor) -> tf.Tensor:
+        rate = self.model.prior.rate(self.model.encoder(x)) + self.model.latent.log_scale
+        return tf.cast(rate + self.model.latent.graph_surprise(x), tf.float32)
+
+    def log_density(self, x: tf.Tensor) -> tf.Tensor:
+        return -self.energy(x)
+
+    def obstacle(self, volume: str) -> str | None:
+        return None
+
+
 class DensityModel(Autoencoder):
     """A scorer by densities in the house of models: energy = -log p(x), so that it is exported as they are."""
+
+    density_class = AverageDensity
 
     def __init__(self, scorer: DensityScorer):
         encoder = IsometricEncoder(scorer.latent)
         decoder = IsometricDecoder(encoder, scorer.latent)
         preprocess = scorer.encoding or PassThrough(encoder.input_units)
         super().__init__(encoder, decoder, AveragedDensities(scorer.average), preprocess)
-        self.latent, units = scorer.latent, self.latent_units
-        self._keep_directions(tf.eye(units), tf.ones(units, tf.bool), tf.ones(units))
-
-    @property
-    def has_log_density(self) -> bool:
-        return True
-
-    def _encode(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(self.encoder(x), tf.float32)
-
-    def _energy(self, x: tf.Tensor) -> tf.Tensor:
-        rate = self.prior.rate(self.encoder(x)) + self.latent.log_scale
-        return tf.cast(rate + self.latent.graph_surprise(x), tf.float32)
-
-    def _log_density(self, x: tf.Tensor) -> tf.Tensor:
-        return -self._energy(x)
-
-    def sample(self, rows: int, seed: int | None = None) -> tf.Tensor:
-        raise NotImplementedError("sample: an average of log densities has no sampler.")
+        self.latent = scorer.latent
+        self.density.keep_all()
 
 
 def served_model(detector: AnomalyDetector) -> Autoencoder:
@@ -106,7 +108,7 @@ def agreeing_model(scorer: DensityScorer, names: list[str] | None) -> DensityMod
         )
     held = as_served(x)
     expected = latent.log_density(log_prob(z), x)
-    difference = _difference(-model._energy(tf.constant(held, tf.float32)).numpy().astype(np.float64), expected)
+    difference = _difference(-model.density.energy(tf.constant(held, tf.float32)).numpy().astype(np.float64), expected)
     if not (wrong := difference > AGREEMENT / 2).any():  # half, for the rows between these
         return model
     worst = np.argsort(-difference)[:_BLAMED]

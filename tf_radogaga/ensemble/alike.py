@@ -56,14 +56,14 @@ def require_pure(model: Autoencoder) -> None:
     """ValueError for networks that draw noise from a generator of their own, or use variables that are not trained."""
     networks = model.encoder, model.decoder
     fixed = (variable for network in networks for variable in network.non_trainable_variables)
-    if names := [part.name for part in (*fixed, *model.metrics_of_layers())]:
+    if names := [part.name for part in (*fixed, *model.steps.metrics_of_layers())]:
         raise ValueError(
             f"models: {names[0]} of a network is not trained, being frozen, a metric or a statistic of batch"
             " normalization; such models are trained one by one, by fit."
         )
     if all(type(network).__module__.startswith("tf_radogaga.") for network in networks):
         return
-    step = tf.function(lambda x: model.all_terms(x, training=True)[0])
+    step = tf.function(lambda x: model.steps.all_terms(x, training=True)[0])
     graph = step.get_concrete_function(tf.TensorSpec((2, *model.preprocess.event_shape))).graph.as_graph_def()
     for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
         if node.op in _DRAWS or node.op.startswith("Assign"):

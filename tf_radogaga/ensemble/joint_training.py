@@ -13,8 +13,9 @@ from tf_radogaga._core import checks, functional
 from tf_radogaga.ensemble.alike import WEIGHTS, require_alike, require_plain, require_pure
 from tf_radogaga.ensemble.vectorized import converters
 from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.training import batches, feed
+from tf_radogaga.training import batches
 from tf_radogaga.training.callbacks import StartAtStep, non_finite_error
+from tf_radogaga.training.end_of_fit import find_all, forget
 from tf_radogaga.training.rows import is_stream
 
 
@@ -71,7 +72,7 @@ def fit_together(
     shape = (len(models), batch_size, *resident.shape[1:])
     training = order.map(lambda index: tf.ensure_shape(tf.gather(resident, index + offsets), shape))
     for model in models:
-        model._invalidate()
+        forget(model)
     together = _Together(models, models[0].preprocess.restored(stored[0][:1]))
     together.fit(
         training.map(models[0].preprocess.restored),
@@ -85,7 +86,7 @@ def fit_together(
     for number, model in enumerate(models):
         if number not in errors:
             try:
-                model._adapt(feed.scored(model.preprocess, stored[places[number]]), cache=True)
+                find_all(model, model.feed.scored(stored[places[number]]), in_memory=True)
             except (FloatingPointError, ValueError) as error:
                 errors[number] = error
     return errors
@@ -126,7 +127,7 @@ def _stored_once(models: list[Autoencoder], tables: list[Any]) -> tuple[list[tf.
             raise TypeError(f"tables: a {kind}; models trained together take rows in memory.")
         key = id(model.preprocess), id(table)
         if key not in stored:
-            stored[key], weights = feed.weighted(model.preprocess, table, argument="tables")
+            stored[key], weights = model.feed.weighted(table, argument="tables")
             if weights is not None:
                 raise TypeError("tables: rows with weights; models with weights of examples are trained one by one.")
         places.append(list(stored).index(key))
@@ -159,7 +160,7 @@ class _Together(keras.Model):
             tf.stack([tf.stack([g.state for g in functional.generators(model)]) for model in models]), trainable=False
         )
         self.non_finite = tf.Variable(tf.zeros((count, 2), tf.int64), trainable=False)
-        terms, monitors = template.all_terms(x)
+        terms, monitors = template.steps.all_terms(x)
         self.names = list(terms)
         # before the step is traced: variables made within would have it traced twice
         self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.names, *monitors)}
@@ -230,7 +231,7 @@ class _Together(keras.Model):
             tape.watch(row)
             values = [tf.reshape(part, shape) for part, shape in zip(tf.split(row, self.sizes), self.shapes)]
             with functional.substituted(model, values, states, apart) as self._drawn:
-                terms, monitors = model.all_terms(x, training=True)
+                terms, monitors = model.steps.all_terms(x, training=True)
             means = {name: tf.reduce_mean(value) for name, value in terms.items()}
             loss = tf.add_n(list(means.values()))
         return means, tf.nest.map_structure(tf.reduce_mean, monitors), tape.gradient(loss, row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,15 +13,18 @@ from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.keras_configs import require_told
 from tf_radogaga.distortions.base import Distortion, as_distortion
-from tf_radogaga.isometry import active_directions, tangents
-from tf_radogaga.models.graph_scores import ScoredInGraphs, without_nan
-from tf_radogaga.models.reconstruction_features import with_features, with_scored_features
+from tf_radogaga.models import image_pipelines
+from tf_radogaga.models.density import DIRECTIONS, PRIOR, Density
+from tf_radogaga.models.image_pipelines import for_images
+from tf_radogaga.models.parts import output
 from tf_radogaga.networks import shapes
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.preprocessing.cells import array_of
 from tf_radogaga.preprocessing.images import ImageScaling
 from tf_radogaga.priors.base import Prior, as_prior
 from tf_radogaga.training import copies
+from tf_radogaga.training.end_of_fit import Step
+from tf_radogaga.training.feed import Feed
 from tf_radogaga.training.loop import TrainedOnRows
 from tf_radogaga.training.rows import require_memory
 
@@ -31,7 +33,7 @@ keras = tf.keras
 VOLUMES = ("isometric", "jacobian")
 
 
-class Autoencoder(ScoredInGraphs, TrainedOnRows):
+class Autoencoder(TrainedOnRows):
     """An autoencoder with a prior on its latent. A subclass is its loss equation: it gives `loss_terms`.
 
     Public methods take *raw* rows, as `preprocess` takes them: a matrix, named columns, or images. Inside, x is what
@@ -61,25 +63,41 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     heads = 1
     """Outputs of the encoder for each latent unit."""
 
+    own_prior: Callable[..., Prior] | None = None
+    """The prior of losses that take no other, of N units."""
+
+    density_class: type[Density] = Density
+    end_of_fit: tuple[Step, ...] = (PRIOR, DIRECTIONS)
+    """What `fit` finds at its end, step by step."""
+
+    threshold_on = "energy"
+    """What the threshold is of: the energy, or, in an `AnomalyDetector` of a density, -log_density."""
+
+    metric_scale: float | None = None
+    """Squared length in z of a step whose squared length in the metric of the distortion is 1; None where the loss does
+    not fix it."""
+
+    noise_variance: float = 1.0
+    """Variance of the noise in the loss, in units of z squared, by which `fit` tells what is active."""
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
         decoder: keras.layers.Layer,
-        prior: Prior,
+        prior: Prior | None,
         preprocess: Preprocessing | None = None,
         distortion: Distortion | Callable | None = None,
         reconstruction_features: bool = False,
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.encoder, self.decoder = (
-            shapes.as_network("encoder", encoder),
-            shapes.as_network("decoder", decoder),
-        )
+        self.encoder = shapes.as_network("encoder", encoder)
+        self.decoder = shapes.as_network("decoder", decoder)
         self.preprocess = replicas.within_strategy(preprocess or _default_preprocessing(encoder))
+        self.feed = Feed(self.preprocess)
         example = tf.zeros((1, *self.preprocess.event_shape))
         self.latent_units = shapes.latent_units(encoder, decoder, example, self.heads)
-        self.prior = self._as_prior(prior)
+        self.prior = as_prior(prior if self.own_prior is None else self.own_prior(self.latent_units))
         wide_prior = self.latent_units + 2 * reconstruction_features
         if (found := getattr(self.prior, "latent_units", wide_prior)) != wide_prior:
             raise ValueError(f"prior: {found} units where the {wide_prior} latent units and features are needed.")
@@ -90,70 +108,47 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         if found != (1,):
             raise ValueError(f"distortion: {found} for {example.shape} rows; one number per example, (B,), is needed.")
         self.reconstruction_features = reconstruction_features
-        self.threshold = self.add_weight(
-            "threshold", (), initializer=keras.initializers.Constant(math.inf), trainable=False
-        )
+        unset = keras.initializers.Constant(math.inf)
+        self.threshold = self.add_weight("threshold", (), initializer=unset, trainable=False)
         self.random = seeds.generator()
         units = self.latent_units
         self._directions = self.add_weight("active_directions", (units, units), trainable=False)
         self._informative = self.add_weight("active_dimensions", (), "int32", "zeros", trainable=False)
+        self.density = self.density_class(self)
         self.built = True  # every weight exists from here on
 
-    def _as_prior(self, prior: Any) -> Prior:
-        return as_prior(prior)
+    def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        """The named terms of the loss, each (B,); their sum, averaged over the batch, is the loss.
+
+        Args:
+            x: (B, *event), preprocessed.
+            training: dropout on and the prior taken from the batch.
+        """
+        raise NotImplementedError
+
+    def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """More quantities to watch while training, computed from the loss terms."""
+        return {}
 
     # Encoding and scoring
 
-    # float32 also where the networks compute in float16: priors, gauges and distortions need it
-
-    def _encoder_output(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return tf.cast(self.encoder(x, training=training), tf.float32)
-
-    def _decoder_output(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return tf.cast(self.decoder(y, training=training), tf.float32)
-
-    def _decode_all(self, points: list[tf.Tensor], training: bool = False) -> list[tf.Tensor]:
-        """x_hat of several points of each row, by one call of the decoder."""
-        return tf.split(self._decoder_output(tf.concat(points, axis=0), training), len(points))
-
     def encode_x(self, x: tf.Tensor) -> tf.Tensor:
         """z of preprocessed x, (B, N)."""
-        return self._encoder_output(x)
+        return output(self.encoder, x)
 
-    def _decode(self, z: tf.Tensor) -> tf.Tensor:
-        return self._decoder_output(z)
+    def by_blocks(self, rows: Any, function: Callable[[tf.Tensor], Any], fitted: bool = True) -> Any:
+        """`function` of preprocessed x (B, *event), of so many raw rows at once as memory takes.
 
-    def _prior_input(
-        self, z: tf.Tensor, x: tf.Tensor, x_hat: tf.Tensor, with_features: Callable = with_features
-    ) -> tf.Tensor:
-        """What the prior sees: z, or float64 [z, relative distance, cosine]."""
-        if not self.reconstruction_features:
-            return z
-        return with_features(*(tf.reshape(t, (-1, math.prod(t.shape[1:]))) for t in (z, x, x_hat)))
+        Returns:
+            What `function` returns, a tensor (B, ...) or a structure of such, of all rows.
 
-    def _latents(self, x: tf.Tensor) -> tf.Tensor:
-        """The latents that the prior is adapted to and scores."""
-        z = self.encode_x(x)
-        return self._prior_input(z, x, self._decode(z) if self.reconstruction_features else x, with_scored_features)
-
-    def _energy(self, x: tf.Tensor) -> tf.Tensor:
-        return without_nan(self.prior.rate(self._latents(x), training=False), math.inf)
-
-    @functools.cached_property
-    def _scoring_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """`_energy` compiled as it is served: eager kernels round otherwise, and narrow priors magnify that."""
-        return tf.function(self._energy).get_concrete_function(self._x_spec)
-
-    def _scored(self, x: tf.Tensor) -> tf.Tensor:
-        return self._scoring_graph(x) if tf.executing_eagerly() else self._energy(x)
-
-    @property
-    def _x_spec(self) -> tf.TensorSpec:
-        return tf.TensorSpec((None, *self.preprocess.event_shape), tf.float32)
-
-    def _checked(self, rows: Any) -> tf.Tensor:
-        require_memory(rows, "rows")
-        return self.preprocess(self.preprocess.check(rows))
+        Raises:
+            RuntimeError: `fitted` is asked for, and the prior has not been adapted.
+            TypeError, ValueError: bad rows, naming column and row.
+        """
+        if fitted:
+            self.prior.require_adapted()
+        return self.feed.by_blocks(rows, function)
 
     def encode(self, rows: Any) -> tf.Tensor:
         """The latent z of raw rows, (B, N)."""
@@ -161,7 +156,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     def decode(self, z: tf.Tensor) -> tf.Tensor:
         """x_hat (B, *event) of latents (B, N), in the preprocessed space."""
-        return self._decode(tf.convert_to_tensor(z, tf.float32))
+        return output(self.decoder, tf.convert_to_tensor(z, tf.float32))
 
     def energy(self, rows: Any) -> tf.Tensor:
         """-log P(z) of raw rows in nats, (B,); higher is more anomalous. No noise, no dropout, independent of
@@ -173,14 +168,32 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
             RuntimeError: the prior has not been adapted.
             TypeError, ValueError: bad rows, naming column and row.
         """
-        return self.by_blocks(rows, self._scoring_graph)
+        return self.by_blocks(rows, self.density.scoring_graph)
 
     def call(self, rows: Any) -> dict[str, tf.Tensor]:
         """Energy (B,), latent (B, N) and reconstruction (B, *event) of raw rows; so `predict` works."""
-        self._require_adapted()
-        x = self._checked(rows)
+        self.prior.require_adapted()
+        x = self.feed.checked(rows)
         z = self.encode_x(x)
-        return {"energy": self._energy(x), "latent": z, "reconstruction": self._decode(z)}
+        return {"energy": self.density.energy(x), "latent": z, "reconstruction": self.decode(z)}
+
+    def scores(self, rows: Any) -> dict[str, tf.Tensor]:
+        """Scores of raw rows as tensors, (B,) each, unchecked, for graphs: what a SavedModel's `serving_default`
+        returns. A bad row gets valid = false and NaN scores, and changes nothing for its neighbours.
+
+        Args:
+            rows: as `preprocess` takes them.
+
+        Returns:
+            energy, in nats; anomaly, whether it, or what `threshold_on` names, exceeds the threshold; valid, whether
+            the row could be scored; and log_density, in nats, where the model defines it.
+        """
+        require_memory(rows, "rows")
+        return self.density.scores(*self.preprocess.marked(rows))
+
+    score_images = for_images(image_pipelines.score_images)
+    keep_normal_images = for_images(image_pipelines.keep_normal_images)
+    """Models of images alone have these two, see `image_pipelines`."""
 
     def set_threshold(self, energies: np.ndarray, anomaly_share: float) -> float:
         """Flags rows above the (1 - anomaly_share) quantile of these energies; returns the threshold in nats.
@@ -199,22 +212,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         self.threshold.assign(np.percentile(energies, 100 * (1 - anomaly_share)))
         return float(self.threshold.numpy())
 
-    def _require_adapted(self) -> None:
-        if tf.executing_eagerly() and not self.prior.adapted:
-            raise RuntimeError("prior: not adapted, so there is no mixture to score by; call fit or adapt_prior first.")
-
     # Density
-
-    @property
-    def metric_scale(self) -> float | None:
-        """Squared length in z of a step whose squared length in the metric of the distortion is 1; None where the loss
-        does not fix it."""
-        return None
-
-    @property
-    def noise_variance(self) -> float:
-        """Variance of the noise in the loss, in units of z squared, by which `fit` judges what is active."""
-        return 1.0
 
     @property
     def axis_aligned(self) -> bool:
@@ -224,7 +222,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     @property
     def active_dimensions(self) -> int:
         """Latent directions along which the data vary by more than `active_directions.LEAST_SIGNAL` of the noise
-        (a VAE's: of a mean rate above `beta_vae.LEAST_RATE`), found at the end of `fit`; densities count only these."""
+        (a VAE's: of a mean rate above `density.LEAST_RATE`), found at the end of `fit`; densities count only these."""
         with tf.init_scope():
             return int(self._informative.numpy())
 
@@ -235,40 +233,7 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
 
     def density_obstacle(self, volume: str) -> str | None:
         """Why `log_density` by this volume is not defined, or None."""
-        if self.reconstruction_features:
-            return (
-                "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
-                " reconstruction_features=False."
-            )
-        if volume == "isometric" and (obstacle := self._isometric_obstacle()):
-            return obstacle
-        if self.prior.adapted and not self.active_dimensions:
-            return (
-                "active_dimensions: 0, no latent direction is known to carry more than noise; call fit or"
-                " adapt_prior, and if that finds none train longer, or with greater lambdas or a smaller beta."
-            )
-        if self.active_dimensions < self.latent_units and not self.prior.has_marginals:
-            return (
-                f"{type(self.prior).__name__} has no closed-form marginal on {self.active_dimensions} of"
-                f" {self.latent_units} dimensions; train with fewer latent units, so that all are active."
-            )
-        return None
-
-    def _isometric_obstacle(self) -> str | None:
-        """Why the theory gives no volume."""
-        if self.metric_scale is None:
-            return f"the loss of {type(self).__name__} does not fix the volume of z; use volume='jacobian'."
-        if not self.prior.learned:
-            return (
-                f"{type(self.prior).__name__} is fixed, so the latent bends towards it and is not isometric; use"
-                " volume='jacobian' or a prior that is learned."
-            )
-        return self._metric_obstacle()
-
-    def _metric_obstacle(self) -> str | None:
-        if not self.distortion.has_log_volume:
-            return f"{type(self.distortion).__name__} has no closed-form volume; use volume='jacobian'."
-        return None
+        return self.density.obstacle(volume)
 
     @property
     def has_log_density(self) -> bool:
@@ -297,60 +262,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         checks.one_of("volume", volume, VOLUMES)
         if obstacle := self.density_obstacle(volume):
             raise NotImplementedError(obstacle)
-        return self.by_blocks(rows, self._log_density if volume == "isometric" else self._jacobian_log_density)
-
-    def _jacobian_log_density(self, x: tf.Tensor) -> tf.Tensor:
-        directions = self.active_directions
-        elements = self.preprocess.width * len(directions)
-        volumes = tangents.in_blocks(lambda part: self._volume_graph(x[part], directions), len(x), elements)
-        return self._log_prob(x) - tf.cast(volumes, tf.float32)
-
-    def _log_density(self, x: tf.Tensor) -> tf.Tensor:
-        """By the isometric volume, of preprocessed x."""
-        count = self.active_dimensions
-        scale = 0.5 * count * math.log(self.metric_scale)
-        return without_nan(scale + self.distortion.log_volume(x, count) + self._log_prob(x), -math.inf)
-
-    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
-        """log P of the active part of z."""
-        if self.active_dimensions == self.latent_units:
-            return -self._scored(x)
-        return self.prior.log_prob_along(self.encode_x(x), self.active_directions)
-
-    @functools.cached_property
-    def _volume_graph(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-        def log_volume(x, directions):
-            return tangents.log_volume(self._decode, self.encode_x(x), directions)
-
-        directions = tf.TensorSpec((None, self.latent_units), tf.float32)
-        return tf.function(log_volume).get_concrete_function(self._x_spec, directions)
-
-    def _invalidate(self) -> None:
-        super()._invalidate()
-        # an interrupted training must leave neither directions nor a threshold of the last one
-        self._informative.assign(0)
-        self.threshold.assign(math.inf)
-
-    def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
-        super()._adapt(dataset, cache, refine)
-        if refine and not self.reconstruction_features:
-            self._find_active(dataset)
-
-    def _find_active(self, dataset: tf.data.Dataset) -> None:
-        if self.metric_scale is None:
-            judged = tf.eye(self.latent_units), tf.ones(self.latent_units, tf.bool), tf.ones(self.latent_units)
-        else:
-            judged = active_directions.find(self, dataset)
-        self._keep_directions(*judged)
-
-    def _keep_directions(self, directions: tf.Tensor, active: tf.Tensor, signal: tf.Tensor) -> None:
-        """Stores directions (N, N), the active ones first, in the order of their signal (N,)."""
-        if not tf.reduce_all(active):
-            directions = tf.gather(directions, tf.argsort(signal, direction="DESCENDING"))
-        else:
-            directions = tf.eye(self.latent_units)
-        self._directions.assign(tf.cast(directions, tf.float32))
-        self._informative.assign(tf.reduce_sum(tf.cast(active, tf.int32)))
+        isometric = volume == "isometric"
+        return self.by_blocks(rows, self.density.log_density if isometric else self.density.jacobian_log_density)
 
     # Sampling and coding
 
@@ -358,12 +271,13 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
         """Draws latents from the prior and decodes them, (rows, *event), in the preprocessed space.
 
         Raises:
-            NotImplementedError: with `reconstruction_features` the prior is not one of z alone.
+            NotImplementedError: with `reconstruction_features` the prior is not one of z alone; or it has no sampler.
             ValueError: rows below 1.
         """
-        self._require_adapted()
+        self.prior.require_adapted()
         checks.at_least(1, rows=rows)
-        self._require_prior_of_z("sample")
+        if obstacle := self.density.sampling_obstacle():
+            raise NotImplementedError(obstacle)
         stateless = None if seed is None else tf.constant([seed, 0])  # an integer would not repeat a draw
         return self.decode(tf.cast(self.prior.distribution.sample(rows, seed=stateless), tf.float32))
 
@@ -376,8 +290,9 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
             NotImplementedError: the prior has no range coder; `FactorizedPrior` has.
             ValueError: bad rows, or a latent too far to be coded, naming the row.
         """
-        self._require_adapted()
-        self._require_prior_of_z("compress")
+        self.prior.require_adapted()
+        if obstacle := self.density.latent_obstacle("compress"):
+            raise NotImplementedError(obstacle)
         return self.prior.compress(self.encode(rows))
 
     def decompress(self, strings: bytes) -> tf.Tensor:
@@ -387,13 +302,6 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
             ValueError: a string that is damaged, no output of `compress`, or of another prior.
         """
         return self.decode(self.prior.decompress(strings))
-
-    def _require_prior_of_z(self, what: str) -> None:
-        if self.reconstruction_features:
-            raise NotImplementedError(
-                f"{what}: with reconstruction_features the prior sees more than z; train with"
-                " reconstruction_features=False."
-            )
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> Autoencoder:
@@ -411,14 +319,8 @@ class Autoencoder(ScoredInGraphs, TrainedOnRows):
     def get_config(self) -> dict:
         require_told(self)
         copies.require_apart(self)
-        return {
-            "encoder": self.encoder,
-            "decoder": self.decoder,
-            "prior": self.prior,
-            "preprocess": self.preprocess,
-            "distortion": self.distortion,
-            "reconstruction_features": self.reconstruction_features,
-        }
+        names = "encoder", "decoder", "prior", "preprocess", "distortion", "reconstruction_features"
+        return {name: getattr(self, name) for name in names}
 
 
 def _default_preprocessing(encoder: keras.layers.Layer) -> Preprocessing:

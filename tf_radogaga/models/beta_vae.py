@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from tf_radogaga._core import checks, replicas, seeds
+from tf_radogaga._core import checks, seeds
 from tf_radogaga.distortions.base import Distortion, as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.models.graph_scores import without_nan
+from tf_radogaga.models.density import PosteriorDensity
+from tf_radogaga.models.parts import kl, mean_excess, normal_noise, output, outputs, two_points
 from tf_radogaga.priors.base import NormalPrior
 
 keras = tf.keras
-
-LEAST_RATE = 0.05
-"""A latent dimension is meaningful when its mean rate KL_j exceeds this many nats; that of an idle one tends to 0. A
-variance 1.1 times that of the noise takes 1/2 log 1.1 = 0.048."""
 
 LOG_VARIANCE_RANGE = (-30.0, 5.0)
 """Of the posterior. Trained ones lie far inside; rows far from the data must not overflow."""
@@ -59,6 +55,9 @@ class BetaVAE(Autoencoder):
     """
 
     heads = 2
+    own_prior = NormalPrior
+    density_class = PosteriorDensity
+    axis_aligned = True
 
     def __init__(
         self,
@@ -87,47 +86,31 @@ class BetaVAE(Autoencoder):
         self.lambda1, self.lambda2 = lambda1, lambda2 if self.decomposed else 1 / beta
         self.transform = self.distortion if transform is None else as_distortion(transform, "transform")
 
-    def _as_prior(self, prior: None) -> NormalPrior:
-        return NormalPrior(self.latent_units)
-
     # The loss
 
     def posterior_x(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """mu and sigma of preprocessed x, (B, N) each."""
-        mu, log_variance = tf.split(self._encoder_output(x, training), 2, axis=-1)
+        mu, log_variance = tf.split(output(self.encoder, x, training), 2, axis=-1)
         # the gradient goes through the border, or a variance that once left the range would stay there
         clipped = tf.clip_by_value(log_variance, *LOG_VARIANCE_RANGE)
         return mu, tf.exp(0.5 * (log_variance + tf.stop_gradient(clipped - log_variance)))
 
-    @staticmethod
-    def _rates(mu: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
-        """KL_j, (B, N), in nats."""
-        return 0.5 * (tf.square(mu) + tf.square(sigma) - 1) - tf.math.log(sigma)
-
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         mu, sigma = self.posterior_x(x, training)
-        rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
-        points = [mu + sigma * self._draw_noise(tf.shape(mu))] if training else self._two_points(mu, sigma)
+        rate = tf.reduce_sum(kl(mu, sigma), axis=-1)
+        if training:
+            points = [mu + sigma * normal_noise(tf.shape(mu), seeds.next_seed(self.random))]
+        else:
+            points = two_points(mu, sigma)
         if not self.decomposed:
-            return {"rate": rate, "distortion": self.lambda2 * self._mean_excess(x, self._decode_all(points, training))}
-        x_check, *x_hats = self._decode_all([mu, *points], training)
+            x_hats = outputs(self.decoder, points, training)
+            return {"rate": rate, "distortion": self.lambda2 * mean_excess(self.distortion, x, x_hats)}
+        x_check, *x_hats = outputs(self.decoder, [mu, *points], training)
         return {
             "rate": rate,
             "transform": self.lambda1 * self.transform.excess(x, x_check),
-            "coding": self.lambda2 * self._mean_excess(x_check, x_hats),
+            "coding": self.lambda2 * mean_excess(self.distortion, x_check, x_hats),
         }
-
-    @staticmethod
-    def _two_points(mu: tf.Tensor, sigma: tf.Tensor) -> list[tf.Tensor]:
-        """Stand for the posterior where there is no noise (appendix A.6)."""
-        return [mu + sigma, mu - sigma]
-
-    def _draw_noise(self, shape: tf.Tensor) -> tf.Tensor:
-        seed = seeds.next_seed(self.random)
-        return replicas.own_rows(lambda all_: tf.random.stateless_normal(all_, seed), shape)
-
-    def _mean_excess(self, x: tf.Tensor, x_hats: list[tf.Tensor]) -> tf.Tensor:
-        return tf.add_n([self.distortion.excess(x, x_hat) for x_hat in x_hats]) / len(x_hats)
 
     def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """`isometry`, of the decomposed form: 2 * coding / N, which tends to n / N where n of N dimensions are
@@ -138,12 +121,6 @@ class BetaVAE(Autoencoder):
 
     def encode_x(self, x: tf.Tensor) -> tf.Tensor:
         return self.posterior_x(x)[0]
-
-    def _energy(self, x: tf.Tensor) -> tf.Tensor:
-        mu, sigma = self.posterior_x(x)
-        rate = tf.reduce_sum(self._rates(mu, sigma), axis=-1)
-        excess = self._mean_excess(x, self._decode_all(self._two_points(mu, sigma)))
-        return without_nan(rate + self.lambda2 * excess, math.inf)
 
     def posterior(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """mu and sigma of raw rows, (B, N) each.
@@ -158,42 +135,20 @@ class BetaVAE(Autoencoder):
 
         Source: Nakagawa et al., ICML 2021, Eq. 2 and Proposition 3.
         """
-        return self._rates(*self.posterior(rows))
+        return kl(*self.posterior(rows))
 
     def transform_and_coding(self, rows: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Transform loss D(x, x_check) and coding loss D(x_check, x_hat) of raw rows, (B,) each, in units of D.
 
         Source: Nakagawa et al., ICML 2021, Lemma 1.
         """
-        return self.by_blocks(rows, self._both_losses, fitted=False)
 
-    def _both_losses(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        mu, sigma = self.posterior_x(x)
-        x_check, *x_hats = self._decode_all([mu, *self._two_points(mu, sigma)])
-        return self.distortion.excess(x, x_check), self._mean_excess(x_check, x_hats)
+        def both(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            mu, sigma = self.posterior_x(x)
+            x_check, *x_hats = outputs(self.decoder, [mu, *two_points(mu, sigma)])
+            return self.distortion.excess(x, x_check), mean_excess(self.distortion, x_check, x_hats)
 
-    # Density
-
-    axis_aligned = True
-
-    def _isometric_obstacle(self) -> str | None:
-        return self._metric_obstacle()
-
-    def _log_density(self, x: tf.Tensor) -> tf.Tensor:
-        """By the isometric volume; Eq. 21 and 57."""
-        count = self.active_dimensions
-        constant = 0.5 * count * (1 - math.log(self.beta * math.pi * math.e))
-        return without_nan(constant + self.distortion.log_volume(x, count) - self._scored(x), -math.inf)
-
-    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
-        return self.prior.log_prob_along(self.encode_x(x), self.active_directions)
-
-    def _find_active(self, dataset: tf.data.Dataset) -> None:
-        """Keeps the dimensions whose mean rate exceeds `LEAST_RATE`, that of the greatest first."""
-        rows, total = 0, tf.zeros(self.latent_units, tf.float64)
-        for rates in dataset.map(lambda x: self._rates(*self.posterior_x(x))):
-            rows, total = rows + len(rates), total + tf.reduce_sum(tf.cast(rates, tf.float64), axis=0)
-        self._keep_directions(tf.eye(self.latent_units), total / rows > LEAST_RATE, total)
+        return self.by_blocks(rows, both, fitted=False)
 
     def get_config(self) -> dict:
         config = super().get_config()

@@ -7,6 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from tf_radogaga.models.autoencoder import Autoencoder
+from tf_radogaga.models.parts import output
+from tf_radogaga.models.reconstruction_features import prior_input
 from tf_radogaga.priors.mixture import MixturePrior
 
 keras = tf.keras
@@ -45,9 +47,9 @@ class DAGMM(Autoencoder):
         self.lambda1, self.lambda2 = lambda1, lambda2
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        z = self._encoder_output(x, training)
-        x_hat = self._decoder_output(z, training)
-        features = tf.cast(self._prior_input(z, x, x_hat), tf.float64)
+        z = output(self.encoder, x, training)
+        x_hat = output(self.decoder, z, training)
+        features = tf.cast(prior_input(self, z, x, x_hat), tf.float64)
         mixture = self.prior.batch_mixture(features) if training else self.prior.stored
         penalty = tf.reduce_sum(1 / tf.linalg.diag_part(mixture.covariance))
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import tensorflow as tf
 
 from tf_radogaga._core import blocks, sampling
 from tf_radogaga.isometry import tangents
-from tf_radogaga.models.gauges import CouplingFlow
+from tf_radogaga.models.gauges import CouplingFlow, FlowGauge
 from tf_radogaga.priors.base import Prior
+from tf_radogaga.training.end_of_fit import Step
 
 keras = tf.keras
 
@@ -32,53 +34,31 @@ def divergence(gram: tf.Tensor) -> tf.Tensor:
     return 0.5 * (tf.linalg.trace(gram) - log_det - float(gram.shape[-1]))
 
 
-class _Straightened(keras.Model):
-    """Trains a flow on pairs of latents and Gram matrices, by the mean divergence of the Gram matrices behind it."""
+class _Minimized(keras.Model):
+    """Trains weights by the mean loss of examples, with Adam and a rate that falls to 0."""
 
-    def __init__(self, flow: CouplingFlow, directions: tf.Tensor):
+    def __init__(self, loss: Callable, weights: list[tf.Variable], rate: float, steps: int, steps_per_execution: int):
         super().__init__(dtype=tf.float32)
-        self.flow, self.directions = flow, directions
-        self.fitted = [weight for network in flow.networks for layer in network for weight in layer.weights]
-        self.mean = keras.metrics.Mean("divergence")
+        self.loss_of, self.fitted, self.mean = loss, weights, keras.metrics.Mean("loss")
+        optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
+        optimizer.build(weights)  # a step that makes its variables is traced twice
+        self.compile(optimizer, steps_per_execution=steps_per_execution)
 
-    def divergences(self, u: tf.Tensor, gram: tf.Tensor) -> tf.Tensor:
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
-            tape.watch(u)
-            moved = tf.linalg.matmul(self.flow(u), self.directions, transpose_b=True)
-        jacobian = tf.linalg.matmul(tape.batch_jacobian(moved, u), self.directions, transpose_b=True)
-        inverse = tf.linalg.inv(jacobian)
-        return divergence(tf.linalg.matmul(inverse, gram @ inverse, transpose_a=True))
-
-    def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            loss = self.divergences(*data)
+            loss = self.loss_of(data)
             mean = tf.reduce_mean(loss)
         self.optimizer.apply_gradients(zip(tape.gradient(mean, self.fitted), self.fitted))
         self.mean.update_state(loss)
-        return {"divergence": self.mean.result()}
+        return {"loss": self.mean.result()}
 
-    def test_step(self, data: tuple) -> dict[str, tf.Tensor]:
-        self.mean.update_state(self.divergences(*data))
-        return {"divergence": self.mean.result()}
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        self.mean.update_state(self.loss_of(data))
+        return {"loss": self.mean.result()}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return [self.mean]
-
-
-class _Following(keras.Model):
-    """Trains a prior on latents, by their mean rate."""
-
-    def __init__(self, prior: Prior):
-        super().__init__(dtype=tf.float32)
-        self.prior = prior
-
-    def train_step(self, z: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            rate = tf.reduce_mean(self.prior.rate(z, training=True))
-        weights = self.prior.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(rate, weights), weights))
-        return {"rate": rate}
 
 
 def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict[str, float]:
@@ -101,27 +81,23 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     x = _spread(dataset, GRAM_ROWS)
     parts = list(blocks.slices(len(x), blocks.block_rows(blocks.TANGENTS, model.preprocess.width * count)))
     u = tf.concat([model.encode_x(x[part]) for part in parts], axis=0)
-    measure = tf.function(
-        lambda z: tangents.gram(model._decode, model.distortion, z, directions), reduce_retracing=True
-    )
+    measure = tf.function(lambda z: tangents.gram(model.decode, model.distortion, z, directions), reduce_retracing=True)
     gram = model.metric_scale * tf.concat([measure(u[part]) for part in parts], axis=0)
-    gram += (
-        1e-4 * tf.reduce_mean(tf.linalg.diag_part(gram)) * tf.eye(count)
-    )  # a direction that the decoder does not hear at some row
+    # a direction that the decoder does not hear at some row
+    gram += 1e-4 * tf.reduce_mean(tf.linalg.diag_part(gram)) * tf.eye(count)
     flow.start(u.numpy(), model._directions.numpy(), count)
     held_out = max(len(u) // 8, 1)
     batch = max(min(BATCH, len(u) - held_out), 1)
     steps = max((len(u) - held_out) // batch, 1)
     pairs = tf.data.Dataset.from_tensor_slices((u, gram))
     rest = pairs.skip(held_out).cache().shuffle(len(u), seed=0).batch(batch, drop_remainder=True)
-    trained = _Straightened(flow, directions)
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps * EPOCHS)
-    trained.compile(_built(keras.optimizers.Adam(rate), trained.fitted), steps_per_execution=steps)
-    best = keras.callbacks.EarlyStopping("val_divergence", patience=EPOCHS // 4, restore_best_weights=True, mode="min")
+    weights = [weight for network in flow.networks for layer in network for weight in layer.weights]
+    trained = _Minimized(_divergences(flow, directions), weights, LEARNING_RATE, steps * EPOCHS, steps)
+    best = keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS // 4, restore_best_weights=True, mode="min")
     held = pairs.take(held_out).batch(held_out)
     before = trained.evaluate(held, verbose=0)
     history = trained.fit(rest, validation_data=held, epochs=EPOCHS, callbacks=[best], verbose=0).history
-    after = min(history["val_divergence"])
+    after = min(history["val_loss"])
     if best.best_weights and not best.stopped_epoch:  # Keras restores them where it stopped early only
         trained.set_weights(best.best_weights)
     if not after < before:
@@ -130,10 +106,18 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     return {"before": before, "after": min(before, after)}
 
 
-def _built(optimizer: keras.optimizers.Optimizer, weights: list[tf.Variable]) -> keras.optimizers.Optimizer:
-    """With its variables made, as a step that makes them is traced twice."""
-    optimizer.build(weights)
-    return optimizer
+def _divergences(flow: CouplingFlow, directions: tf.Tensor) -> Callable:
+    """`divergence`, behind the flow, of pairs of latents and Gram matrices."""
+
+    def divergences(pairs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        u, gram = pairs
+        with tf.GradientTape() as tape:
+            tape.watch(u)
+            moved = tf.linalg.matmul(flow(u), directions, transpose_b=True)
+        inverse = tf.linalg.inv(tf.linalg.matmul(tape.batch_jacobian(moved, u), directions, transpose_b=True))
+        return divergence(tf.linalg.matmul(inverse, gram @ inverse, transpose_a=True))
+
+    return divergences
 
 
 def _spread(dataset: tf.data.Dataset, most: int) -> tf.Tensor:
@@ -147,9 +131,23 @@ def _spread(dataset: tf.data.Dataset, most: int) -> tf.Tensor:
 def _follow(prior: Prior, z: tf.Tensor) -> None:
     if not prior.trainable_variables:
         return
-    following = _Following(prior)
-    batch = min(PRIOR_BATCH, len(z))
-    rate = keras.optimizers.schedules.CosineDecay(PRIOR_LEARNING_RATE, PRIOR_STEPS)
-    following.compile(_built(keras.optimizers.Adam(rate), prior.trainable_variables), steps_per_execution=50)
+    weights, batch = prior.trainable_variables, min(PRIOR_BATCH, len(z))
+    following = _Minimized(lambda z: prior.rate(z, training=True), weights, PRIOR_LEARNING_RATE, PRIOR_STEPS, 50)
     rows = tf.data.Dataset.from_tensor_slices(z).cache().shuffle(len(z), seed=0).repeat().batch(batch)
     following.fit(rows, steps_per_epoch=PRIOR_STEPS, epochs=1, verbose=0)
+
+
+def _fit_gauge(model: Any, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
+    if refine and isinstance(model.gauge, FlowGauge):
+        model.gauge.flow.reset()
+        model.density.find_active(dataset)
+        model.straightening = straighten(model, model.gauge.flow, dataset)
+
+
+def _forget_gauge(model: Any) -> None:
+    model.straightening = {}
+    if isinstance(model.gauge, FlowGauge):
+        model.gauge.flow.reset()
+
+
+GAUGE = Step(_fit_gauge, _forget_gauge)

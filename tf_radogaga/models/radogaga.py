@@ -8,18 +8,26 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_radogaga._core import checks, replicas, seeds
+from tf_radogaga._core import checks, seeds
 from tf_radogaga.distortions.base import Distortion, as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.models.gauge_fitting import straighten
-from tf_radogaga.models.gauges import GAUGES, FlowGauge
+from tf_radogaga.models.density import DIRECTIONS, PRIOR
+from tf_radogaga.models.gauge_fitting import GAUGE
+from tf_radogaga.models.gauges import GAUGES
+from tf_radogaga.models.parts import NOISE, output, outputs
+from tf_radogaga.models.reconstruction_features import prior_input
 
 keras = tf.keras
 
 LEAST_DISTORTION = 1e-10
 """Added to a distortion before its logarithm is taken."""
 
-H = {"log": lambda distortion: tf.math.log(distortion + LEAST_DISTORTION), "identity": lambda distortion: distortion}
+
+def log(distortion: tf.Tensor) -> tf.Tensor:
+    return tf.math.log(distortion + LEAST_DISTORTION)
+
+
+H = {"log": log, "identity": tf.identity}
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -56,6 +64,8 @@ class RaDOGAGA(Autoencoder):
         ValueError: an argument outside its range, named.
     """
 
+    end_of_fit = (GAUGE, PRIOR, DIRECTIONS)
+
     def __init__(
         self,
         encoder: keras.layers.Layer,
@@ -73,7 +83,7 @@ class RaDOGAGA(Autoencoder):
     ):
         super().__init__(encoder, decoder, prior, **kwargs)
         checks.one_of("h", h, H)
-        checks.one_of("noise", noise, ("uniform", "gaussian"))
+        checks.one_of("noise", noise, NOISE)
         checks.one_of("gauge", gauge, GAUGES)
         checks.positive(lambda1=lambda1, lambda2=lambda2, sigma2=sigma2)
         if not self.distortion.has_metric:
@@ -81,6 +91,7 @@ class RaDOGAGA(Autoencoder):
         self.lambda1, self.lambda2, self.h = lambda1, lambda2, h
         self.transform = self.distortion if transform is None else as_distortion(transform, "transform")
         self.noise, self.sigma2, self.noisy_rate = noise, sigma2, noisy_rate
+        self.metric_scale, self.noise_variance = 2 * lambda2 * sigma2, sigma2  # Eq. 13
         if gauge == "flow" and self.reconstruction_features:
             raise ValueError("gauge: 'flow' needs a prior of z alone; train with reconstruction_features=False.")
         if gauge == "flow" and tf.distribute.get_strategy().num_replicas_in_sync > 1:
@@ -94,13 +105,13 @@ class RaDOGAGA(Autoencoder):
         self.gauge = GAUGES[gauge](self.latent_units, scale, rotate=self.prior.axis_aligned)
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        y = self._encoder_output(x, training)
+        y = output(self.encoder, x, training)
         z = self.gauge(y, training=training)
         noisy_z = z + self._draw_noise(tf.shape(z), training)
-        x_hat, x_breve = self._decode_all([y, self.gauge.inverse(noisy_z, training=training)], training)
+        x_hat, x_breve = outputs(self.decoder, [y, self.gauge.inverse(noisy_z, training=training)], training)
         rated = noisy_z if training and self.noisy_rate else z
         return {
-            "rate": self.prior.rate(self._prior_input(rated, x, x_hat), training),
+            "rate": self.prior.rate(prior_input(self, rated, x, x_hat), training),
             "reconstruction": self.lambda1 * H[self.h](self.transform.excess(x, x_hat)),
             "coding": self.lambda2 * self.distortion.excess(x_hat, x_breve),
         }
@@ -112,49 +123,16 @@ class RaDOGAGA(Autoencoder):
     def _draw_noise(self, shape: tf.Tensor, training: bool) -> tf.Tensor:
         """eps; the same at every call outside training, so that an evaluation can be repeated."""
         seed = seeds.next_seed(self.random) if training else tf.constant([0, 0])
-        if self.noise == "gaussian":
-            deviation = math.sqrt(self.sigma2)
-            return replicas.own_rows(lambda all_: tf.random.stateless_normal(all_, seed, stddev=deviation), shape)
-        half_width = math.sqrt(3 * self.sigma2)
-        return replicas.own_rows(lambda all_: tf.random.stateless_uniform(all_, seed, -half_width, half_width), shape)
+        return NOISE[self.noise](shape, seed, self.sigma2)
 
     def encode_x(self, x: tf.Tensor) -> tf.Tensor:
-        return self.gauge(self._encoder_output(x))
+        return self.gauge(super().encode_x(x))
 
-    def _decode(self, z: tf.Tensor) -> tf.Tensor:
-        return self._decoder_output(self.gauge.inverse(z))
-
-    def _invalidate(self) -> None:
-        super()._invalidate()
-        self.straightening = {}
-        if isinstance(self.gauge, FlowGauge):
-            self.gauge.flow.reset()
-
-    def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
-        if isinstance(self.gauge, FlowGauge) and refine:
-            self.gauge.flow.reset()
-            self._find_active(dataset)
-            self.straightening = straighten(self, self.gauge.flow, dataset)
-        super()._adapt(dataset, cache, refine)
-
-    @property
-    def metric_scale(self) -> float:
-        """2 lambda2 sigma2 (Eq. 13)."""
-        return 2 * self.lambda2 * self.sigma2
-
-    @property
-    def noise_variance(self) -> float:
-        return self.sigma2
+    def decode(self, z: tf.Tensor) -> tf.Tensor:
+        return super().decode(self.gauge.inverse(tf.convert_to_tensor(z, tf.float32)))
 
     def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "lambda1": self.lambda1,
-            "lambda2": self.lambda2,
-            "h": self.h,
-            "noise": self.noise,
-            "sigma2": self.sigma2,
-            "gauge": self._gauge_name,
-            "noisy_rate": self.noisy_rate,
-            "transform": None if self.transform is self.distortion else self.transform,
-        }
+        names = "lambda1", "lambda2", "h", "noise", "sigma2", "noisy_rate"
+        transform = None if self.transform is self.distortion else self.transform
+        own = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **own, "gauge": self._gauge_name, "transform": transform}

@@ -52,11 +52,14 @@ class Preprocessing(keras.layers.Layer):
 
     def stored(self, rows: Any) -> tf.Tensor:
         """Checked rows as they stay in memory while training, (B, ...); `restored` makes x of them."""
-        return self(rows)
+        raise NotImplementedError
 
     def restored(self, stored: tf.Tensor) -> tf.Tensor:
         """x of what `stored` gave."""
         return stored
+
+    def call(self, rows: Any) -> tf.Tensor:
+        return self.restored(self.stored(rows))
 
     def input_signature(self) -> dict[str, tf.TensorSpec]:
         """Name and type of every input of a served graph."""
@@ -77,6 +80,16 @@ class Preprocessing(keras.layers.Layer):
     def fill(self, rows: Any, valid: tf.Tensor) -> Any:
         """The same rows with zeros in place of the invalid ones."""
         raise NotImplementedError
+
+    def marked(self, rows: Any, known: tf.Tensor | bool = True) -> tuple[tf.Tensor, tf.Tensor]:
+        """x of unchecked rows in a graph, and which of them are valid, (B,); of those that are not, x is of zeros.
+
+        Args:
+            rows: as `check` returns them.
+            known: (B,) bool, false for rows that are not valid for another reason.
+        """
+        valid = self.valid(rows) & known
+        return self(self.fill(rows, valid)), valid
 
     def get_config(self) -> dict:
         return {} if self.reader is None else {"reader": self.reader}

@@ -149,9 +149,6 @@ class ImageScaling(Preprocessing):
     def restored(self, stored: tf.Tensor) -> tf.Tensor:
         return tf.cast(stored, tf.float32) / 255 if stored.dtype == tf.uint8 else stored
 
-    def call(self, rows: tf.Tensor) -> tf.Tensor:
-        return self.restored(self.stored(rows))
-
     def input_signature(self) -> dict[str, tf.TensorSpec]:
         return {"images": tf.TensorSpec((None, None, None, self.image_shape[2]), tf.uint8, "images")}
 

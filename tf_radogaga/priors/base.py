@@ -53,6 +53,16 @@ class Prior(keras.layers.Layer):
         """Whether `rate(z, training=False)` is defined; priors without stored statistics always are."""
         return True
 
+    @property
+    def has_sampler(self) -> bool:
+        """Whether latents can be drawn from `distribution`."""
+        return type(self).distribution is not Prior.distribution
+
+    def require_adapted(self) -> None:
+        """RuntimeError where it is not, but not in a graph, which is made before."""
+        if tf.executing_eagerly() and not self.adapted:
+            raise RuntimeError("prior: not adapted, so there is no mixture to score by; call fit or adapt_prior first.")
+
     def invalidate(self) -> None:
         """Marks what `adapt` stored as out of date, because the encoder is about to change."""
 
@@ -298,6 +308,14 @@ class DistributionPrior(Prior):
     @property
     def distribution(self) -> tfd.Distribution:
         return self._distribution
+
+    @property
+    def has_sampler(self) -> bool:
+        try:
+            self.distribution.sample(seed=tf.constant([0, 0]))
+        except NotImplementedError:  # as tfp tells it
+            return False
+        return True
 
     def fresh(self) -> DistributionPrior:
         return DistributionPrior(_apart(self._distribution) if self._given else self.build_distribution)

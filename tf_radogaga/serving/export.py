@@ -76,7 +76,7 @@ def export_saved_model(
         ImportError: warmup_rows are given and tensorflow-serving-api is not installed.
         OSError: the disk is full; what is there stays as it was.
     """
-    model._require_adapted()
+    model.prior.require_adapted()
     _check_version(version)
     base_dir = Path(base_dir).absolute()
     if version is not None:

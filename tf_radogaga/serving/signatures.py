@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.models.graph_scores import blank
+from tf_radogaga.models.density import blank
 from tf_radogaga.preprocessing.images import ImageScaling, decode_readable_images
 
 Tensors = dict[str, tf.Tensor]
@@ -80,10 +80,8 @@ def _parse(serialized: tf.Tensor, specs: Mapping[str, tf.TensorSpec]) -> tuple[d
     return parsed, complete
 
 
-def _valid_x(model: Autoencoder, inputs: Tensors, complete: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-    rows = model.preprocess.from_inputs(inputs)
-    valid = model.preprocess.valid(rows) if complete is None else model.preprocess.valid(rows) & complete
-    return model.preprocess(model.preprocess.fill(rows, valid)), valid
+def _valid_x(model: Autoencoder, inputs: Tensors, complete: tf.Tensor | bool = True) -> tuple[tf.Tensor, tf.Tensor]:
+    return model.preprocess.marked(model.preprocess.from_inputs(inputs), complete)
 
 
 def _scores(model: Autoencoder, inputs: Tensors) -> Tensors:
@@ -91,12 +89,12 @@ def _scores(model: Autoencoder, inputs: Tensors) -> Tensors:
 
 
 def _scores_of_examples(model: Autoencoder, inputs: Tensors) -> Tensors:
-    return model.marked_scores(*_valid_x(model, *_parse(inputs["examples"], _features(model))))
+    return model.density.scores(*_valid_x(model, *_parse(inputs["examples"], _features(model))))
 
 
 def _scores_of_files(model: Autoencoder, inputs: Tensors) -> Tensors:
-    images, valid = decode_readable_images(inputs["image_bytes"], model.preprocess.image_shape)
-    return model.marked_scores(model.preprocess(images), valid)
+    readable = decode_readable_images(inputs["image_bytes"], model.preprocess.image_shape)
+    return model.density.scores(*model.preprocess.marked(*readable))
 
 
 def _encode(model: Autoencoder, inputs: Tensors) -> Tensors:
@@ -106,15 +104,7 @@ def _encode(model: Autoencoder, inputs: Tensors) -> Tensors:
 
 def _reconstruct(model: Autoencoder, inputs: Tensors) -> Tensors:
     x, valid = _valid_x(model, inputs)
-    return {"reconstruction": blank(valid, model._decode(model.encode_x(x)))}
-
-
-def _can_sample(model: Autoencoder) -> bool:
-    try:
-        model.sample(1, seed=0)  # without a seed it would move that of the process
-    except NotImplementedError:
-        return False
-    return True
+    return {"reconstruction": blank(valid, model.decode(model.encode_x(x)))}
 
 
 def _is_image_model(model: Autoencoder) -> bool:
@@ -128,16 +118,16 @@ TABLE = {
     "reconstruct": Signature(_features, _reconstruct, _of_rows, {"reconstruction"}),
     "decode": Signature(
         lambda model: {"latent": tf.TensorSpec((None, model.latent_units), tf.float32, "latent")},
-        lambda model, inputs: {"reconstruction": model._decode(inputs["latent"])},
+        lambda model, inputs: {"reconstruction": model.decode(inputs["latent"])},
         lambda model, rows: {"latent": model.encode(rows)},
         {"reconstruction"},
     ),
     "sample": Signature(
         lambda model: {"seed": tf.TensorSpec((None,), tf.int32, "seed")},
-        lambda model, inputs: {"sample": model._decode(model.prior.sample_each(inputs["seed"]))},
+        lambda model, inputs: {"sample": model.decode(model.prior.sample_each(inputs["seed"]))},
         lambda model, rows: {"seed": tf.range(len(model.encode(rows)))},
         {"sample"},
-        _can_sample,
+        lambda model: model.density.sampling_obstacle() is None,
     ),
     "serving_floats": Signature(
         lambda model: {"images": tf.TensorSpec(_features(model)["images"].shape, tf.float32, "images")},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tf_radogaga.training.end_of_fit import find_all
+
 keras = tf.keras
 
 
@@ -23,9 +25,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         # means of NaN stay NaN, so looking once per execution misses nothing; the model remembers which came first
-        means = (value for name, value in (logs or {}).items() if name in self.model._means)
+        means = (value for name, value in (logs or {}).items() if name in self.model.steps.means)
         if not all(map(np.isfinite, means)):
-            raise non_finite_error(*self.model.first_non_finite())
+            raise non_finite_error(*self.model.steps.first_non_finite())
 
 
 class StartAtStep(keras.callbacks.Callback):
@@ -50,7 +52,7 @@ class AdaptBeforeValidation(keras.callbacks.Callback):
         self.dataset = dataset
 
     def on_test_begin(self, logs: dict | None = None) -> None:
-        self.model._adapt(self.dataset, refine=False)
+        find_all(self.model, self.dataset, refine=False)
 
 
 class EndSequencePass(keras.callbacks.Callback):

@@ -140,3 +140,12 @@ def freeze(model: keras.Model, paths: list[str]) -> None:
         raise ValueError(f"frozen: {unknown} are no layers of the model.")
     for path, layer in layers.items():  # a layer sets those that it holds, and they are set after it
         layer.trainable = path not in paths
+
+
+def refuse_formats(*_: Any, **__: Any) -> None:
+    """In place of methods that write Keras' own formats, which lose parameters of GDN layers and entropy models."""
+    raise NotImplementedError(
+        "Keras' and TensorFlow's own formats (.keras, .h5, model.save, tf.saved_model.save) silently lose layers of"
+        " tensorflow-compression; save with tf_radogaga.save_model(model, directory), export with"
+        " tf_radogaga.export_saved_model(model, directory), or functions of your own by keras.export.ExportArchive."
+    )

@@ -8,34 +8,93 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga._core import blocks, checks, seeds
-from tf_radogaga.preprocessing import is_symbolic
+from tf_radogaga._core import checks, replicas, seeds
+from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors.base import Prior
-from tf_radogaga.training import batches, copies, feed, streams
+from tf_radogaga.training import batches, copies, streams
 from tf_radogaga.training.callbacks import StopOnNonFinite, non_finite_error
+from tf_radogaga.training.end_of_fit import Step, find_all, forget
 from tf_radogaga.training.executions import executions
-from tf_radogaga.training.rows import in_memory, is_stream, stored
-from tf_radogaga.training.steps import SumOfTerms
+from tf_radogaga.training.feed import Feed, refuse_class_weight
+from tf_radogaga.training.rows import in_memory, is_stream
+from tf_radogaga.training.steps import Steps, keras_optimizer, require_own_loss
 
 keras = tf.keras
 
 
-class TrainedOnRows(SumOfTerms):
-    """A Keras model whose loss is the sum of named terms and whose data are raw rows.
+class TrainedOnRows(keras.Model):
+    """A Keras model whose loss is the sum of named terms and whose data are raw rows, in every method of Keras.
 
-    A subclass gives `loss_terms`, `_latents`, and the layers `preprocess` and `prior`.
+    A subclass gives `loss_terms` and what is declared here.
     """
 
+    preprocess: Preprocessing
     prior: Prior
+    feed: Feed
+    threshold: tf.Variable
+    end_of_fit: tuple[Step, ...]
 
     def __init__(self, name: str | None = None):
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=tf.float32)
+        self.steps = Steps(self)
+        self._non_finite = self.steps.non_finite  # for checkpoints
         self._shuffle_seed = seeds.draw_seed()
         self._validation_batches = None
 
-    def _latents(self, x: tf.Tensor) -> tf.Tensor:
-        """The latents that the prior is adapted to and scores, from preprocessed x."""
-        raise NotImplementedError
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        steps_per_execution: int = 50,
+        jit_compile: bool | None = None,
+        run_eagerly: bool | None = None,
+        **refused: Any,
+    ) -> None:
+        """As `keras.Model.compile`, without losses: the loss is the model.
+
+        Args:
+            optimizer: Keras optimizer or its name.
+            steps_per_execution: steps in one call of the compiled loop. Small networks gain several times from it.
+            jit_compile: XLA; measure before use, mixture priors often run slower with it on a CPU.
+            run_eagerly: for debugging.
+            **refused: losses and metrics of Keras are refused by name.
+
+        Raises:
+            TypeError: a loss, a metric, or an optimizer of TensorFlow 1.
+            ValueError: a `tf.distribute` strategy, or XLA under it, that does not give the result of one device.
+        """
+        require_own_loss(refused)
+        optimizer = keras_optimizer(self, optimizer)
+        if steps_per_execution != "auto":
+            steps_per_execution = checks.whole_number("steps_per_execution", steps_per_execution)
+        replicas.require_supported(self.distribute_strategy, jit_compile)
+        # sums over replicas cannot be in a graph within the step's
+        self.steps.compile(in_graphs=not run_eagerly and self.distribute_strategy.num_replicas_in_sync == 1)
+        super().compile(
+            optimizer=optimizer,
+            steps_per_execution=1 if run_eagerly else steps_per_execution,
+            jit_compile=jit_compile,
+            run_eagerly=run_eagerly,
+            weighted_metrics=[],  # else Keras warns that weights are not used
+        )
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        return self.steps.train(data)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        return self.steps.test(data)
+
+    def make_train_function(self, force: bool = False) -> Callable:
+        self.steps.build_optimizer()
+        self.steps.make_means()
+        return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Callable:
+        self.steps.make_means()
+        return super().make_test_function(force)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return self.steps.metrics
 
     def fit(
         self,
@@ -91,23 +150,20 @@ class TrainedOnRows(SumOfTerms):
             validation_batch_size: of rows in memory.
             validation_freq: as Keras.
             verbose: as Keras.
-            max_queue_size: unused, like the next two: tf.data reads ahead by itself.
-            workers: unused.
-            use_multiprocessing: unused.
+            max_queue_size, workers, use_multiprocessing: unused, as tf.data reads ahead by itself.
 
         Raises:
             TypeError, ValueError: bad rows or weights, naming column and row; rows of a kind that is not supported; an
                 endless dataset without steps; too few rows for the prior.
             FloatingPointError: a loss term became NaN or infinite, naming it.
         """
-        feed.refuse_class_weight(class_weight)
+        refuse_class_weight(class_weight)
         if shuffle not in (True, False):
             raise ValueError(f"shuffle: {shuffle!r} must be True or False.")
         epochs = checks.whole_number("epochs", epochs, 0)
         initial_epoch = checks.whole_number("initial_epoch", initial_epoch, 0)
         validation_steps = checks.whole_number("validation_steps", validation_steps)
-        training = feed.training(
-            self.preprocess,
+        training = self.feed.training(
             x,
             sample_weight=sample_weight,
             batch_size=batch_size,
@@ -123,8 +179,8 @@ class TrainedOnRows(SumOfTerms):
         self._assert_compile_was_called()
         makes = self.make_train_function, self.make_test_function, self.make_predict_function
         self._validation_batches = training.validation
-        self._non_finite.assign([0, 0])
-        self._invalidate()
+        self.steps.non_finite.assign([0, 0])
+        forget(self)
         try:
             with executions(self, training.uncounted, *makes):
                 history = super().fit(
@@ -138,35 +194,26 @@ class TrainedOnRows(SumOfTerms):
                     validation_steps=validation_steps,
                     validation_freq=validation_freq,
                 )
-            self._adapt(training.adapting, cache=not is_stream(x))
+            find_all(self, training.adapting, not is_stream(x))
         except BaseException:
-            self._invalidate()
+            forget(self)
             raise
         finally:
             self._validation_batches = None
             self._eval_data_handler = None  # else Keras uses that of a training that failed in the next one
         return history
 
-    def _invalidate(self) -> None:
-        """Marks what the end of `fit` finds as out of date."""
-        self.prior.invalidate()
-
     def adapt_prior(self, x: Any, refine: bool = True) -> None:
         """Fixes the prior that scores, from the latents of these raw training rows; `fit` calls it at its end.
 
         With `refine=False` a mixture is the estimation network's own, without EM.
         """
-        rows = batches.rows_only(feed.prepared(self.preprocess, x, remedy="give the batches of one pass by .take"))
+        rows = batches.rows_only(self.feed.prepared(x, remedy="give the batches of one pass by .take"))
         try:
-            self._adapt(rows.rebatch(feed.rows_at_once(self.preprocess)), cache=not is_stream(x), refine=refine)
+            find_all(self, rows.rebatch(self.feed.rows_at_once), not is_stream(x), refine)
         except BaseException:
-            self._invalidate()
+            forget(self)
             raise
-
-    def _adapt(self, dataset: tf.data.Dataset, cache: bool = False, refine: bool = True) -> None:
-        # tables in memory eagerly: tracing a graph would take longer than their few blocks
-        latents = [self._latents(x) for x in dataset] if cache else dataset.map(self._latents)
-        self.prior.adapt(latents, refine)
 
     def evaluate(
         self,
@@ -187,9 +234,9 @@ class TrainedOnRows(SumOfTerms):
         argument, one_step = "validation_data", False
         if x is None or x is not self._validation_batches:  # fit hands over what it has already preprocessed
             argument = "x"
-            self._require_adapted()
+            self.prior.require_adapted()
             batch_size, steps = checks.whole_number("batch_size", batch_size), checks.whole_number("steps", steps)
-            x = feed.prepared(self.preprocess, x, argument, sample_weight, batch_size, steps)
+            x = self.feed.prepared(x, argument, sample_weight, batch_size, steps)
             self._assert_compile_was_called()
             one_step = streams.is_uncounted(x, steps)
         with executions(self, one_step, self.make_test_function):
@@ -206,7 +253,7 @@ class TrainedOnRows(SumOfTerms):
         Raises:
             RuntimeError, TypeError, ValueError: as `evaluate`.
         """
-        self._require_adapted()
+        self.prior.require_adapted()
         batch_size, steps = checks.whole_number("batch_size", batch_size), checks.whole_number("steps", steps)
         uncounted = False
         if is_stream(x):
@@ -233,17 +280,17 @@ class TrainedOnRows(SumOfTerms):
             TypeError, ValueError: bad rows or weights, as in `fit`.
             FloatingPointError: a loss term became NaN or infinite, naming it.
         """
-        feed.refuse_class_weight(class_weight)
-        batch = self._one_batch(x, sample_weight)
+        refuse_class_weight(class_weight)
+        batch = self.feed.one_batch(x, sample_weight)
         self._assert_compile_was_called()
-        self._non_finite.assign([0, 0])
-        self._invalidate()
+        self.steps.non_finite.assign([0, 0])
+        forget(self)
         with executions(self, True, self.make_train_function):
             if reset_metrics:  # layers update theirs whenever they are called, also to score
                 self.reset_metrics()
             logs = super().train_on_batch(*batch, reset_metrics=reset_metrics, return_dict=return_dict)
-        if self._non_finite.numpy()[1]:
-            raise non_finite_error(*self.first_non_finite())
+        if self.steps.non_finite.numpy()[1]:
+            raise non_finite_error(*self.steps.first_non_finite())
         return logs
 
     def test_on_batch(
@@ -254,8 +301,8 @@ class TrainedOnRows(SumOfTerms):
         Raises:
             RuntimeError, TypeError, ValueError: as `evaluate`.
         """
-        self._require_adapted()
-        batch = self._one_batch(x, sample_weight)
+        self.prior.require_adapted()
+        batch = self.feed.one_batch(x, sample_weight)
         self._assert_compile_was_called()
         with executions(self, True, self.make_test_function):
             if reset_metrics:
@@ -268,67 +315,26 @@ class TrainedOnRows(SumOfTerms):
         Raises:
             RuntimeError, TypeError, ValueError: as `evaluate`.
         """
-        self._require_adapted()
+        self.prior.require_adapted()
         x = self.preprocess.check(in_memory(self.preprocess, x)[0])
         with executions(self, True, self.make_predict_function):
             return super().predict_on_batch(x)
 
-    def _one_batch(self, rows: Any, sample_weight: Any) -> tuple[tf.Tensor, ...]:
-        """x, and labels and weights as Keras wants them: it drops weights without labels."""
-        data, weights = feed.weighted(self.preprocess, rows, sample_weight)
-        x = self.preprocess.restored(data)
-        return (x,) if weights is None else (x, tf.zeros_like(weights), weights)
-
-    def by_blocks(self, rows: Any, function: Callable[[tf.Tensor], Any], fitted: bool = True) -> Any:
-        """`function` of preprocessed x (B, *event), of so many raw rows at once as memory takes.
-
-        Returns:
-            What `function` returns, a tensor (B, ...) or a structure of such, of all rows.
-
-        Raises:
-            RuntimeError: `fitted` is asked for, and the prior has not been adapted.
-            TypeError, ValueError: bad rows, naming column and row.
-        """
-        if fitted:
-            self._require_adapted()
-        if any(map(is_symbolic, rows.values() if isinstance(rows, dict) else [rows])):
-            return function(self._checked(rows))
-        data = stored(self.preprocess, in_memory(self.preprocess, rows, "rows")[0])
-        parts = blocks.slices(len(data), feed.rows_at_once(self.preprocess))
-        found = [function(self.preprocess.restored(data[part])) for part in parts]
-        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *found)
-
-    # Keras' own file formats lose the parameters of GDN layers and entropy models without a word
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(_SAVE_MESSAGE)
-
-    def export(self, filepath: Any) -> None:
-        raise NotImplementedError(_SAVE_MESSAGE)
+    save = export = save_own_variables = copies.refuse_formats
 
     def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
         if save_type == "savedmodel":  # of the model, or of an object that holds it
-            raise NotImplementedError(_SAVE_MESSAGE)
+            copies.refuse_formats()
         return super()._trackable_children(save_type, **kwargs)
-
-    def save_own_variables(self, store: Any) -> None:
-        raise NotImplementedError(_SAVE_MESSAGE)
 
     def save_weights(
         self, filepath: Any, overwrite: bool = True, save_format: str | None = None, options: Any = None
     ) -> None:
         if str(filepath).endswith((".h5", ".keras", ".hdf5")) or save_format not in (None, "tf", "tensorflow"):
-            raise NotImplementedError(_SAVE_MESSAGE)
+            copies.refuse_formats()
         super().save_weights(filepath, overwrite, save_format, options)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> Any:
         status = super().load_weights(*args, **kwargs)
         copies.weights_assigned(self)
         return status
-
-
-_SAVE_MESSAGE = (
-    "Keras' and TensorFlow's own formats (.keras, .h5, model.save, tf.saved_model.save) silently lose layers of"
-    " tensorflow-compression; save with tf_radogaga.save_model(model, directory), export with"
-    " tf_radogaga.export_saved_model(model, directory), or functions of your own by keras.export.ExportArchive."
-)

@@ -11,13 +11,13 @@ ATTRIBUTES = {
     "straightening": "",
     "threshold_on": "",
     "_shuffle_seed": "",
-    "_term_names": "",
+    "term_names": "steps",
     "adaptation": "prior",
 }
 """Name of each, and the part of the model that has it."""
 
 
-RENAMED = {"judged_by": "threshold_on"}
+RENAMED = {"judged_by": "threshold_on", "_term_names": "term_names"}
 """Names in files of earlier versions."""
 
 

@@ -1,0 +1,189 @@
+"""Scores of preprocessed x: energies, and densities in data space by two volumes, or why there are none."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from tf_radogaga.isometry import active_directions, tangents
+from tf_radogaga.models import parts
+from tf_radogaga.models.reconstruction_features import prior_input, with_scored_features
+from tf_radogaga.training.end_of_fit import Step
+
+if TYPE_CHECKING:
+    from tf_radogaga.models.autoencoder import Autoencoder
+    from tf_radogaga.models.beta_vae import BetaVAE
+
+LEAST_RATE = 0.05
+"""A latent dimension of a VAE is active when its mean rate KL_j exceeds this many nats; that of an idle one tends to 0.
+A variance 1.1 times that of the noise takes 1/2 log 1.1 = 0.048."""
+
+
+def blank(valid: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """`values` (B, ...) with NaN in the rows that are not valid (B,)."""
+    return tf.where(tf.reshape(valid, (-1, *[1] * (values.shape.rank - 1))), values, math.nan)
+
+
+def without_nan(values: tf.Tensor, infinity: float) -> tf.Tensor:
+    """`values`, with `infinity` where something on the way to them was more than float32 holds; they can be ranked."""
+    return tf.where(tf.math.is_nan(values), infinity, values)
+
+
+class Density:
+    """Energies and densities by the prior of a model's latent."""
+
+    volume_by_prior = True
+    """Whether the volume of z is the theory's, which a prior that is learned and the loss fix."""
+
+    def __init__(self, model: Autoencoder):
+        self.model = model
+        self.x_spec = tf.TensorSpec((None, *model.preprocess.event_shape), tf.float32)
+
+    def latents(self, x: tf.Tensor) -> tf.Tensor:
+        """What the prior is adapted to and scores."""
+        z = self.model.encode_x(x)
+        x_hat = self.model.decode(z) if self.model.reconstruction_features else x
+        return prior_input(self.model, z, x, x_hat, with_scored_features)
+
+    def energy(self, x: tf.Tensor) -> tf.Tensor:
+        return without_nan(self.model.prior.rate(self.latents(x), training=False), math.inf)
+
+    @functools.cached_property
+    def scoring_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """`energy` compiled as it is served: eager kernels round otherwise, and narrow priors magnify that."""
+        return tf.function(self.energy).get_concrete_function(self.x_spec)
+
+    def _scored(self, x: tf.Tensor) -> tf.Tensor:
+        return self.scoring_graph(x) if tf.executing_eagerly() else self.energy(x)
+
+    def scores(self, x: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`Autoencoder.scores` of x, of which some are known not to be valid."""
+        energy = self.energy(x)
+        found = {"energy": blank(valid, energy), "valid": valid}
+        if self.model.has_log_density:
+            found["log_density"] = blank(valid, self.log_density(x))
+        compared = -found["log_density"] if self.model.threshold_on == "log_density" else energy
+        return {**found, "anomaly": valid & ~(compared <= self.model.threshold)}
+
+    def obstacle(self, volume: str) -> str | None:
+        """Why there is no log density by this volume."""
+        model, prior, count, units = self.model, self.model.prior, self.model.active_dimensions, self.model.latent_units
+        isometric, name = volume == "isometric", type(prior).__name__
+        by_prior = isometric and self.volume_by_prior
+        obstacles = {
+            "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
+            " reconstruction_features=False.": model.reconstruction_features,
+            f"the loss of {type(model).__name__} does not fix the volume of z; use volume='jacobian'.": by_prior
+            and model.metric_scale is None,
+            f"{name} is fixed, so the latent bends towards it and is not isometric; use volume='jacobian' or a prior"
+            " that is learned.": by_prior and not prior.learned,
+            f"{type(model.distortion).__name__} has no closed-form volume; use volume='jacobian'.": isometric
+            and not model.distortion.has_log_volume,
+            "active_dimensions: 0, no latent direction is known to carry more than noise; call fit or adapt_prior, and"
+            " if that finds none train longer, or with greater lambdas or a smaller beta.": prior.adapted and not count,
+            f"{name} has no closed-form marginal on {count} of {units} dimensions; train with fewer latent units, so"
+            " that all are active.": count < units and not prior.has_marginals,
+        }
+        return next((why for why, there in obstacles.items() if there), None)
+
+    def latent_obstacle(self, what: str) -> str | None:
+        """Why the prior is not one of z alone, which this needs."""
+        why = "with reconstruction_features the prior sees more than z; train with reconstruction_features=False."
+        return f"{what}: {why}" if self.model.reconstruction_features else None
+
+    def sampling_obstacle(self) -> str | None:
+        """Why there is nothing to sample from."""
+        unknown = None if self.model.prior.has_sampler else f"sample: {type(self.model.prior).__name__} has no sampler."
+        return self.latent_obstacle("sample") or unknown
+
+    def log_density(self, x: tf.Tensor) -> tf.Tensor:
+        """By the isometric volume."""
+        count = self.model.active_dimensions
+        scale = 0.5 * count * math.log(self.model.metric_scale)
+        return without_nan(scale + self.model.distortion.log_volume(x, count) + self._log_prob(x), -math.inf)
+
+    def jacobian_log_density(self, x: tf.Tensor) -> tf.Tensor:
+        directions = self.model.active_directions
+        elements = self.model.preprocess.width * len(directions)
+        volumes = tangents.in_blocks(lambda part: self._volume_graph(x[part], directions), len(x), elements)
+        return self._log_prob(x) - tf.cast(volumes, tf.float32)
+
+    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
+        """log P of the active part of z."""
+        if self.model.active_dimensions == self.model.latent_units:
+            return -self._scored(x)
+        return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
+
+    @functools.cached_property
+    def _volume_graph(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        def log_volume(x, directions):
+            return tangents.log_volume(self.model.decode, self.model.encode_x(x), directions)
+
+        directions = tf.TensorSpec((None, self.model.latent_units), tf.float32)
+        return tf.function(log_volume).get_concrete_function(self.x_spec, directions)
+
+    def find_active(self, dataset: tf.data.Dataset) -> None:
+        """Finds which directions of the latent carry data, of batches of x."""
+        if self.model.metric_scale is None:
+            self.keep_all()
+        else:
+            self._keep(*active_directions.find(self.model, dataset))
+
+    def keep_all(self) -> None:
+        units = self.model.latent_units
+        self._keep(tf.eye(units), tf.ones(units, tf.bool), tf.ones(units))
+
+    def _keep(self, directions: tf.Tensor, active: tf.Tensor, signal: tf.Tensor) -> None:
+        """Stores directions (N, N), the active ones first, in the order of their signal (N,)."""
+        ordered = tf.cast(tf.gather(directions, tf.argsort(signal, direction="DESCENDING")), tf.float32)
+        self.model._directions.assign(tf.eye(self.model.latent_units) if tf.reduce_all(active) else ordered)
+        self.model._informative.assign(tf.reduce_sum(tf.cast(active, tf.int32)))
+
+
+class PosteriorDensity(Density):
+    """That of a beta-VAE, whose posterior deviations tell the volume."""
+
+    model: BetaVAE
+    volume_by_prior = False
+
+    def energy(self, x: tf.Tensor) -> tf.Tensor:
+        mu, sigma = self.model.posterior_x(x)
+        rate = tf.reduce_sum(parts.kl(mu, sigma), axis=-1)
+        x_hats = parts.outputs(self.model.decoder, parts.two_points(mu, sigma))
+        return without_nan(rate + self.model.lambda2 * parts.mean_excess(self.model.distortion, x, x_hats), math.inf)
+
+    def log_density(self, x: tf.Tensor) -> tf.Tensor:
+        """By the isometric volume; Eq. 21 and 57."""
+        count = self.model.active_dimensions
+        constant = 0.5 * count * (1 - math.log(self.model.beta * math.pi * math.e))
+        return without_nan(constant + self.model.distortion.log_volume(x, count) - self._scored(x), -math.inf)
+
+    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
+        return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
+
+    def find_active(self, dataset: tf.data.Dataset) -> None:
+        """Those of a mean rate above `LEAST_RATE`, that of the greatest first."""
+        units = self.model.latent_units
+        rows, total = 0, tf.zeros(units, tf.float64)
+        for rates in dataset.map(lambda x: parts.kl(*self.model.posterior_x(x))):
+            rows, total = rows + len(rates), total + tf.reduce_sum(tf.cast(rates, tf.float64), axis=0)
+        self._keep(tf.eye(units), total / rows > LEAST_RATE, total)
+
+
+def _adapt_prior(model: Autoencoder, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
+    # tables in memory eagerly: tracing a graph would take longer than their few blocks
+    latents = model.density.latents
+    model.prior.adapt([latents(x) for x in dataset] if in_memory else dataset.map(latents), refine)
+
+
+def _find_directions(model: Autoencoder, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
+    if refine and not model.reconstruction_features:
+        model.density.find_active(dataset)
+
+
+PRIOR = Step(_adapt_prior, lambda model: model.prior.invalidate())
+DIRECTIONS = Step(_find_directions, lambda model: model._informative.assign(0))

@@ -1,0 +1,49 @@
+"""What loss equations are written with."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from tf_radogaga._core import replicas
+from tf_radogaga.distortions.base import Distortion
+
+keras = tf.keras
+
+
+def output(network: keras.layers.Layer, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    """In float32 also where the network computes in float16: priors, gauges and distortions need it."""
+    return tf.cast(network(inputs, training=training), tf.float32)
+
+
+def outputs(network: keras.layers.Layer, points: list[tf.Tensor], training: bool = False) -> list[tf.Tensor]:
+    """Of several points of each row, by one call of the network."""
+    return tf.split(output(network, tf.concat(points, axis=0), training), len(points))
+
+
+def normal_noise(shape: tf.Tensor, seed: tf.Tensor, variance: float = 1.0) -> tf.Tensor:
+    deviation = math.sqrt(variance)
+    return replicas.own_rows(lambda all_: tf.random.stateless_normal(all_, seed, stddev=deviation), shape)
+
+
+def uniform_noise(shape: tf.Tensor, seed: tf.Tensor, variance: float) -> tf.Tensor:
+    half_width = math.sqrt(3 * variance)
+    return replicas.own_rows(lambda all_: tf.random.stateless_uniform(all_, seed, -half_width, half_width), shape)
+
+
+NOISE = {"uniform": uniform_noise, "gaussian": normal_noise}
+
+
+def kl(mu: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+    """KL_j of a normal posterior from the standard normal, (B, N), in nats."""
+    return 0.5 * (tf.square(mu) + tf.square(sigma) - 1) - tf.math.log(sigma)
+
+
+def two_points(mu: tf.Tensor, sigma: tf.Tensor) -> list[tf.Tensor]:
+    """Stand for the posterior where there is no noise (Nakagawa et al., appendix A.6)."""
+    return [mu + sigma, mu - sigma]
+
+
+def mean_excess(distortion: Distortion, x: tf.Tensor, x_hats: list[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n([distortion.excess(x, x_hat) for x_hat in x_hats]) / len(x_hats)
