@@ -150,4 +150,4 @@ def _decode(value: Any) -> Any:
     config = _decode(value["config"])
     if issubclass(registered, Autoencoder) or not issubclass(registered, keras.layers.Layer):
         return registered(**config)
-    return registered.from_config(config)
+    return registered.from_config(config)  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.constants import as_constant
@@ -27,8 +28,6 @@ from tf_radogaga.training.end_of_fit import Step
 from tf_radogaga.training.feed import Feed
 from tf_radogaga.training.loop import TrainedOnRows
 from tf_radogaga.training.rows import require_memory
-
-keras = tf.keras
 
 VOLUMES = ("isometric", "jacobian")
 
@@ -330,4 +329,4 @@ def _default_preprocessing(encoder: keras.layers.Layer) -> Preprocessing:
             f"preprocess: missing, and the encoder tells no shape of its input (found {shape}); give"
             " preprocess=PassThrough(columns), ImageScaling((height, width, channels)), or another adapted layer."
         )
-    return ImageScaling(shape) if len(shape) == 3 else PassThrough(*shape)
+    return ImageScaling(shape) if len(shape) == 3 else PassThrough(shape[0])

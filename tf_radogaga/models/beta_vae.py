@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import checks, seeds
 from tf_radogaga.distortions.base import Distortion, as_distortion
@@ -13,8 +14,6 @@ from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.density import PosteriorDensity
 from tf_radogaga.models.parts import kl, mean_excess, normal_noise, output, outputs, two_points
 from tf_radogaga.priors.base import NormalPrior
-
-keras = tf.keras
 
 LOG_VARIANCE_RANGE = (-30.0, 5.0)
 """Of the posterior. Trained ones lie far inside; rows far from the data must not overflow."""
@@ -73,7 +72,8 @@ class BetaVAE(Autoencoder):
         weights = {"beta": beta, "lambda1": lambda1, "lambda2": lambda2}
         if (beta is None) == (lambda1 is None) or (lambda1 is None) != (lambda2 is None):
             raise TypeError(f"{weights}: give either beta, or lambda1 and lambda2 for the decomposed form.")
-        checks.positive(**{name: value for name, value in weights.items() if value is not None})
+        given = {name: value for name, value in weights.items() if value is not None}
+        checks.positive(**given)
         if not self.distortion.has_metric:
             raise ValueError(
                 f"distortion: {type(self.distortion).__name__} has no metric tensor, so no isometry; give it as"
@@ -82,8 +82,8 @@ class BetaVAE(Autoencoder):
         if transform is not None and lambda1 is None:
             raise ValueError("transform: belongs to the decomposed form; give lambda1 and lambda2 in place of beta.")
         self.decomposed = lambda1 is not None
-        self.beta = 1 / lambda2 if self.decomposed else beta
-        self.lambda1, self.lambda2 = lambda1, lambda2 if self.decomposed else 1 / beta
+        self.beta = 1 / given["lambda2"] if self.decomposed else given["beta"]
+        self.lambda1, self.lambda2 = lambda1, given["lambda2"] if self.decomposed else 1 / self.beta
         self.transform = self.distortion if transform is None else as_distortion(transform, "transform")
 
     # The loss

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.parts import output
 from tf_radogaga.models.reconstruction_features import prior_input
 from tf_radogaga.priors.mixture import MixturePrior
-
-keras = tf.keras
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")

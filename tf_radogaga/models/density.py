@@ -103,7 +103,7 @@ class Density:
     def log_density(self, x: tf.Tensor) -> tf.Tensor:
         """By the isometric volume."""
         count = self.model.active_dimensions
-        scale = 0.5 * count * math.log(self.model.metric_scale)
+        scale = 0.5 * count * math.log(self.model.metric_scale or 1.0)  # without one there is an obstacle
         return without_nan(scale + self.model.distortion.log_volume(x, count) + self._log_prob(x), -math.inf)
 
     def jacobian_log_density(self, x: tf.Tensor) -> tf.Tensor:

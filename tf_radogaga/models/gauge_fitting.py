@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import blocks, sampling
 from tf_radogaga.isometry import tangents
 from tf_radogaga.models.gauges import CouplingFlow, FlowGauge
 from tf_radogaga.priors.base import Prior
 from tf_radogaga.training.end_of_fit import Step
-
-keras = tf.keras
 
 GRAM_ROWS = 3000
 """Training rows at which the metric of the decoder is measured, at most."""

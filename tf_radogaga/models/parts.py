@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import replicas
 from tf_radogaga.distortions.base import Distortion
-
-keras = tf.keras
 
 
 def output(network: keras.layers.Layer, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

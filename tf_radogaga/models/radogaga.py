@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import checks, seeds
 from tf_radogaga.distortions.base import Distortion, as_distortion
@@ -16,8 +17,6 @@ from tf_radogaga.models.gauge_fitting import GAUGE
 from tf_radogaga.models.gauges import GAUGES
 from tf_radogaga.models.parts import NOISE, output, outputs
 from tf_radogaga.models.reconstruction_features import prior_input
-
-keras = tf.keras
 
 LEAST_DISTORTION = 1e-10
 """Added to a distortion before its logarithm is taken."""

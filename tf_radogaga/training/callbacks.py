@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga.training.end_of_fit import find_all
-
-keras = tf.keras
 
 
 def non_finite_error(term: str, step: int) -> FloatingPointError:

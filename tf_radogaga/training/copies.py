@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import functional
 from tf_radogaga._core.keras_configs import UNKNOWN, require_told, with_input_shapes
@@ -14,8 +15,6 @@ from tf_radogaga.training.remembered import remember, remembered
 
 if TYPE_CHECKING:
     from tf_radogaga.training.loop import TrainedOnRows
-
-keras = tf.keras
 
 
 def fresh(value: Any, argument: str) -> Any:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import blocks, checks
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.training import batches, streams
 from tf_radogaga.training.callbacks import AdaptBeforeValidation, EndSequencePass, StartAtStep
 from tf_radogaga.training.rows import in_memory, is_stream, require_memory, stored, weights_of
-
-keras = tf.keras
 
 LEAST_ADAPTED = 2**16
 """Rows of an endless stream that a prior is adapted to, at least, where the training sees as many."""

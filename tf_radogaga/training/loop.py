@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga.preprocessing import Preprocessing
@@ -18,8 +19,6 @@ from tf_radogaga.training.executions import executions
 from tf_radogaga.training.feed import Feed, refuse_class_weight
 from tf_radogaga.training.rows import in_memory, is_stream
 from tf_radogaga.training.steps import Steps, keras_optimizer, require_own_loss
-
-keras = tf.keras
 
 
 class TrainedOnRows(keras.Model):

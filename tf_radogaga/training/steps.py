@@ -6,10 +6,9 @@ import itertools
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
 
 from tf_radogaga._core import replicas
-
-keras = tf.keras
 
 
 class Steps:
