@@ -64,7 +64,7 @@ class Steps:
             terms["regularization"] = tf.fill(tf.shape(x)[:1], added)
         return terms, monitors
 
-    def terms_and_gradients(self, x: tf.Tensor, weights: tf.Tensor | None) -> tuple[dict, dict, list]:
+    def terms_and_gradients(self, x: tf.Tensor, weights: tf.Tensor | None = None) -> tuple[dict, dict, list]:
         scaled = isinstance(self.model.optimizer, keras.mixed_precision.LossScaleOptimizer)
         # a step past the end of the data must not draw noise, nor count
         with tf.GradientTape() as tape, tf.control_dependencies([x]):
