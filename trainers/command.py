@@ -28,7 +28,9 @@ def summary(script: str) -> str:
 def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(
-        prog="tf_radogaga", description="Trains, scores and measures.", epilog="tf_radogaga COMMAND --help says more."
+        prog="tf_radogaga",
+        description="Trains, scores and measures.",
+        epilog="tf_radogaga COMMAND --help lists its options.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for script in SCRIPTS:

@@ -48,7 +48,7 @@ def parse_arguments(arguments: list[str] | None = None) -> tuple[argparse.Namesp
     parser.add_argument(
         "--input", required=True, help="CSV files, also .csv.gz and the like: a pattern such as 'rows-*.csv'"
     )
-    parser.add_argument("--output", required=True, help="how the names of the files to write begin")
+    parser.add_argument("--output", required=True, help="first part of the names of the files to write")
     add_arguments(parser, rows=4096)
     return parser.parse_known_args(arguments)
 

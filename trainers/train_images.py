@@ -64,11 +64,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=image_presets.SIZES,
         help="networks and lambdas: the papers', or small ones (default: paper for the beta-vae of digits, else small)",
     )
-    add("--image-shape", type=int, nargs=3, metavar=("H", "W", "C"), help="of x, for PATH (default: 64 64 3)")
+    add(
+        "--image-shape",
+        type=int,
+        nargs=3,
+        metavar=("H", "W", "C"),
+        help="height, width and channels, for PATH (default: 64 64 3)",
+    )
     add("--steps", type=positive(int), help="training steps (default: the preset's)")
     add("--batch-size", type=positive(int), help="default: the preset's")
     add("--learning-rate", type=positive(float), help="of Adam (default: the preset's)")
-    add("--seed", type=int, default=0, help="of the weights, the batches and the noise (default: 0)")
+    add("--seed", type=int, default=0, help="seed of weights, batches and noise (default: 0)")
     add("--out", type=Path, required=True, help="folder for the results")
     add("--export", type=Path, help="also write a SavedModel version to this folder, for example saved_models/NAME")
     add("--overwrite", action="store_true", help="discard what OUT holds")

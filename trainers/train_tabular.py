@@ -49,7 +49,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--dataset", required=True, help="thyroid, arrhythmia, kddcup99, kddcup-rev, or a CSV, .npy or .npz file")
     add("--model", choices=presets.MODELS, default="radogaga-log", help="loss equation (default: %(default)s)")
     add("--preset", choices=("paper", "small"), default="paper", help="network sizes: arXiv v1 Table 2 or Table 3")
-    add("--seed", type=int, default=0, help="of the split, the weights, the batches and the noise (default: 0)")
+    add("--seed", type=int, default=0, help="seed of the split, weights, batches and noise (default: 0)")
     add("--out", type=Path, required=True, help="folder for the results")
     add("--export", type=Path, help="also write a SavedModel version to this folder, for example saved_models/NAME")
     add("--epochs", type=positive(int), help="passes over the training rows (default: the preset's number of steps)")
@@ -60,14 +60,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         type=positive(int),
         help="hold out a tenth of the rows and stop after so many reports without a lower loss (default: the preset's)",
     )
-    add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; downloaded to ~/.cache/tf_radogaga without it")
+    add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz, else downloaded to ~/.cache/tf_radogaga")
     add("--overwrite", action="store_true", help="discard what OUT holds")
     own = parser.add_argument_group("your own CSV file")
-    own.add_argument("--label-column", help="column that marks anomalies (1), not a feature; without it all rows train")
+    own.add_argument("--label-column", help="column with 1 for anomalies; without it all rows count as normal")
     own.add_argument("--normal-label", help="its value for normal rows, where it is not 0")
-    own.add_argument("--categorical", nargs="*", default=(), help="columns to one-hot although they hold numbers")
+    own.add_argument("--categorical", nargs="*", default=(), help="columns of numbers to encode as one-hot")
     csv_files.add_arguments(own)
-    own.add_argument("--stream-above", type=float, default=2.0, help="gigabytes: larger files are read in blocks")
+    own.add_argument(
+        "--stream-above",
+        type=float,
+        default=2.0,
+        help="gigabytes above which a file is read in blocks (default: %(default)s)",
+    )
     own.add_argument(
         "--anomaly-share", type=positive(float), help="share of rows to flag (default: the labels', else 0.01)"
     )

@@ -47,7 +47,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default=AUTHORS,
         help="the authors' 10,000 rows, which ship with the package (default), or fresh ones by the seed",
     )
-    add("--seed", type=int, default=0, help="of the weights, the batches, the noise, and generated rows (default: 0)")
+    add("--seed", type=int, default=0, help="seed of weights, batches, noise and generated rows (default: 0)")
     add("--out", type=Path, required=True, help="folder for the results")
     add("--gauge", choices=tuple(GAUGES), default="learned", help="none: the papers' form (default: %(default)s)")
     add("--distortion", choices=tuple(presets.DISTORTIONS), default="sum", help="metric D (default: %(default)s)")
