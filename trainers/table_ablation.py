@@ -1,6 +1,6 @@
 """What each part of `AnomalyDetector` is worth: its densities one by one and averaged, the scale of its latent, and the
-same latent trained as a RaDOGAGA of as many dimensions as columns. Beside AUROC and average precision stands the mean
-log density of the normal test rows, of which training has seen none: what one may choose by without labels."""
+same latent trained as a RaDOGAGA of as many dimensions as columns. Beside AUROC and average precision it
+has the mean log density of the normal test rows, which training has not seen: one can choose by it without labels."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What anomalies left in the training rows cost: shares of 0 % to 5 % of them, drawn from those of the training half,
-as many as there are. The test halves are those of the other tables, so 0 % is what stands there."""
+"""What anomalies left in the training rows cost: shares of 0 % to 5 %, drawn from the anomalies of the training half; a
+table that has fewer gives all of them. The test halves are those of the other tables, so 0 % repeats their numbers."""
 
 from __future__ import annotations
 
