@@ -15,7 +15,7 @@ from tf_radogaga.distortions import (
     StructuralDissimilarity,
     SumSquaredError,
 )
-from tf_radogaga.distortions.base import as_distortion
+from tf_radogaga.distortions.functions import as_distortion
 
 
 def test_function_distortion_is_its_function_with_geometry():

@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 
 import tf_radogaga
 from tf_radogaga import DenseNetwork, DistributionPrior, FactorizedPrior, MixturePrior, NormalPrior, RaDOGAGA
-from tf_radogaga.priors.deep_factorized import FAR
+from tf_radogaga.priors.factorized import FAR
 
 PRIORS = {
     "mixture": lambda: MixturePrior(2, 2, em_iterations=5, covariance_floor=1e-4),

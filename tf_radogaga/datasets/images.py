@@ -24,7 +24,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tf_radogaga.datasets.found_images import SUFFIXES, images_within, is_hidden
-from tf_radogaga.networks.convolutional import check_image_shape
+from tf_radogaga.networks.shapes import check_image_shape
 from tf_radogaga.preprocessing import encoded_images
 from tf_radogaga.preprocessing.images import decode_image
 

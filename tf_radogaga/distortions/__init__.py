@@ -1,11 +1,11 @@
 """Distortions D(x, y) and the metric tensors A(x) they induce."""
 
-from tf_radogaga.distortions.base import (
+from tf_radogaga.distortions.base import Distortion
+from tf_radogaga.distortions.functions import FunctionDistortion
+from tf_radogaga.distortions.pointwise import (
     BinaryCrossEntropy,
-    Distortion,
     DownwardConvexError,
     EuclideanNorm,
-    FunctionDistortion,
     MeanSquaredError,
     PseudoHuberError,
     ScaledSquaredError,

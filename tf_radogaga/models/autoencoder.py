@@ -13,7 +13,8 @@ from tensorflow import keras
 from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.keras_configs import require_told
-from tf_radogaga.distortions.base import Distortion, as_distortion
+from tf_radogaga.distortions.base import Distortion
+from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models import image_pipelines
 from tf_radogaga.models.density import DIRECTIONS, PRIOR, Density
 from tf_radogaga.models.image_pipelines import for_images
@@ -22,7 +23,8 @@ from tf_radogaga.networks import shapes
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.preprocessing.cells import array_of
 from tf_radogaga.preprocessing.images import ImageScaling
-from tf_radogaga.priors.base import Prior, as_prior
+from tf_radogaga.priors.base import Prior
+from tf_radogaga.priors.fixed import as_prior
 from tf_radogaga.training import copies
 from tf_radogaga.training.end_of_fit import Step
 from tf_radogaga.training.feed import Feed

@@ -9,11 +9,12 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_radogaga._core import checks, seeds
-from tf_radogaga.distortions.base import Distortion, as_distortion
+from tf_radogaga.distortions.base import Distortion
+from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.density import PosteriorDensity
 from tf_radogaga.models.parts import kl, mean_excess, normal_noise, output, outputs, two_points
-from tf_radogaga.priors.base import NormalPrior
+from tf_radogaga.priors.fixed import NormalPrior
 
 LOG_VARIANCE_RANGE = (-30.0, 5.0)
 """Of the posterior. Trained ones lie far inside; rows far from the data must not overflow."""

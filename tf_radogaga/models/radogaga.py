@@ -10,7 +10,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_radogaga._core import checks, seeds
-from tf_radogaga.distortions.base import Distortion, as_distortion
+from tf_radogaga.distortions.base import Distortion
+from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.density import DIRECTIONS, PRIOR
 from tf_radogaga.models.gauge_fitting import GAUGE

@@ -1,9 +1,8 @@
-"""Encoders and decoders, and what a model asks of those of the user's own."""
+"""Encoders and decoders of images: convolutions with GDN."""
 
 from __future__ import annotations
 
 import math
-from numbers import Integral
 from typing import Any
 
 import tensorflow as tf
@@ -11,92 +10,13 @@ import tensorflow_compression as tfc
 from tensorflow import keras
 
 from tf_radogaga._core import checks
+from tf_radogaga.networks.dense import DenseNetwork
+from tf_radogaga.networks.shapes import check_activations, check_image_shape, checked_images
 
 _EXPONENTS: dict[str, dict[str, Any]] = {
     "square": {"alpha_parameter": 2, "epsilon_parameter": 0.5},
     "absolute": {"alpha_parameter": 1, "epsilon_parameter": 1},
 }
-
-
-@keras.utils.register_keras_serializable(package="tf_radogaga")
-class DenseNetwork(keras.layers.Layer):
-    """Fully connected layers, (B, input_units) -> (B, output_units).
-
-    Args:
-        input_units: width of the input, or the shape of images (H, W, C), which are flattened.
-        units: hidden widths.
-        output_units: width of the output layer, or the shape of images.
-        activation: of the hidden layers, by Keras name.
-        output_activation: of the output layer, such as "sigmoid" before a `BinaryCrossEntropy`; default none.
-        dtype: as of any Keras layer; default: the global policy.
-    """
-
-    def __init__(
-        self,
-        input_units: int | tuple[int, int, int],
-        units: tuple[int, ...],
-        output_units: int | tuple[int, int, int],
-        activation: str = "tanh",
-        output_activation: str | None = None,
-        name: str | None = None,
-        dtype: str | None = None,
-    ):
-        super().__init__(name=name, dtype=dtype)
-        _check_named(activation=activation, output_activation=output_activation)
-        self.input_units, self._input_image = _units(input_units)
-        self.output_units, self._output_image = _units(output_units)
-        self.units, self.activation, self.output_activation = tuple(units), activation, output_activation
-        policy = self.dtype_policy
-        self.dense = [keras.layers.Dense(width, activation, dtype=policy) for width in self.units]
-        self.dense.append(keras.layers.Dense(self.output_units, output_activation, dtype=policy))
-        for layer, width in zip(self.dense, (self.input_units, *self.units)):
-            layer.build((None, width))
-
-    @property
-    def image_shape(self) -> tuple[int, int, int] | None:
-        """(H, W, C) of the images that the network takes, or gives; None where it has rows on both sides."""
-        return self._input_image or self._output_image
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        if self._input_image:
-            x = tf.reshape(_checked_images(x, self._input_image), (-1, self.input_units))
-        for layer in self.dense:
-            x = layer(x)
-        return tf.reshape(x, (-1, *self._output_image)) if self._output_image else x
-
-    def get_config(self) -> dict:
-        return {
-            "input_units": self._input_image or self.input_units,
-            "units": list(self.units),
-            "output_units": self._output_image or self.output_units,
-            "activation": self.activation,
-            "output_activation": self.output_activation,
-            "dtype": self.dtype_policy.name,
-        }
-
-
-def _check_named(**activations: str | None) -> None:
-    """A model is saved with the names of its activations; what Keras would build of a dict is no name."""
-    for argument, value in activations.items():
-        if not (value is None or isinstance(value, str)):
-            raise TypeError(f"{argument}: {value!r} is no name of a Keras activation, such as 'tanh'.")
-
-
-def _units(units: int | tuple[int, int, int]) -> tuple[int, tuple[int, int, int] | None]:
-    """Number of elements, and the shape where they make an image."""
-    if isinstance(units, (int, Integral)):
-        return int(units), None
-    shape = check_image_shape(units)
-    return math.prod(shape), shape
-
-
-def _checked_images(x: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    if not x.shape.is_compatible_with((None, *image_shape)):
-        raise ValueError(
-            f"x: shape {x.shape} where images (B, {', '.join(map(str, image_shape))}) are needed; reshape or resize"
-            " them."
-        )
-    return x
 
 
 class _Normalization(tfc.GDN):
@@ -110,18 +30,6 @@ class _Normalization(tfc.GDN):
     @property
     def epsilon(self):
         return tf.get_static_value(self.epsilon_parameter)
-
-
-def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The same as a tuple.
-
-    Raises:
-        ValueError: not three positive integers.
-    """
-    shape = tuple(image_shape)
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"image_shape: {shape} must be (height, width, channels), three positive integers.")
-    return shape[0], shape[1], shape[2]
 
 
 def _check_stages(filters: tuple[int, ...], gdn: str) -> None:
@@ -208,7 +116,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
         )
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        x = _checked_images(x, self.image_shape)
+        x = checked_images(x, self.image_shape)
         rows = tf.shape(x)[0]
         if not x.shape[0]:  # oneDNN's convolution of no rows has a wrong shape, so it gets one
             x = tf.pad(x, [[0, tf.cast(rows == 0, tf.int32)], *3 * [[0, 0]]])
@@ -269,7 +177,7 @@ class ConvolutionalDecoder(keras.layers.Layer):
         name: str | None = None,
     ):
         super().__init__(name=name, dtype=tf.float32)
-        _check_named(map_activation=map_activation, output_activation=output_activation)
+        check_activations(map_activation=map_activation, output_activation=output_activation)
         self.image_shape, self.units, self.filters = check_image_shape(image_shape), tuple(units), tuple(filters)
         _check_stages(self.filters, gdn)
         checks.positive(initial_beta=initial_beta)

@@ -1,7 +1,10 @@
-"""What a model asks of an encoder and a decoder, be they of this package or any Keras layers of the user's own."""
+"""Shapes of encoders and decoders: what a model asks of them, be they of this package or any Keras layers, and what
+those of this package ask."""
 
 from __future__ import annotations
 
+import math
+from numbers import Integral
 from typing import Any
 
 import tensorflow as tf
@@ -84,3 +87,39 @@ def _output(argument: str, network: keras.layers.Layer, example: tf.Tensor) -> t
     if not tf.is_tensor(given):
         raise ValueError(f"{argument}: gives a {type(given).__name__} where one tensor is needed.")
     return given
+
+
+def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The same as a tuple.
+
+    Raises:
+        ValueError: not three positive integers.
+    """
+    shape = tuple(image_shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"image_shape: {shape} must be (height, width, channels), three positive integers.")
+    return shape[0], shape[1], shape[2]
+
+
+def element_count(units: int | tuple[int, int, int]) -> tuple[int, tuple[int, int, int] | None]:
+    """Number of elements, and the shape where they make an image."""
+    if isinstance(units, (int, Integral)):
+        return int(units), None
+    shape = check_image_shape(units)
+    return math.prod(shape), shape
+
+
+def checked_images(x: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    if not x.shape.is_compatible_with((None, *image_shape)):
+        raise ValueError(
+            f"x: shape {x.shape} where images (B, {', '.join(map(str, image_shape))}) are needed; reshape or resize"
+            " them."
+        )
+    return x
+
+
+def check_activations(**activations: str | None) -> None:
+    """A model is saved with the names of its activations; what Keras would build of a dict is no name."""
+    for argument, value in activations.items():
+        if not (value is None or isinstance(value, str)):
+            raise TypeError(f"{argument}: {value!r} is no name of a Keras activation, such as 'tanh'.")

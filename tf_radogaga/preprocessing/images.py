@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga.networks.convolutional import check_image_shape
+from tf_radogaga.networks.shapes import check_image_shape
 from tf_radogaga.preprocessing import encoded_images
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 

@@ -13,9 +13,9 @@ from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.beta_vae import BetaVAE
 from tf_radogaga.models.dagmm import DAGMM
 from tf_radogaga.models.radogaga import RaDOGAGA
-from tf_radogaga.networks.convolutional import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork
+from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork
 from tf_radogaga.preprocessing import Preprocessing
-from tf_radogaga.priors.base import FactorizedPrior
+from tf_radogaga.priors.factorized import FactorizedPrior
 from tf_radogaga.priors.mixture import MixturePrior
 
 DISTORTIONS = {
