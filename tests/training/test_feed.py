@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from helpers.fed import Batches, assert_same, fitted, plain, weights_of
-from helpers.models import encoded, small_model, table
+from helpers.models import encoded, scaled, small_model, table
 
 from tf_radogaga.priors import MixturePrior
 
@@ -30,6 +30,14 @@ def test_every_kind_of_rows_trains_the_same_model(few, importance):
         Data.from_tensor_slices((few, np.zeros(70), importance[:, None])).batch(30),
     ):
         assert_same(fitted(same), weighted)
+
+
+def test_another_preprocessing_takes_the_place_of_the_first_everywhere(few):
+    model, other = plain(few), scaled(2 * few)
+    expected = model.energy(few)
+    model.preprocess = other
+    for energy in (model.energy(2 * few), model.scores(2 * few)["energy"]):
+        np.testing.assert_allclose(energy, expected, rtol=1e-5)
 
 
 def test_steps_of_unknown_number_are_not_lost_in_executions_of_many(few):

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.fed import plain, weights_of
-from helpers.models import scaled
 
 from tf_radogaga import DenseNetwork, NormalPrior, RaDOGAGA
-from tf_radogaga.training import feed
 
 Data = tf.data.Dataset
 
@@ -40,7 +38,7 @@ def test_a_row_of_weight_0_teaches_nothing(few):
 
 def test_shuffled_batches_keep_each_weight_at_its_row(few):
     rows = tf.constant(few)
-    data = feed.Feed(scaled(few))._from_memory(rows, rows[:, 0], 16, None, seed=3)
+    data = plain(few).feed._from_memory(rows, rows[:, 0], 16, None, seed=3)
     for x, _, weights in data.batches.take(9):
         np.testing.assert_array_equal(x[:, 0], weights)
 

@@ -95,7 +95,7 @@ class Autoencoder(TrainedOnRows):
         self.encoder = shapes.as_network("encoder", encoder)
         self.decoder = shapes.as_network("decoder", decoder)
         self.preprocess = replicas.within_strategy(preprocess or _default_preprocessing(encoder))
-        self.feed = Feed(self.preprocess)
+        self.feed = Feed(self)
         example = tf.zeros((1, *self.preprocess.event_shape))
         self.latent_units = shapes.latent_units(encoder, decoder, example, self.heads)
         self.prior = as_prior(prior if self.own_prior is None else self.own_prior(self.latent_units))

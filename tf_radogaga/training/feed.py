@@ -6,7 +6,7 @@ A batch is x, or (x, (), weights) where its examples have weights. Labels are dr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow import keras
@@ -16,6 +16,9 @@ from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.training import batches, streams
 from tf_radogaga.training.callbacks import AdaptBeforeValidation, EndSequencePass, StartAtStep
 from tf_radogaga.training.rows import in_memory, is_stream, require_memory, stored, weights_of
+
+if TYPE_CHECKING:
+    from tf_radogaga.training.loop import TrainedOnRows
 
 LEAST_ADAPTED = 2**16
 """Rows of an endless stream that a prior is adapted to, at least, where the training sees as many."""
@@ -87,11 +90,15 @@ class Feed:
     """Brings rows of any kind to x: in memory or from a stream, by the layer's `check`, `stored` and `restored`.
 
     Args:
-        preprocess: of the model.
+        model: whose `preprocess` is meant, also where another one takes its place.
     """
 
-    def __init__(self, preprocess: Preprocessing):
-        self.preprocess = preprocess
+    def __init__(self, model: TrainedOnRows):
+        self.model = model
+
+    @property
+    def preprocess(self) -> Preprocessing:
+        return self.model.preprocess
 
     @property
     def rows_at_once(self) -> int:
