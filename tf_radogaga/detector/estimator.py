@@ -21,7 +21,6 @@ from tf_radogaga.detector.explanations import shapley_values
 from tf_radogaga.detector.export import served_model
 from tf_radogaga.detector.rows import Rows, encoded, encoding_for, matrix_of, table_of, take
 from tf_radogaga.detector.scorers import DensityScorer, ModelScorer, model_encoding, require_trainable, scorer_of
-from tf_radogaga.detector.version_2 import upgraded
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.serving.export import export_saved_model
 
@@ -118,8 +117,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if self.model is not None:
             require_trainable(self.model, self.categorical)
         table, twin = table_of(X), copy.copy(self)
-        for name in [name for name in self.__dict__ if name.endswith("_")]:  # of a fit before
-            delattr(twin, name)
+        twin.__dict__ = {name: value for name, value in self.__dict__.items() if not name.endswith("_")}  # of no fit
         twin._fit(table)
         self.__dict__ = twin.__dict__  # one step, so that nothing comes between
         return self
@@ -278,10 +276,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             TypeError: a part of the `model` could not be read again, named.
         """
         check_is_fitted(self, "threshold_")
-        kept = {name: value for name, value in self.__dict__.items() if name.endswith("_") or name in _KEPT}
-        state = {**self.get_params(deep=False), **kept, "categorical": listed(self.categorical)}
-        without = {name: value for name, value in state.items() if name not in ("model", "model_")}
-        files.write({**without, "_scorer": self._scorer.state()}, directory)
+        fitted = {name: value for name, value in self.__dict__.items() if name.endswith("_") or name in _KEPT}
+        own = {"categorical": listed(self.categorical), "_scorer": self._scorer.state()}
+        state = {**self.get_params(deep=False), **fitted, **own}
+        files.write({name: value for name, value in state.items() if name not in ("model", "model_")}, directory)
 
     @classmethod
     def load(cls, directory: str | Path) -> AnomalyDetector:
@@ -342,6 +340,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_densities" in state:
-            state = upgraded(state)
+            state = files.upgraded(state)
             state["_scorer"] = scorer_of(state["_scorer"])
         super().__setstate__(state)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_radogaga._core import sampling
 from tf_radogaga._core.rounding import WHOLE, as_served
-from tf_radogaga.detector.densities.average import AveragedDensities
+from tf_radogaga.detector.average import AveragedDensities
 from tf_radogaga.detector.isometric_latent import IsometricDecoder, IsometricEncoder
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.density import Density
@@ -62,13 +62,9 @@ class DensityModel(Autoencoder):
 
 
 def served_model(detector: AnomalyDetector) -> Autoencoder:
-    """The model of a fitted detector, its threshold set.
-
-    Raises:
-        ValueError: a column of which float32 holds too little, named.
-    """
-    names = detector._column_names
-    model = detector._scorer.served(names)
+    """The model of a fitted detector, threshold set; ValueError where float32 holds too little of a column, named."""
+    names, scorer = detector._column_names, detector._scorer
+    model = agreeing_model(scorer, names) if scorer.model is None else scorer.model
     if model.preprocess.column_names is None:
         model.preprocess.column_names = names
     model.threshold.assign(_threshold(detector))
@@ -89,10 +85,12 @@ def _threshold(detector: AnomalyDetector) -> np.float32:
 
 
 def agreeing_model(scorer: DensityScorer, names: list[str] | None) -> DensityModel:
-    """The model of a scorer; ValueError where float32 holds too little of a column, named."""
+    """The model of a scorer, or the ValueError of `served_model`."""
     model, latent, log_prob = DensityModel(scorer), scorer.latent, scorer.average.log_prob
     named = list(map(repr, range(len(latent.varies)) if names is None or scorer.encoding else names))
-    z = _spread_rows(scorer.average.centres)
+    rows = scorer.average.centres
+    extremes = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0)])  # of every column
+    z = rows[np.union1d(extremes, sampling.places(len(rows), _COMPARED_ROWS))]
     x = latent.rows_at(z)
     greatest = np.abs(x).max(axis=0)
     if (beyond := greatest > _FLOAT32.max).any():
@@ -136,9 +134,3 @@ def agreeing_model(scorer: DensityScorer, names: list[str] | None) -> DensityMod
 def _difference(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Of scores, in nats, (B,), beside the rounding of float32."""
     return np.maximum(np.abs(found - expected) - np.spacing(np.float32(np.abs(expected))), 0)
-
-
-def _spread_rows(rows: np.ndarray) -> np.ndarray:
-    """At most some thousand of rows (n, N), the extremes of every column among them."""
-    extremes = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0)])
-    return rows[np.union1d(extremes, sampling.places(len(rows), _COMPARED_ROWS))]

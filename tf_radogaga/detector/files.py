@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,17 @@ import numpy as np
 import pandas as pd
 
 from tf_radogaga._core import directories
+from tf_radogaga._core.rounding import FLOAT64
 from tf_radogaga.detector.scorers import scorer_of
-from tf_radogaga.detector.version_2 import CLASSES, upgraded
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.saving import load_model, save_model
 
 STATE, ARRAYS, MODEL = "detector.json", "arrays.npz", "model"
 FORMAT, VERSION = "tf_radogaga.AnomalyDetector", 3
 
-_SEQUENCES = {"list": list, "tuple": tuple, "set": set}
+_SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "objects": np.ndarray}
+_CLASSES_2 = ("IsometricLatent", "KernelDensity", "MixtureDensity", "IndependentColumns", "GaussianMixture")
+"""Objects of which files of version 2 hold the attributes."""
 
 
 def write(state: dict[str, Any], directory: str | Path) -> None:
@@ -110,8 +114,6 @@ def _encoded(value: Any, name: str, arrays: dict[str, np.ndarray], models: list[
     if isinstance(value, np.ndarray) and value.dtype != object:
         arrays[name] = value
         return ["array", name]
-    if isinstance(value, np.ndarray):
-        return ["objects", [inner(item, place) for place, item in enumerate(value)]]
     for kind, sequence in _SEQUENCES.items():
         if isinstance(value, sequence):
             return [kind, [inner(item, place) for place, item in enumerate(value)]]
@@ -156,6 +158,44 @@ def _decoded(value: Any, arrays: dict[str, np.ndarray], directory: Path) -> Any:
         return {inner(name): inner(item) for name, item in held}
     if kind == "TableEncoding":
         return inner(held)
-    if kind == "object" and held[0] in CLASSES:
+    if kind == "object" and held[0] in _CLASSES_2:
         return inner(held[1])
     raise TypeError(f"{kind} {held!r}"[:99])
+
+
+def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a detector as of today, of those in a file of version 2, where objects are their attributes, or
+    in a pickle of its time; `_scorer` is the state of its scorer."""
+    state = dict(state)
+    names = state.get("feature_names_in_")
+    state.setdefault("_column_names", None if names is None else list(names))
+    state.setdefault("_around_threshold", (-math.inf, math.inf))
+    encoding, model = state.pop("_encoding", None), state.pop("model_", state["model"])
+    if "_densities" not in state:
+        return {**state, "_scorer": {"model": model}}
+    latent = {"rounding": FLOAT64, "noise": 0.0, **_attributes(state.pop("_latent"))}
+    average = {name: _attributes(density) for name, density in state.pop("_densities").items()}
+    for name, upgrade in {"mixture": _upgraded_mixture, "columns": _upgraded_columns}.items():
+        if name in average:
+            average[name] = upgrade(average[name])
+    average["log_normalizer"] = state.pop("_log_normalizer")
+    return {**state, "_scorer": {"encoding": encoding, "latent": latent, "average": average}}
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    return dict(value if isinstance(value, Mapping) else vars(value))
+
+
+def _upgraded_mixture(state: dict[str, Any]) -> dict[str, Any]:
+    mixtures = list(map(_attributes, state.pop("mixtures")))
+    joined = {"weights": "weights_", "means": "means_", "whitening": "precisions_cholesky_"}
+    state.update({name: np.concatenate([mixture[then] for mixture in mixtures]) for name, then in joined.items()})
+    sizes = np.array([len(mixture["weights_"]) for mixture in mixtures])
+    return {**state, "fitted": np.stack(state["fitted"]), "sizes": sizes}
+
+
+def _upgraded_columns(state: dict[str, Any]) -> dict[str, Any]:
+    values, shares, widths = zip(*state.pop("columns"))
+    bandwidths = np.array([[min(each), max(each)] for each in widths])
+    joined = {"values": np.concatenate(values), "shares": np.concatenate(shares), "bandwidths": bandwidths}
+    return {**state, "sizes": np.array(list(map(len, values))), **joined}

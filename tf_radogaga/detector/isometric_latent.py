@@ -33,11 +33,7 @@ class IsometricLatent(Stored):
     """
 
     def __init__(
-        self,
-        x: np.ndarray,
-        scale: np.ndarray | None = None,
-        rounding: np.ndarray | float = FLOAT64,
-        unit: float = 0,
+        self, x: np.ndarray, scale: np.ndarray | None = None, rounding: np.ndarray | float = FLOAT64, unit: float = 0
     ):
         low, high = x.min(axis=0), x.max(axis=0)
         with np.errstate(over="ignore"):
@@ -74,21 +70,12 @@ class IsometricLatent(Stored):
         x[:, self.varies], x[:, ~self.varies] = self.mean + z * self.scale, self.constants
         return x
 
-    @property
-    def tolerance(self) -> np.ndarray:
-        """What differs from `constants` by no more is rounding."""
-        return np.maximum(self.rounding * np.abs(self.constants), self.noise)
-
-    @property
-    def as_float32(self) -> np.ndarray:
-        """What float32 holds of `constants`, (2, constants): of the least and of the greatest value that rounding
-        makes."""
-        return as_served(self.constants + np.multiply.outer([-1, 1], self.tolerance))
-
     def _novel(self, x: Any) -> Any:
-        """Which values of the constant columns (B, constants), array or tensor, are others."""
-        beyond = abs(x - self.constants) > self.tolerance
-        return beyond & (x != self.as_float32[0]) & (x != self.as_float32[1])
+        """Which values of the constant columns (B, constants), array or tensor, are others: by more than rounding, and
+        not what float32 holds of the least or the greatest value that rounding makes."""
+        tolerance = np.maximum(self.rounding * np.abs(self.constants), self.noise)
+        least, greatest = as_served(self.constants + np.multiply.outer([-1, 1], tolerance))
+        return (abs(x - self.constants) > tolerance) & (x != least) & (x != greatest)
 
     def _surprise(self, novel: Any) -> Any:
         """Nats of so many other values, (B,)."""

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 import tensorflow as tf
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype
 from sklearn.utils.validation import check_array
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.frames import listed, to_pandas
-from tf_radogaga.detector.densities import MOST_ROWS
+from tf_radogaga.detector.average import MOST_ROWS
 from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.preprocessing.cells import TIMES, array_of, is_text, level, numbers
 from tf_radogaga.training.batches import rows_only
@@ -26,11 +26,9 @@ MOST_ENCODED = 2**22
 
 
 def table_of(X: Any) -> Any:
-    """The table that a `tf.data.Dataset` holds: a matrix, or a DataFrame where its batches have named columns. A frame
-    of any library becomes one of pandas; anything else is returned as it is.
-
-    Args:
-        X: a dataset is read once, into memory; of batches (B, M), of dicts of (B,), or of (batch, label).
+    """The table that a `tf.data.Dataset` of batches (B, M), dicts of (B,), or (batch, label) holds, read once into
+    memory: a matrix, or a DataFrame where batches have named columns. A frame of any library becomes one of pandas;
+    anything else is returned as it is.
 
     Raises:
         TypeError: a lazy frame.
@@ -47,45 +45,38 @@ def table_of(X: Any) -> Any:
         )
     rows = rows_only(X)
     named = isinstance(rows.element_spec, dict)
-    rank = 1 if named else 2
     for spec in tf.nest.flatten(rows.element_spec):
-        if not isinstance(spec, tf.TensorSpec) or spec.shape.rank not in (rank, None):
+        if not isinstance(spec, tf.TensorSpec) or spec.shape.rank not in (1 if named else 2, None):
             raise ValueError(
                 f"X: a dataset of {rows.element_spec}; batches of rows (B, M), or dicts of columns (B,), are needed:"
                 " call .batch(256)."
             )
-    blocks = list(rows.as_numpy_iterator())
-    if not blocks:
+    batches = list(rows.as_numpy_iterator())
+    if not batches:
         raise ValueError("X: the dataset is empty; give at least one batch.")
     if not named:
-        return np.concatenate(blocks)
-    columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    return pd.DataFrame({name: _text(values) if values.dtype == object else values for name, values in columns.items()})
-
-
-def _text(values: np.ndarray) -> list[str]:
-    return [level(value) for value in values]
-
-
-def has_text(table: pd.DataFrame) -> bool:
-    """Whether a column holds levels; bools alone are numbers.
-
-    Raises:
-        TypeError: dates or times.
-    """
-    columns = ((str(name), column) for name, column in table.items())
-    return any(
-        is_text(column, name) for name, column in columns if not (is_numeric_dtype(column) or is_bool_dtype(column))
+        return np.concatenate(batches)
+    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return pd.DataFrame(
+        {name: list(map(level, cells)) if cells.dtype == object else cells for name, cells in columns.items()}
     )
 
 
-def require_few_levels(encoding: TableEncoding, rows: int) -> None:
-    """Refuses a table whose densities would take minutes and gigabytes, as each level is a dimension of theirs.
+def encoding_for(table: Any, categorical: str | Iterable[str]) -> TableEncoding | None:
+    """The encoding of a frame of which a column holds levels, or is named.
 
     Raises:
-        ValueError: with the column that has the most levels.
+        TypeError, ValueError: as `TableEncoding.for_table`; columns of a matrix are named; or levels, each of them a
+            dimension, are so many that densities would take minutes and gigabytes, with the column that has the most.
     """
-    fitted = min(rows, MOST_ROWS)
+    framed, named = isinstance(table, pd.DataFrame), listed(categorical)
+    if named and not framed:
+        raise TypeError(f"categorical: {named} names columns; give X as a DataFrame, not a matrix.")
+    if not named:
+        columns = table.items() if framed else ()  # of which bools alone are numbers
+        if not any(not is_bool_dtype(column) and is_text(column, str(name)) for name, column in columns):
+            return None
+    encoding, fitted = TableEncoding.for_table(table, named), min(len(table), MOST_ROWS)
     if fitted * encoding.width > MOST_ENCODED:
         counts = {column: len(known) for column, known in encoding.columns.items() if known is not None}
         column = max(counts, key=counts.__getitem__)
@@ -94,21 +85,6 @@ def require_few_levels(encoding: TableEncoding, rows: int) -> None:
             f" densities of {fitted} rows take at most {MOST_ENCODED // fitted}; drop the column if it is an"
             " identifier, convert it if it is a number or a date, or make fewer levels of it."
         )
-
-
-def encoding_for(table: Any, categorical: str | Iterable[str]) -> TableEncoding | None:
-    """The encoding of a frame of which a column holds levels, or is named.
-
-    Raises:
-        TypeError, ValueError: columns that are none, that are none of numbers or levels, or of too many levels.
-    """
-    framed, named = isinstance(table, pd.DataFrame), listed(categorical)
-    if named and not framed:
-        raise TypeError(f"categorical: {named} names columns; give X as a DataFrame, not a matrix.")
-    if not named and not (framed and has_text(table)):
-        return None
-    encoding = TableEncoding.for_table(table, named)
-    require_few_levels(encoding, len(table))
     return encoding
 
 
@@ -130,8 +106,7 @@ def matrix_of(table: Any, **options: Any) -> np.ndarray:
     if scipy.sparse.issparse(table) or isinstance(table, np.matrix):
         return check_array(table, **options)  # refuses it
     if isinstance(table, pd.DataFrame) and table.size:
-        columns = (numbers(column, str(name), dtype=np.float64) for name, column in table.items())
-        table = np.stack(list(columns), axis=1)
+        table = np.stack([numbers(column, str(name), dtype=np.float64) for name, column in table.items()], axis=1)
     table = array_of(table, "X")
     if table.ndim == 2 and table.dtype.kind in "mMO":  # scikit-learn takes dates and times as numbers of any unit
         for place, column in enumerate(table.T):

@@ -1,12 +1,15 @@
 """What an `AnomalyDetector` scores by: densities that are written down, or a model that it trains.
 
-Scorers take checked rows (B, M): a matrix float64, or where they have an `encoding` a frame.
+Scorers take checked rows (B, M): a matrix float64, or where they have an `encoding` a frame. Their `scores` are (B,)
+float64, higher where rows are more normal; `log_density` is nats, (B,), or a NotImplementedError where there is none;
+`positions` (B, ...) are in the space in whose metric rows are compared; and `state` is arrays, plain values and a
+model, of which `scorer_of` makes a scorer again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 import pandas as pd
@@ -16,8 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from tf_radogaga._core import rounding, sampling
 from tf_radogaga._core.frames import check_names, listed
-from tf_radogaga.detector.densities import MOST_ROWS, AverageDensity
-from tf_radogaga.detector.export import agreeing_model
+from tf_radogaga.detector.average import MOST_ROWS, AverageDensity
 from tf_radogaga.detector.isometric_latent import IsometricLatent
 from tf_radogaga.detector.rows import Rows, encoded, take
 from tf_radogaga.models.autoencoder import Autoencoder
@@ -29,18 +31,6 @@ HELD_OUT = 10
 
 _ONE_THREAD = 2**16
 """Numbers in a table below which threads wait for one another longer than they work."""
-
-
-class Scorer(Protocol):
-    @property
-    def model(self) -> Autoencoder | None: ...
-    @property
-    def encoding(self) -> TableEncoding | None: ...
-    def scores(self, rows: Rows) -> np.ndarray: ...  # (B,) float64, higher is more normal
-    def log_density(self, rows: Rows) -> np.ndarray: ...  # nats, (B,); NotImplementedError where there is none
-    def positions(self, rows: Rows) -> np.ndarray: ...  # in the space in whose metric rows are compared, (B, ...)
-    def served(self, names: list[str] | None) -> Autoencoder: ...  # what is exported, of columns of these names
-    def state(self) -> dict[str, Any]: ...  # arrays, plain values and a model, of which `scorer_of` makes it again
 
 
 class Fitted(NamedTuple):
@@ -84,10 +74,9 @@ class DensityScorer:
         z, places = z[left_out], {row.tobytes(): place for place, row in enumerate(self.average.centres)}
         own = np.array([places.get(row.tobytes(), -1) for row in z])
         known, logs = single & (own >= 0), np.empty(len(z))
-        if known.any():
-            logs[known] = self.average.log_prob(z[known], own[known])
-        if not known.all():
-            logs[~known] = self.average.log_prob(z[~known])
+        for part, left in ((known, own[known]), (~known, None)):
+            if part.any():
+                logs[part] = self.average.log_prob(z[part], left)
         return self.latent.log_density(logs, x[left_out])
 
     def scores(self, rows: Rows) -> np.ndarray:
@@ -99,9 +88,6 @@ class DensityScorer:
 
     def positions(self, rows: Rows) -> np.ndarray:
         return self.latent(encoded(rows, self.encoding))
-
-    def served(self, names: list[str] | None) -> Autoencoder:
-        return agreeing_model(self, names)
 
     def state(self) -> dict[str, Any]:
         encoding = self.encoding and {"columns": self.encoding.columns, "weights": self.encoding.scaling.get_weights()}
@@ -143,11 +129,11 @@ class ModelScorer:
         preprocess = self.model.preprocess
         return np.reshape(preprocess(preprocess.check(rows)), (len(rows), -1))
 
-    def served(self, names: list[str] | None) -> Autoencoder:
-        return self.model
-
     def state(self) -> dict[str, Any]:
         return {"model": self.model}
+
+
+Scorer = Union[DensityScorer, ModelScorer]
 
 
 def scorer_of(state: Mapping[str, Any]) -> Scorer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,9 +11,6 @@ from tensorflow import keras
 
 Constant = Callable[[str, np.ndarray], tf.Variable]
 """Keeps an array in a layer, by name."""
-
-
-_Stored = TypeVar("_Stored", bound="Stored")
 
 
 class Stored:
@@ -24,11 +21,10 @@ class Stored:
         return {name: np.asarray(value) for name, value in vars(self).items()}
 
     @classmethod
-    def from_state(cls: type[_Stored], state: Mapping[str, Any]) -> _Stored:
+    def from_state(cls, state: Mapping[str, Any]) -> Any:
         made = object.__new__(cls)
-        vars(made).update(
-            {name: value if np.ndim(value) else np.asarray(value).item() for name, value in state.items()}
-        )
+        for name, value in state.items():
+            vars(made)[name] = value if np.ndim(value) else np.asarray(value).item()
         return made
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Union, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from tf_radogaga._core import blocks
-from tf_radogaga.detector.densities.columns import IndependentColumns
-from tf_radogaga.detector.densities.kernel import KernelDensity
-from tf_radogaga.detector.densities.mixture import MixtureDensity
+from tf_radogaga.detector.densities import IndependentColumns, KernelDensity, MixtureDensity
 from tf_radogaga.detector.stored import Constants
 from tf_radogaga.priors.base import Prior
 
@@ -22,13 +20,12 @@ MOST_ROWS = 10_000
 
 NORMALIZING_ROWS = 4096
 _KINDS: dict[str, Any] = {"kernel": KernelDensity, "mixture": MixtureDensity, "columns": IndependentColumns}
-Density = Union[KernelDensity, MixtureDensity, IndependentColumns]
 
 
 class AverageDensity:
     """The mean of log densities, among them kernels, made a density again: log p(z) = mean_k log P_k(z) - log Z."""
 
-    def __init__(self, densities: dict[str, Density], log_normalizer: float):
+    def __init__(self, densities: dict[str, Any], log_normalizer: float):
         self.densities, self.log_normalizer = densities, log_normalizer
 
     @classmethod
@@ -36,14 +33,14 @@ class AverageDensity:
         """The average of the densities of rows (n, N) that are `likely`; and `held_out` of all by name."""
         found = fit_densities(rows, rng)
         used = {name: found[name] for name in likely(found)}
-        drawn = log_probs(used, cast(KernelDensity, found["kernel"]).sample(NORMALIZING_ROWS, rng))
+        drawn = log_probs(used, found["kernel"].sample(NORMALIZING_ROWS, rng))
         average = cls(used, log_normalizer(averaged(drawn), drawn["kernel"]))
         return average, {name: density.held_out for name, density in found.items()}
 
     @property
     def centres(self) -> np.ndarray:
         """The distinct rows that kernels and mixtures were fitted to."""
-        return cast(KernelDensity, self.densities["kernel"]).centres
+        return self.densities["kernel"].centres
 
     def log_prob(self, z: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """log p in nats of rows (B, N), (B,); each left out of the densities, where it is one of `centres`, `own`."""
@@ -76,14 +73,11 @@ class AveragedDensities(Prior, Constants):
         blocks = tf.maximum((rows + size - 1) // size, 1)  # map_fn takes no empty list
         padded = tf.pad(z, [[0, blocks * size - rows], [0, 0]])
         shaped = tf.reshape(padded, (blocks, size, self.latent_units))
-        found = tf.map_fn(self._rate, shaped, parallel_iterations=1)
-        return tf.reshape(found, [-1])[:rows]
-
-    def _rate(self, z: tf.Tensor) -> tf.Tensor:
-        return self.log_normalizer - averaged(_with_wide(self.parts, z))
+        found = tf.map_fn(lambda part: averaged(_with_wide(self.parts, part)), shaped, parallel_iterations=1)
+        return self.log_normalizer - tf.reshape(found, [-1])[:rows]
 
 
-def fit_densities(rows: np.ndarray, rng: np.random.Generator) -> dict[str, Density]:
+def fit_densities(rows: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
     """Densities of rows (n, N) by name: "kernel", "mixture" where there are rows enough, "columns".
 
     Rows that repeat count once in the first two, whose bandwidths and components they would draw to themselves.
@@ -91,20 +85,20 @@ def fit_densities(rows: np.ndarray, rng: np.random.Generator) -> dict[str, Densi
     distinct = np.unique(pd.DataFrame(rows).drop_duplicates().to_numpy(), axis=0)  # pandas hashes, NumPy sorts
     if len(distinct) > MOST_ROWS:
         distinct = distinct[rng.choice(len(distinct), MOST_ROWS, replace=False)]
-    found: dict[str, Density] = {"kernel": KernelDensity(distinct, rng)}
+    found: dict[str, Any] = {"kernel": KernelDensity(distinct, rng)}
     if MixtureDensity.allowed(distinct):
         found["mixture"] = MixtureDensity(distinct, rng)
     found["columns"] = IndependentColumns(rows, held_out=distinct)
     return found
 
 
-def likely(densities: Mapping[str, Density]) -> list[str]:
+def likely(densities: Mapping[str, Any]) -> list[str]:
     """Names of the densities that are averaged: columns where they are the likeliest of all, the others always."""
     likeliest = max(densities, key=lambda name: densities[name].held_out)
     return [name for name in densities if name in (likeliest, "kernel", "mixture")]
 
 
-def log_probs(densities: Mapping[str, Density], z: np.ndarray, own: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def log_probs(densities: Mapping[str, Any], z: np.ndarray, own: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """log p of rows (B, N) by every density, nats, (B,); `own` as in theirs."""
     return _with_wide({name: density.log_prob for name, density in densities.items()}, z, own)
 
