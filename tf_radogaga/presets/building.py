@@ -73,11 +73,8 @@ def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     """
     outputs = preset.latent_units * (BetaVAE.heads if preset.model == "vae" else 1)
     networks = _networks(preset, preprocess, outputs)
-    distortion = DISTORTIONS[preset.distortion]()
-    if preset.model == "vae":
-        model = _build_vae(preset, networks, preprocess=preprocess, distortion=distortion)
-    else:
-        model = _build_with_prior(preset, networks, preprocess=preprocess, distortion=distortion)
+    build_model = _build_vae if preset.model == "vae" else _build_with_prior
+    model = build_model(preset, networks, preprocess=preprocess, distortion=DISTORTIONS[preset.distortion]())
     rate = preset.learning_rate
     if preset.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, preset.steps)
@@ -112,14 +109,8 @@ def _build_with_prior(preset: Preset, networks: _Networks, **shared: Any) -> RaD
     if preset.components is None:
         prior = FactorizedPrior(width, init_scale=3.0)  # an isometric z of images spans a few units a dimension
     else:
-        prior = MixturePrior(
-            width,
-            preset.components,
-            preset.estimation_units,
-            dropout=preset.dropout,
-            covariance_floor=preset.covariance_floor,
-            em_iterations=preset.em_iterations,
-        )
+        options = {name: getattr(preset, name) for name in ("dropout", "covariance_floor", "em_iterations")}
+        prior = MixturePrior(width, preset.components, preset.estimation_units, **options)
     features = preset.reconstruction_features
     shared.update(lambda1=preset.lambda1, lambda2=preset.lambda2, reconstruction_features=features)
     if preset.model == "dagmm":

@@ -40,6 +40,12 @@ _THYROID_PAPER: _Part = {"units": (30, 24), "latent_units": 6, "components": 2}
 _THYROID_SMALL: _Part = {"units": (12, 4), "latent_units": 1, "components": 2}
 _ARRHYTHMIA_PAPER: _Part = {"units": (10,), "latent_units": 4, "components": 2}
 _ARRHYTHMIA_SMALL: _Part = {"units": (10,), "latent_units": 2, "components": 2}
+_TOY_PAPER: _Part = {"units": (64, 32, 16), "latent_units": 3, "components": 3}
+# and those of the VAE
+_KDD_VAE: _Part = {"units": (200, 100), "latent_units": 10, "activation": "leaky_relu"}
+_REV_VAE: _Part = {"units": (200, 50), "latent_units": 20}
+_THYROID_VAE: _Part = {"units": (60, 30), "latent_units": 6, "activation": "leaky_relu"}
+_ARRHYTHMIA_VAE: _Part = {"units": (200, 100), "latent_units": 50, "activation": "leaky_relu"}
 
 # what was chosen here for several models at once
 _KDD: _Part = {"distortion": "sum", "noisy_rate": False, "covariance_floor": 1e-3, "batch_size": 1024}
@@ -47,52 +53,18 @@ _ARRHYTHMIA: _Part = {"lambda1": 1000, "lambda2": 100, "em_iterations": 100, "st
 _ARRHYTHMIA_LOG: _Part = {**_ARRHYTHMIA, "covariance_floor": 3e-3, "weight_decay": 1.0, "dropout": 0.0}
 _DAGMM: _Part = {"lambda1": 0.1, "lambda2": 0.005, "distortion": "sum", "noisy_rate": False, "gauge": None}
 _VAE: _Part = {"components": None, "patience": 3, "reconstruction_features": False}
-_TOY: _Part = {
-    "units": (64, 32, 16),
-    "latent_units": 3,
-    "components": 3,
-    "distortion": "sum",
-    "noisy_rate": False,
-    "em_iterations": 100,
-    "learning_rate": 2e-3,
-    "decay": True,
-    "beta_2": 0.9,
-    "steps": 20_000,
-    "reconstruction_features": False,
-}
-_THYROID_VAE = Preset(
-    "vae",
-    **_VAE,
-    units=(60, 30),
-    latent_units=6,
-    activation="leaky_relu",
-    lambda1=20000,
-    lambda2=60000,
-    distortion="sum",
-    learning_rate=3e-3,
-    batch_size=256,
-    steps=2500,
-)
+_VAE_OF_KDD: _Part = {**_VAE, "lambda1": 30000, "lambda2": 6000, "distortion": "sum", "decay": True}
+_VAE_OF_THYROID: _Part = {**_VAE, "lambda1": 20000, "lambda2": 60000, "distortion": "sum", "learning_rate": 3e-3}
+_VAE_OF_ARRHYTHMIA: _Part = {**_VAE, "lambda1": 6000, "lambda2": 24000, "distortion": "pseudo-huber"}
+_TOY: _Part = {"distortion": "sum", "noisy_rate": False, "em_iterations": 100, "reconstruction_features": False}
+_TOY_ADAM: _Part = {"learning_rate": 2e-3, "decay": True, "beta_2": 0.9, "steps": 20_000}
 
 _PRESETS = {
     ("kddcup99", "paper"): (
         Preset("radogaga-d", **_KDD_PAPER, lambda1=100, lambda2=1000, **_KDD),
         Preset("radogaga-log", **_KDD_PAPER, lambda1=10, lambda2=100, **_KDD, gauge=None),
         Preset("dagmm", **_KDD_PAPER, **_DAGMM, batch_size=1024),
-        Preset(
-            "vae",
-            **_VAE,
-            units=(200, 100),
-            latent_units=10,
-            activation="leaky_relu",
-            lambda1=30000,
-            lambda2=6000,
-            distortion="sum",
-            learning_rate=3e-3,
-            decay=True,
-            batch_size=256,
-            steps=24_000,
-        ),
+        Preset("vae", **_KDD_VAE, **_VAE_OF_KDD, learning_rate=3e-3, steps=24_000),
     ),
     ("kddcup99", "small"): (
         Preset("radogaga-d", **_KDD_SMALL, lambda1=100, lambda2=100, **_KDD),
@@ -103,20 +75,7 @@ _PRESETS = {
         Preset("radogaga-d", **_REV_PAPER, lambda1=1000, lambda2=100, **_KDD),
         Preset("radogaga-log", **_REV_PAPER, lambda1=100, lambda2=100, **_KDD, gauge=None),
         Preset("dagmm", **_REV_PAPER, **_DAGMM, batch_size=1024),
-        Preset(
-            "vae",
-            **_VAE,
-            units=(200, 50),
-            latent_units=20,
-            activation="tanh",
-            lambda1=30000,
-            lambda2=6000,
-            distortion="sum",
-            learning_rate=1e-3,
-            decay=True,
-            batch_size=1024,
-            steps=12_000,
-        ),
+        Preset("vae", **_REV_VAE, **_VAE_OF_KDD, batch_size=1024, steps=12_000),
     ),
     ("kddcup-rev", "small"): (
         Preset("radogaga-d", **_REV_SMALL, lambda1=100, lambda2=100, **_KDD),
@@ -127,7 +86,7 @@ _PRESETS = {
         Preset("radogaga-d", **_THYROID_PAPER, lambda1=1000, lambda2=1000, distortion="sum"),
         Preset("radogaga-log", **_THYROID_PAPER, lambda1=100, lambda2=1000, covariance_floor=1e-2),
         Preset("dagmm", **_THYROID_PAPER, **_DAGMM, steps=1000),
-        _THYROID_VAE,
+        Preset("vae", **_THYROID_VAE, **_VAE_OF_THYROID, steps=2500),
     ),
     ("thyroid", "small"): (
         Preset("radogaga-d", **_THYROID_SMALL, lambda1=1000, lambda2=10000, distortion="sum", covariance_floor=1e-3),
@@ -138,19 +97,7 @@ _PRESETS = {
         Preset("radogaga-d", **_ARRHYTHMIA_PAPER, **_ARRHYTHMIA, covariance_floor=1e-3),
         Preset("radogaga-log", **_ARRHYTHMIA_PAPER, **_ARRHYTHMIA_LOG),
         Preset("dagmm", **_ARRHYTHMIA_PAPER, **_DAGMM, steps=400),
-        Preset(
-            "vae",
-            **_VAE,
-            units=(200, 100),
-            latent_units=50,
-            activation="leaky_relu",
-            lambda1=6000,
-            lambda2=24000,
-            distortion="pseudo-huber",
-            learning_rate=1e-3,
-            batch_size=1024,
-            steps=260,
-        ),
+        Preset("vae", **_ARRHYTHMIA_VAE, **_VAE_OF_ARRHYTHMIA, batch_size=1024, steps=260),
     ),
     ("arrhythmia", "small"): (
         Preset("radogaga-d", **_ARRHYTHMIA_SMALL, **_ARRHYTHMIA, covariance_floor=1e-3),
@@ -158,15 +105,15 @@ _PRESETS = {
         Preset("dagmm", **_ARRHYTHMIA_SMALL, **_DAGMM, steps=400),
     ),
     ("toy", "paper"): (
-        Preset("radogaga-d", **_TOY, lambda1=10**6, lambda2=1000),
-        Preset("radogaga-log", **_TOY, lambda1=1000, lambda2=1000),
-        Preset("dagmm", **_TOY, lambda1=1e-4, lambda2=1e-9, gauge=None),
+        Preset("radogaga-d", **_TOY_PAPER, **_TOY, **_TOY_ADAM, lambda1=10**6, lambda2=1000),
+        Preset("radogaga-log", **_TOY_PAPER, **_TOY, **_TOY_ADAM, lambda1=1000, lambda2=1000),
+        Preset("dagmm", **_TOY_PAPER, **_TOY, **_TOY_ADAM, lambda1=1e-4, lambda2=1e-9, gauge=None),
     ),
     (DEFAULT, "paper"): (
         Preset("radogaga-d", **_THYROID_PAPER, lambda1=1000, lambda2=1000, distortion="sum"),
         Preset("radogaga-log", **_THYROID_PAPER, lambda1=100, lambda2=1000),
         Preset("dagmm", **_THYROID_PAPER, **_DAGMM),
-        _THYROID_VAE,
+        Preset("vae", **_THYROID_VAE, **_VAE_OF_THYROID, steps=2500),
     ),
     (DEFAULT, "small"): (
         Preset("radogaga-d", **_THYROID_SMALL, lambda1=1000, lambda2=10000, distortion="sum"),
