@@ -16,8 +16,7 @@ from tf_radogaga._core.registry import registered_object
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training.copies import copy_model as copy_model
-from tf_radogaga.training.copies import freeze, frozen, weights_assigned
-from tf_radogaga.training.remembered import remember, remembered
+from tf_radogaga.training.copies import freeze, frozen, remember, remembered, weights_assigned
 
 CONFIG = "config.json"
 WEIGHTS = "weights"

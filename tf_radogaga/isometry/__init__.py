@@ -21,13 +21,14 @@ Sources: Kato et al., ICML 2020, Eq. 13-14 and section 5.1; arXiv v1, section 4.
 """
 
 from tf_radogaga.isometry.implicit import density_estimates, inverse_variances, isometric_coordinates, unit_norms
-from tf_radogaga.isometry.inversion import reconstructed_share, round_trips
 from tf_radogaga.isometry.measures import (
     gram_matrices,
     isometry_gap,
     latent_axes,
     latent_spectrum,
+    reconstructed_share,
     response,
+    round_trips,
     tangent_pairs,
     traversals,
 )

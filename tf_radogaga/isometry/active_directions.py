@@ -38,12 +38,8 @@ def find(model: Measured, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tenso
         total, outer = total + tf.reduce_sum(z, axis=0), outer + tf.matmul(z, z, transpose_a=True)
     mean = total / sample.seen
     covariance = (outer / sample.seen - mean[:, None] * mean[None, :]) / model.noise_variance
-    lengths = tangents.squared_lengths if model.axis_aligned else tangents.gram
-
-    def measure(part: slice) -> tf.Tensor:
-        return lengths(model.decode, model.distortion, sample.rows[part], directions)
-
-    found = tangents.in_blocks(measure, len(sample.rows), model.preprocess.width * units)
+    measure = tangents.squared_lengths if model.axis_aligned else tangents.gram
+    found = tangents.at_rows(measure, model, sample.rows, directions)
     response = model.metric_scale * tf.cast(tf.reduce_mean(found, axis=0), tf.float64)
     if model.axis_aligned:
         signal = tf.linalg.diag_part(covariance) * response

@@ -21,13 +21,9 @@ def variational(model: Measured) -> Variational | None:
 def unit_norms(model: Variational, rows: Any) -> tf.Tensor:
     """(2/beta) sigma_j^2 D'_j at the mean latent of each row, (B, N), D'_j the squared length of dx_hat/dz_j: 1 is
     right, and 0 where a dimension carries nothing. Source: Eq. 23, in the limit of small steps."""
-    (mu, sigma), axes = _posterior(model, rows), tf.eye(model.latent_units)
-
-    def lengths(part: slice) -> tf.Tensor:
-        return tangents.squared_lengths(model.decode, model.distortion, mu[part], axes)
-
-    found = tangents.in_blocks(lengths, len(mu), model.preprocess.width * len(axes))
-    return tf.square(sigma * math.sqrt(2 / model.beta)) * found
+    mu, sigma = _posterior(model, rows)
+    lengths = tangents.at_rows(tangents.squared_lengths, model, mu, tf.eye(model.latent_units))
+    return tf.square(sigma * math.sqrt(2 / model.beta)) * lengths
 
 
 def inverse_variances(model: Variational, rows: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Certificates of fitted models: everything that `measures`, `inversion` and `implicit` find on one set of rows."""
+"""Certificates of fitted models: everything that `measures` and `implicit` find on one set of rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pandas as pd
 from tf_radogaga._core import checks
 from tf_radogaga.isometry import verdicts
 from tf_radogaga.isometry.implicit import inverse_variances, isometric_coordinates, unit_norms
-from tf_radogaga.isometry.inversion import reconstructed_share, round_trips
 from tf_radogaga.isometry.measures import (
     cumulative_share,
     gap_obstacle,
@@ -21,7 +20,9 @@ from tf_radogaga.isometry.measures import (
     isometry_gap,
     latent_axes,
     noise_step,
+    reconstructed_share,
     response,
+    round_trips,
     tangent_pairs,
 )
 from tf_radogaga.isometry.protocols import Measured, Variational
@@ -43,8 +44,8 @@ class Report(abc.ABC):
     tangent_slope: float  # of the least-squares line through 0, data on latent
     gram_offdiagonal_mean: float | None  # of |G_ij| / sqrt(G_ii G_jj), i != j; None where n is 1
     gram_offdiagonal_max: float | None
-    reconstructed_share: float  # of `inversion.reconstructed_share`
-    round_trip_rms: float  # of `inversion.round_trips`
+    reconstructed_share: float  # of `reconstructed_share`
+    round_trip_rms: float  # of `round_trips`
     round_trip_quantile: float  # 95 % of the rows lie below
 
     @property
@@ -72,7 +73,7 @@ def _plain(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class IsometryReport(Report):
-    """Everything that `measures` and `inversion` find. Gram matrices, response and gap are of the Jacobian rows."""
+    """Everything that `measures` finds. Gram matrices, response and gap are of the Jacobian rows."""
 
     model: str  # its class
     metric_scale: float  # of the loss, or fitted so that gram_diagonal_mean is 1
@@ -132,7 +133,7 @@ class IsometryReport(Report):
 def isometry_report(
     model: Measured, rows: Any, pairs: int = 1000, seed: int = 0, jacobian_rows: int = 512
 ) -> IsometryReport:
-    """All measurements of `measures` and `inversion` on one set of rows.
+    """All measurements of `measures` on one set of rows.
 
     Args:
         model: fitted.
@@ -189,7 +190,7 @@ class ImplicitReport(Report):
     """
 
     beta: float
-    active_dimensions: int  # of a mean rate above `models.beta_vae.LEAST_RATE`
+    active_dimensions: int  # of a mean rate above `models.density.LEAST_RATE`
     dimension: np.ndarray  # its place in z
     unit_norm_mean: np.ndarray  # of `unit_norms`: 1 is right, 0 where a dimension carries nothing
     unit_norm_sd: np.ndarray

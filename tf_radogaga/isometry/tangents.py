@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_radogaga._core import blocks
 from tf_radogaga.distortions.base import Distortion
+from tf_radogaga.isometry.protocols import Measured
 
 Decoder = Callable[[tf.Tensor], tf.Tensor]
 
@@ -62,6 +63,12 @@ def _tangents_and_metric(
         product = distortion.inner_product(points, v, columns)
     flat = tf.stack([tf.shape(z)[0], count, -1])
     return tf.reshape(tangent, flat), tf.reshape(tape.gradient(product, v), flat)
+
+
+def at_rows(measure: Callable, model: Measured, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+    """`gram` or `squared_lengths` of a model's decoder at all z (B, N), along the same directions (n, N)."""
+    elements = model.preprocess.width * len(directions)
+    return in_blocks(lambda part: measure(model.decode, model.distortion, z[part], directions), len(z), elements)
 
 
 def log_volume(decode: Decoder, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:

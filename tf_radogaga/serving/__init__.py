@@ -3,12 +3,11 @@
     python -m tf_radogaga.serving check DIR
 
 `export` writes a version, `signatures` are what it offers, `card` describes it, `warmup` holds requests of which a
-server makes the first, `ops` are what its graph may hold, and `check` verifies all of it.
+server makes the first, and `check` verifies all of it and the ops in its graph.
 """
 
 from tf_radogaga.serving.card import data_hash
-from tf_radogaga.serving.check import check_export
+from tf_radogaga.serving.check import check_export, check_ops
 from tf_radogaga.serving.export import export_saved_model
-from tf_radogaga.serving.ops import check_ops
 
 __all__ = ["check_export", "check_ops", "data_hash", "export_saved_model"]

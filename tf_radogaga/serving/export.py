@@ -17,8 +17,7 @@ from tf_radogaga._core.constants import exporting
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.serving import card as cards
 from tf_radogaga.serving import warmup
-from tf_radogaga.serving.check import compare
-from tf_radogaga.serving.ops import check_ops
+from tf_radogaga.serving.check import check_ops, compare
 from tf_radogaga.serving.signatures import requests, signatures
 
 

@@ -53,11 +53,9 @@ def record(directory: Path, loaded: Any, requests: Mapping[str, Mapping[str, tf.
         for signature, inputs in requests.items():
             log = require_api().PredictionLog()
             request, response = log.predict_log.request, log.predict_log.response
+            outputs = loaded.signatures[signature](**inputs)
             request.model_spec.name, request.model_spec.signature_name = name, signature
-            for proto, tensors in (
-                (request.inputs, inputs),
-                (response.outputs, loaded.signatures[signature](**inputs)),
-            ):
+            for proto, tensors in ((request.inputs, inputs), (response.outputs, outputs)):
                 for key, tensor in tensors.items():
                     proto[key].CopyFrom(tf.make_tensor_proto(tensor))
             writer.write(log.SerializeToString())

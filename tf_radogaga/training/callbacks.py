@@ -52,14 +52,3 @@ class AdaptBeforeValidation(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         find_all(self.model, self.dataset, refine=False)
-
-
-class EndSequencePass(keras.callbacks.Callback):
-    """Tells a Sequence that an epoch has ended, where Keras is given a dataset of it."""
-
-    def __init__(self, sequence: keras.utils.Sequence):
-        super().__init__()
-        self.sequence = sequence
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.sequence.on_epoch_end()

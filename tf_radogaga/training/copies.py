@@ -11,10 +11,21 @@ from tf_radogaga._core import functional
 from tf_radogaga._core.keras_configs import UNKNOWN, require_told, with_input_shapes
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors.base import Prior
-from tf_radogaga.training.remembered import remember, remembered
 
 if TYPE_CHECKING:
     from tf_radogaga.training.loop import TrainedOnRows
+
+REMEMBERED = {
+    "straightening": "",
+    "threshold_on": "",
+    "_shuffle_seed": "",
+    "term_names": "steps",
+    "adaptation": "prior",
+}
+"""What a model remembers beside weights and configuration, and its part that has it: kept by saving and by copying."""
+
+RENAMED = {"judged_by": "threshold_on", "_term_names": "term_names"}
+"""Names in files of earlier versions."""
 
 
 def fresh(value: Any, argument: str) -> Any:
@@ -38,11 +49,10 @@ def fresh(value: Any, argument: str) -> Any:
     require_told(value)
     try:
         with keras.utils.custom_object_scope(UNKNOWN):
-            made = (
-                value.fresh()
-                if isinstance(value, Prior)
-                else type(value).from_config(with_input_shapes(value.get_config()))
-            )
+            if isinstance(value, Prior):
+                made = value.fresh()
+            else:
+                made = type(value).from_config(with_input_shapes(value.get_config()))
     except (NotImplementedError, TypeError, ValueError) as error:
         raise TypeError(
             f"{argument}: {type(value).__name__} cannot be copied ({error}); give it a get_config that returns the"
@@ -95,6 +105,26 @@ def copy_model(model: TrainedOnRows) -> TrainedOnRows:
             run_eagerly=model._run_eagerly,
         )
     return twin
+
+
+def remembered(model: TrainedOnRows) -> dict[str, Any]:
+    """Copies of what this model has of `REMEMBERED`, by name, as JSON types."""
+    parts = {name: getattr(model, part) if part else model for name, part in REMEMBERED.items()}
+    return {name: _plain(getattr(part, name)) for name, part in parts.items() if hasattr(part, name)}
+
+
+def _plain(value: Any) -> Any:
+    """Without Keras' wrappers."""
+    if isinstance(value, dict):
+        return dict(value)
+    return list(value) if isinstance(value, list) else value
+
+
+def remember(model: TrainedOnRows, values: dict[str, Any]) -> None:
+    """Gives them to another model; names that this version does not know are left out."""
+    values = {RENAMED.get(name, name): value for name, value in values.items()}
+    for name in REMEMBERED.keys() & values.keys():
+        setattr(getattr(model, REMEMBERED[name]) if REMEMBERED[name] else model, name, values[name])
 
 
 def weights_assigned(model: keras.Model) -> None:

@@ -14,7 +14,7 @@ from tensorflow import keras
 from tf_radogaga._core import blocks, checks
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.training import batches, streams
-from tf_radogaga.training.callbacks import AdaptBeforeValidation, EndSequencePass, StartAtStep
+from tf_radogaga.training.callbacks import AdaptBeforeValidation, StartAtStep
 from tf_radogaga.training.rows import in_memory, is_stream, require_memory, stored, weights_of
 
 if TYPE_CHECKING:
@@ -224,12 +224,7 @@ class Feed:
         return made._replace(batches=batches.split_by_rows(made.batches), validation=validation, uncounted=uncounted)
 
     def _from_memory(
-        self,
-        data: tf.Tensor,
-        weights: tf.Tensor | None,
-        batch_size: int,
-        steps: int | None,
-        seed: int | None,
+        self, data: tf.Tensor, weights: tf.Tensor | None, batch_size: int, steps: int | None, seed: int | None
     ) -> Training:
         """Training on stored rows: whole batches in shuffled order, or, without a seed, all rows in their own."""
         batch_size = min(batch_size, len(data))
@@ -260,6 +255,7 @@ class Feed:
             if rows.cardinality() < 0:
                 adapting, between = _enough(adapting.take(steps * epochs), steps), between.take(steps)
         at_once = self.rows_at_once  # the prior is adapted faster on larger batches
-        callbacks = [EndSequencePass(value)] if is_sequence else []
+        ended = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: value.on_epoch_end())
+        callbacks = [ended] if is_sequence else []  # Keras is given a dataset, so it does not tell the Sequence
         drawn = drawn.prefetch(tf.data.AUTOTUNE)
         return Training(drawn, steps, adapting.rebatch(at_once), between.rebatch(at_once), callbacks)

@@ -15,10 +15,9 @@ from tf_radogaga.priors.base import Prior
 from tf_radogaga.training import batches, copies, streams
 from tf_radogaga.training.callbacks import StopOnNonFinite, non_finite_error
 from tf_radogaga.training.end_of_fit import Step, find_all, forget
-from tf_radogaga.training.executions import executions
 from tf_radogaga.training.feed import Feed, refuse_class_weight
 from tf_radogaga.training.rows import in_memory, is_stream
-from tf_radogaga.training.steps import Steps, keras_optimizer, require_own_loss
+from tf_radogaga.training.steps import Steps, executions, keras_optimizer, require_own_loss
 
 
 class TrainedOnRows(keras.Model):
