@@ -41,10 +41,7 @@ def advanced(state: tf.Variable, drawn: list[int]) -> tf.Tensor:
 
 @contextlib.contextmanager
 def substituted(
-    model: tf.keras.Model,
-    values: list[tf.Tensor],
-    states: tf.Tensor,
-    weights: list[tuple[Any, str, tf.Tensor]],
+    model: tf.keras.Model, values: list[tf.Tensor], states: tf.Tensor, weights: list[tuple[Any, str, tf.Tensor]]
 ) -> Iterator[list[int]]:
     """Within, the model reads these values in place of its own and leaves its own alone.
 

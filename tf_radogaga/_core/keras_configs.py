@@ -39,6 +39,12 @@ _FUNCTIONS = frozenset(
 )
 
 
+def attributes(value: Any, *names: str) -> dict[str, Any]:
+    """Attributes of an object by name, tuples as lists, as a `get_config` returns them."""
+    found = {name: getattr(value, name) for name in names}
+    return {name: list(part) if isinstance(part, tuple) else part for name, part in found.items()}
+
+
 def keras_config(value: Any) -> dict:
     """What `from_keras_config` makes the same object of: JSON types.
 

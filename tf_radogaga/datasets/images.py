@@ -15,7 +15,7 @@ from __future__ import annotations
 import glob
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Union
 
@@ -80,10 +80,9 @@ def readable(files: Sequence[File]) -> list[str]:
         content = tf.io.read_file(name)
         return tf.reduce_max(encoded_images.decode(content, 1, name)), encoded_images.remark(content)
 
-    kept: list[int] = []
-    remarks: list[bytes] = []
-    list(_decodable(tf.data.Dataset.from_tensor_slices(_encoded(names)), brightest, kept, remarks))
-    _report(names, kept, remarks)
+    kept: dict[int, bytes] = {}
+    list(_decodable(tf.data.Dataset.from_tensor_slices(_encoded(names)), brightest, kept))
+    _report(names, kept)
     return [names[position] for position in kept]
 
 
@@ -105,17 +104,16 @@ def load_encoded(
     """`load_files` of what `read` gives for the names, one at a time: the encoded image (), from its name ()."""
     image_shape = _checked(image_shape)
     images = np.empty((len(names), *image_shape), np.uint8)
-    kept: list[int] = []
-    remarks: list[bytes] = []
+    kept: dict[int, bytes] = {}
 
     def decode(name):
         content = read(name)
         return decode_image(content, image_shape), encoded_images.remark(content)
 
     sources = tf.data.Dataset.from_tensor_slices(_encoded(names))
-    for decoded in _decodable(sources, decode, kept, remarks):
+    for decoded in _decodable(sources, decode, kept):
         images[len(kept) - len(decoded) : len(kept)] = decoded
-    _report(names, kept, remarks)
+    _report(names, kept)
     return images[: len(kept)]
 
 
@@ -202,17 +200,16 @@ def from_records(
     def encoded(record):
         return tf.io.parse_single_example(record, {feature: tf.io.FixedLenFeature((), tf.string)})[feature]
 
-    kept: list[int] = []
-    remarks: list[bytes] = []
-    list(_decodable(records, lambda of: (tf.reduce_max(decode(of)), encoded_images.remark(encoded(of))), kept, remarks))
+    kept: dict[int, bytes] = {}
+    list(_decodable(records, lambda of: (tf.reduce_max(decode(of)), encoded_images.remark(encoded(of))), kept))
     reason = f"are no tf.train.Example with a whole JPEG or PNG image in {feature!r}"
     if not kept:
         raise ValueError(
             f"feature: all {len(names)} records in {_shown(files)} {reason}{_features_of_first(records)}; name the"
             " feature of the encoded images."
         )
-    _report(names, kept, remarks, reason)
-    mask = tf.constant(np.isin(np.arange(len(names)), kept))
+    _report(names, kept, reason)
+    mask = tf.constant(np.isin(np.arange(len(names)), list(kept)))
     whole = records.enumerate().filter(lambda position, _: mask[position]).map(lambda _, record: record)
     sources = whole.apply(tf.data.experimental.assert_cardinality(len(kept)))
     return _batches(sources, len(kept), decode, batch_size, shuffle_seed, cache)
@@ -243,22 +240,16 @@ def _checked(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return image_shape
 
 
-def _decodable(sources: tf.data.Dataset, decode: Callable, kept: list[int], remarks: list[bytes]) -> Iterator[Any]:
-    """What `decode` gives, in batches, of sources for which it does not fail; their positions and remarks are kept."""
+def _decodable(sources: tf.data.Dataset, decode: Callable, kept: dict[int, bytes]) -> Iterator[Any]:
+    """What `decode` gives, in batches, of sources for which it does not fail; their remarks are kept by position."""
     numbered = sources.enumerate().map(lambda position, source: (position, decode(source)), tf.data.AUTOTUNE)
     for positions, (decoded, remarked) in numbered.ignore_errors().batch(256).as_numpy_iterator():
-        kept.extend(positions)
-        remarks.extend(remarked)
+        kept.update(zip(positions.tolist(), remarked))
         yield decoded
 
 
 def _batches(
-    sources: tf.data.Dataset,
-    count: int,
-    decode: Callable,
-    batch_size: int,
-    shuffle_seed: int | None,
-    cache: bool,
+    sources: tf.data.Dataset, count: int, decode: Callable, batch_size: int, shuffle_seed: int | None, cache: bool
 ) -> tf.data.Dataset:
     dataset = sources.map(decode, tf.data.AUTOTUNE).cache() if cache else sources
     if shuffle_seed is not None:
@@ -272,12 +263,9 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def _report(
-    names: list[str],
-    kept: list[int],
-    remarks: list[bytes],
-    reason: str = "cannot be read, or are no whole JPEG or PNG images",
+    names: list[str], kept: dict[int, bytes], reason: str = "cannot be read, or are no whole JPEG or PNG images"
 ) -> None:
-    lost = [names[position] for position in np.setdiff1d(np.arange(len(names)), kept)]
+    lost = [name for position, name in enumerate(names) if position not in kept]
     if not kept:
         raise ValueError(f"files: all {len(names)} {reason}: {_shown(lost)}; give at least one whole image.")
     if lost:
@@ -286,11 +274,11 @@ def _report(
             " have them used.",
             stacklevel=3,
         )
-    if any(remarks):
-        warnings.warn(_remarks([names[position] for position in kept], remarks), stacklevel=3)
+    if any(kept.values()):
+        warnings.warn(_remarks([names[position] for position in kept], kept.values()), stacklevel=3)
 
 
-def _remarks(names: list[str], remarks: list[bytes]) -> str:
+def _remarks(names: list[str], remarks: Iterable[bytes]) -> str:
     said = [f"{name} {remarked.decode()}" for name, remarked in zip(names, remarks) if remarked]
     return (
         f"{len(said)} of {len(names)} images are perhaps not what you think: {_shown(said)}. Save pictures of animated"

@@ -16,6 +16,7 @@ from tensorflow import keras
 
 from tf_radogaga._core.frames import listed
 from tf_radogaga.datasets.csv_files import Options, read_csv
+from tf_radogaga.datasets.csv_files.lines import damage
 from tf_radogaga.preprocessing import MinMaxScaling, Preprocessing, TableEncoding
 
 Rows = Union[np.ndarray, pd.DataFrame]
@@ -197,10 +198,7 @@ def _damage_named(path: str | Path) -> Iterator[None]:
     except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:
-        raise ValueError(
-            f"{path}: damaged, cut off, or of another kind than {Path(path).suffix} says ({error}); write or fetch it"
-            " anew."
-        ) from error
+        raise damage(path, error) from error
 
 
 def share_of(labels: np.ndarray | None) -> float:

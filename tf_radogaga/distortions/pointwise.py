@@ -85,8 +85,7 @@ class BinaryCrossEntropy(Distortion):
     """
 
     def __init__(self, epsilon: float = 1e-6):
-        if not 1e-7 <= epsilon < 0.5:
-            raise ValueError(f"epsilon: {epsilon} is outside [1e-7, 0.5).")
+        checks.in_range("epsilon", epsilon, 1e-7, 0.5)
         self.epsilon = epsilon
 
     def _clip(self, values: tf.Tensor) -> tf.Tensor:

@@ -165,9 +165,7 @@ class _Together(keras.Model):
         # before the step is traced: variables made within would have it traced twice
         self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.names, *monitors)}
         self.compile(
-            self._optimizer(),
-            steps_per_execution=int(template._steps_per_execution),
-            jit_compile=template._jit_compile,
+            self._optimizer(), steps_per_execution=int(template._steps_per_execution), jit_compile=template._jit_compile
         )
         for whole, parts in self._whole_and_parts():
             rows = [tf.concat([tf.reshape(part, [-1]) for part in own], axis=0) for own in parts]

@@ -10,6 +10,7 @@ import tensorflow_compression as tfc
 from tensorflow import keras
 
 from tf_radogaga._core import checks
+from tf_radogaga._core.keras_configs import attributes
 from tf_radogaga.networks.dense import DenseNetwork
 from tf_radogaga.networks.shapes import check_activations, check_image_shape, checked_images
 
@@ -125,13 +126,7 @@ class ConvolutionalEncoder(keras.layers.Layer):
         return self.dense(tf.reshape(x, (-1, self.dense.input_units)))[:rows]
 
     def get_config(self) -> dict:
-        return {
-            "image_shape": list(self.image_shape),
-            "units": list(self.units),
-            "output_units": self.output_units,
-            "filters": list(self.filters),
-            "gdn": self.gdn,
-        }
+        return attributes(self, "image_shape", "units", "output_units", "filters", "gdn")
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -200,13 +195,5 @@ class ConvolutionalDecoder(keras.layers.Layer):
         return self.activate(x)
 
     def get_config(self) -> dict:
-        return {
-            "input_units": self.input_units,
-            "units": list(self.units),
-            "image_shape": list(self.image_shape),
-            "filters": list(self.filters),
-            "gdn": self.gdn,
-            "map_activation": self.map_activation,
-            "output_activation": self.output_activation,
-            "initial_beta": self.initial_beta,
-        }
+        activations = "map_activation", "output_activation", "initial_beta"
+        return attributes(self, "input_units", "units", "image_shape", "filters", "gdn", *activations)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow import keras
 
+from tf_radogaga._core.keras_configs import attributes
 from tf_radogaga.networks.shapes import check_activations, checked_images, element_count
 
 
@@ -55,11 +56,6 @@ class DenseNetwork(keras.layers.Layer):
         return tf.reshape(x, (-1, *self._output_image)) if self._output_image else x
 
     def get_config(self) -> dict:
-        return {
-            "input_units": self._input_image or self.input_units,
-            "units": list(self.units),
-            "output_units": self._output_image or self.output_units,
-            "activation": self.activation,
-            "output_activation": self.output_activation,
-            "dtype": self.dtype_policy.name,
-        }
+        given, wanted = self._input_image or self.input_units, self._output_image or self.output_units
+        own = attributes(self, "units", "activation", "output_activation")
+        return {"input_units": given, "output_units": wanted, **own, "dtype": self.dtype_policy.name}

@@ -41,10 +41,7 @@ class TableEncoding(Preprocessing):
     """
 
     def __init__(
-        self,
-        columns: Mapping[str, Sequence[str] | None],
-        reader: dict[str, Any] | None = None,
-        name: str | None = None,
+        self, columns: Mapping[str, Sequence[str] | None], reader: dict[str, Any] | None = None, name: str | None = None
     ):
         super().__init__(name=name)
         if not columns:

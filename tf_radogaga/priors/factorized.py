@@ -109,11 +109,7 @@ class FactorizedPrior(Prior):
     has_marginals = True
 
     def __init__(
-        self,
-        latent_units: int,
-        filters: tuple[int, ...] = (3, 3, 3),
-        init_scale: float = 10.0,
-        name: str | None = None,
+        self, latent_units: int, filters: tuple[int, ...] = (3, 3, 3), init_scale: float = 10.0, name: str | None = None
     ):
         super().__init__(name=name)
         checks.at_least(1, latent_units=latent_units)

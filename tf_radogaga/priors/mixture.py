@@ -14,6 +14,7 @@ from tensorflow_probability import distributions as tfd
 
 from tf_radogaga._core import checks, replicas, sampling, seeds
 from tf_radogaga._core.constants import as_constant
+from tf_radogaga._core.keras_configs import attributes
 from tf_radogaga._core.squares import sum_of_squares
 from tf_radogaga._core.stopped_early import gaussian_mixture
 from tf_radogaga.priors.base import Prior
@@ -279,11 +280,5 @@ class MixturePrior(Prior):
         self.is_adapted.assign(True)
 
     def get_config(self) -> dict:
-        return {
-            "latent_units": self.latent_units,
-            "components": self.components,
-            "units": list(self.units),
-            "dropout": self.dropout,
-            "covariance_floor": self.covariance_floor,
-            "em_iterations": self.em_iterations,
-        }
+        names = "latent_units", "components", "units", "dropout", "covariance_floor", "em_iterations"
+        return attributes(self, *names)

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import itertools
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -182,17 +183,12 @@ def opened(
             start.line,
             start.cells,
             names,
-            every if header.is_there else _after(start, every),
+            every if header.is_there else itertools.chain([start], every),
         )
 
 
 def _format(
-    path: str | Path,
-    columns: dict[str, list[str]],
-    options: Options,
-    kept: Reader | None,
-    separator: str,
-    strict: bool,
+    path: str | Path, columns: dict[str, list[str]], options: Options, kept: Reader | None, separator: str, strict: bool
 ) -> numbers.Format:
     """Of the numbers: as given, else as kept, else as the columns' cells prove."""
     if kept:
@@ -220,11 +216,6 @@ def _fits(path: str | Path, columns: Mapping[str, Sequence[str]], decimal: str, 
             f"{path}: numbers such as {marked[int(odd.argmax())]!r} have not the decimal mark {decimal!r} of the file"
             " that the model was trained on; give --decimal and --thousands."
         )
-
-
-def _after(start: Row, rest: Iterator[Row]) -> Iterator[Row]:
-    yield start
-    yield from rest
 
 
 def _header(
