@@ -11,7 +11,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 import tf_radogaga
 from tf_radogaga import AnomalyDetector, DenseNetwork, FactorizedPrior, RaDOGAGA
-from tf_radogaga.detector.average import (
+from tf_radogaga.detector.densities.average import (
     NORMALIZING_ROWS,
     averaged,
     fit_densities,

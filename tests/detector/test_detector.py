@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 
 from tf_radogaga import AnomalyDetector
-from tf_radogaga.detector.densities import IndependentColumns, KernelDensity, MixtureDensity, log_prob_left_out
+from tf_radogaga.detector.densities import IndependentColumns, KernelDensity, MixtureDensity
+from tf_radogaga.detector.densities.mixture import log_prob_left_out
 
 
 def rotated(n=400, seed=0):

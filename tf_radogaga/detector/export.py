@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_radogaga._core import sampling
 from tf_radogaga._core.rounding import WHOLE, as_served
-from tf_radogaga.detector.average import AveragedDensities
+from tf_radogaga.detector.densities.average import AveragedDensities
 from tf_radogaga.detector.isometric_latent import IsometricDecoder, IsometricEncoder
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.density import Density

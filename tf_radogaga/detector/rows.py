@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.frames import listed, to_pandas
-from tf_radogaga.detector.average import MOST_ROWS
+from tf_radogaga.detector.densities.average import MOST_ROWS
 from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.preprocessing.cells import TIMES, array_of, is_text, level, numbers
 from tf_radogaga.training.batches import rows_only

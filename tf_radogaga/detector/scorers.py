@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from tf_radogaga._core import rounding, sampling
 from tf_radogaga._core.frames import check_names, listed
-from tf_radogaga.detector.average import MOST_ROWS, AverageDensity
+from tf_radogaga.detector.densities.average import MOST_ROWS, AverageDensity
 from tf_radogaga.detector.isometric_latent import IsometricLatent
 from tf_radogaga.detector.rows import Rows, encoded, take
 from tf_radogaga.models.autoencoder import Autoencoder

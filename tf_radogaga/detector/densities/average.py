@@ -11,7 +11,9 @@ import pandas as pd
 import tensorflow as tf
 
 from tf_radogaga._core import blocks
-from tf_radogaga.detector.densities import IndependentColumns, KernelDensity, MixtureDensity
+from tf_radogaga.detector.densities.columns import IndependentColumns
+from tf_radogaga.detector.densities.kernel import KernelDensity
+from tf_radogaga.detector.densities.mixture import MixtureDensity
 from tf_radogaga.detector.stored import Constants
 from tf_radogaga.priors.base import Prior
 

@@ -1,0 +1,129 @@
+"""Gaussian mixtures by EM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from scipy.special import logsumexp
+from sklearn.mixture import GaussianMixture
+
+from tf_radogaga._core.stopped_early import gaussian_mixture
+from tf_radogaga.detector.stored import Constant, Stored
+
+SIZES = (2, 4, 8, 16)
+FLOORS = (0.1, 0.001)
+"""Added to every variance, in units of the latent squared; the first is that of the scores."""
+
+
+class MixtureDensity(Stored):
+    """Mean log density of Gaussian mixtures of several sizes, fitted by EM, each to three quarters of the rows.
+
+    `held_out` is that of the likeliest mixture of any size and floor: what mixtures could explain. The average is over
+    the sizes at the coarse floor; finer ones are likelier and score other rows by the rounding of their columns.
+
+        log p(z) = mean_K log [n / (n + 1) sum_k pi_k N(z; mu_k, Sigma_k) + 1 / (n + 1) wide(z)]
+
+    Args:
+        rows: (n, N), enough for one of the `allowed` sizes.
+        rng: draws the quarters.
+    """
+
+    def __init__(self, rows: np.ndarray, rng: np.random.Generator):
+        likelihoods, mixtures, fitted = [], [], []
+        for size in self.allowed(rows):
+            order = rng.permutation(len(rows))
+            held_out, others = np.split(rows[order], [len(rows) // 4])
+            for floor in FLOORS:
+                options = {"max_iter": 50, "tol": 1e-2, "random_state": int(rng.integers(2**31))}
+                # after so many iterations the likelihood hardly rises any more
+                mixture = gaussian_mixture(others, size, reg_covar=floor, **options)
+                likelihoods.append(mixture.score(held_out))
+                if floor == FLOORS[0]:
+                    mixtures.append((mixture.weights_, mixture.means_, mixture.precisions_cholesky_))
+            fitted.append(np.isin(np.arange(len(rows)), order[len(rows) // 4 :]))
+        self.rows, self.fitted = len(rows), np.stack(fitted)  # which mixture (S,) was fitted to which row (n,)
+        self.weights, self.means, self.whitening = map(np.concatenate, zip(*mixtures))  # W_k W_k' = Sigma_k^-1
+        self.sizes = np.array([len(weights) for weights, *_ in mixtures])
+        self.held_out = float(max(likelihoods))
+
+    @staticmethod
+    def allowed(rows: np.ndarray) -> list[int]:
+        """Numbers of components that so many rows (n, N) allow: twice as many for each as there are columns."""
+        return [size for size in SIZES if len(rows) >= size * max(2 * rows.shape[1], 20)]
+
+    @property
+    def mixtures(self) -> list[GaussianMixture]:
+        found = []
+        for part in np.split(np.arange(len(self.weights)), np.cumsum(self.sizes)[:-1]):
+            found.append(GaussianMixture(len(part)))
+            arrays = {"weights_": self.weights, "means_": self.means, "precisions_cholesky_": self.whitening}
+            vars(found[-1]).update({name: values[part] for name, values in arrays.items()})
+        return found
+
+    def log_prob(self, rows: np.ndarray, wide: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
+        """The mean over the sizes; `own` are left out, to the first order, of the mixtures that were fitted to them.
+
+        Args:
+            wide: (B,), log of a density with heavier tails at these rows, for what is unlike all n.
+        """
+        logs = [mixture.score_samples(rows) for mixture in self.mixtures]
+        if own is not None:
+            for log, mixture, fitted in zip(logs, self.mixtures, self.fitted):
+                if (mine := fitted[own]).any():
+                    log[mine] = log_prob_left_out(mixture, rows[mine], fitted.sum())
+        mixed = [np.logaddexp(math.log(self.rows) + log, wide) for log in logs]
+        return np.mean(mixed, axis=0) - math.log(self.rows + 1)
+
+    def graph(self, constant: Constant) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        parts = []
+        for number, mixture in enumerate(self.mixtures):
+            means, whitening = mixture.means_, mixture.precisions_cholesky_
+            logs = np.log(mixture.weights_) + _log_det(mixture) - means.shape[1] / 2 * math.log(2 * math.pi)
+            offsets = np.einsum("kn,knm->km", means, whitening)
+            arrays = {"whitening": whitening, "offsets": offsets, "logs": logs}
+            parts.append([constant(f"mixture_{number}_{name}", values) for name, values in arrays.items()])
+
+        def log_prob(z, wide):
+            total = 0
+            for whitening, offsets, logs in parts:
+                halves = tf.einsum("bn,knm->bkm", z, whitening) - offsets
+                log = tf.reduce_logsumexp(logs - tf.reduce_sum(tf.square(halves), axis=2) / 2, axis=1)
+                log += math.log(self.rows)
+                total += tf.maximum(log, wide) + tf.math.softplus(-tf.abs(log - wide))
+            return total / len(parts) - math.log(self.rows + 1)
+
+        return log_prob
+
+
+def log_prob_left_out(mixture: GaussianMixture, rows: np.ndarray, fitted: int) -> np.ndarray:
+    """log p in nats of rows (B, N) that a mixture was fitted to, (B,), each by the mixture without it.
+
+    A step of EM from which the row is missing, the memberships r_k as they are. With a_k = r_k / (n pi_k), d_k^2 the
+    squared Mahalanobis distance to component k, and delta_k = z - mu_k (Sherman and Morrison):
+
+        mu_k' = mu_k - a_k / (1 - a_k) delta_k
+        Sigma_k' = (Sigma_k - a_k / (1 - a_k) delta_k delta_k') / (1 - a_k)
+        c_k = 1 - a_k / (1 - a_k) d_k^2, by which det and distance follow from those of Sigma_k
+
+    Args:
+        rows: some of those it was fitted to.
+        fitted: n, how many those are.
+    """
+    halves = (rows @ half - mean @ half for mean, half in zip(mixture.means_, mixture.precisions_cholesky_))
+    squares = np.stack([np.square(half).sum(axis=1) for half in halves], axis=1)  # (B, K)
+    share = np.minimum(mixture.predict_proba(rows) / (fitted * mixture.weights_), 1 - 1e-6)
+    shrunk = np.maximum(1 - share / (1 - share) * squares, 1e-6)
+    logs = -0.5 * (
+        rows.shape[1] * (math.log(2 * math.pi) - np.log1p(-share))
+        + (-2 * _log_det(mixture) + np.log(shrunk))
+        + squares / (shrunk * (1 - share))
+    )
+    return logsumexp(np.log(mixture.weights_ * (1 - share) * fitted / (fitted - 1)) + logs, axis=1)
+
+
+def _log_det(mixture: GaussianMixture) -> np.ndarray:
+    """Of the Cholesky factors of the precisions, (K,)."""
+    return np.log(np.diagonal(mixture.precisions_cholesky_, axis1=1, axis2=2)).sum(axis=1)
