@@ -15,6 +15,8 @@ from own_sides import training_products
 from tensorflow.core.profiler.protobuf import xplane_pb2
 from turns import medians, repeated
 
+from tf_radogaga.models import radogaga
+
 FAMILY = "RaDOGAGA, mixture"
 PARTS = {  # heading -> scope in the names of ops
     "encoder, decoder": "dense_network",
@@ -114,13 +116,13 @@ def in_scopes(model) -> None:
             with tf.name_scope(scope):
                 return function(*args, **kwargs)
 
-        object.__setattr__(owner, attribute, within)
+        setattr(owner, attribute, within)
 
     for owner, attribute, scope in (
         (model.distortion, "excess", "distortions"),
-        (model, "_prior_input", "features"),
+        (radogaga, "prior_input", "features"),
         (model.prior, "rate", "prior"),
-        (model, "_update", "update"),
+        (model.steps, "update", "update"),
     ):
         name(owner, attribute, scope)
     model.compile(model.optimizer)

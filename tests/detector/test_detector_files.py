@@ -1,5 +1,6 @@
 """Saving and loading an `AnomalyDetector`."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -69,6 +70,13 @@ def test_what_is_loaded_is_the_estimator(fitted, saved):
     loaded.save(saved)  # in place of the first
     assert sorted(path.name for path in saved.parent.iterdir()) == ["detector"]
     np.testing.assert_array_equal(AnomalyDetector.load(saved).predict(rotated()), loaded.predict(rotated()))
+
+
+def test_attributes_of_ones_own_are_saved(fitted, tmp_path):
+    mine = copy.copy(fitted)
+    mine.note = "mine"
+    mine.save(tmp_path / "mine")
+    assert AnomalyDetector.load(tmp_path / "mine").note == "mine"
 
 
 @pytest.fixture(scope="module")

@@ -282,3 +282,10 @@ def test_wrong_arguments_are_named(wrong):
     name, value = next(iter(wrong.items()))
     with pytest.raises(ValueError, match=f"{name}: {value!r}".replace("'", ".")):
         small_model(**wrong)
+
+
+def test_the_scale_follows_the_weights_of_the_loss(rows):
+    model = small_model()
+    before = model.metric_scale
+    model.lambda2, model.sigma2 = 10 * model.lambda2, 2 * model.sigma2
+    assert model.metric_scale == pytest.approx(20 * before) and model.noise_variance == model.sigma2

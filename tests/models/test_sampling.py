@@ -109,3 +109,39 @@ def test_a_sample_of_each_seed_is_the_one_sample_of_that_seed(prior):
     seeds = [4, 0, 4, -1]
     expected = [prior.distribution.sample(1, seed=tf.constant([seed, 0]))[0] for seed in seeds]
     np.testing.assert_allclose(prior.sample_each(tf.constant(seeds)), tf.stack(expected), rtol=1e-6, atol=1e-6)
+
+
+class DrawnByIntegers(tfd.Distribution):
+    """A distribution whose own sampler takes no stateless seeds."""
+
+    def __init__(self):
+        kind = tfd.FULLY_REPARAMETERIZED
+        super().__init__(tf.float32, reparameterization_type=kind, validate_args=False, allow_nan_stats=False)
+
+    def _event_shape(self):
+        return tf.TensorShape([3])
+
+    def _batch_shape(self):
+        return tf.TensorShape([])
+
+    def _log_prob(self, z):
+        return -tf.reduce_sum(tf.square(z), axis=-1)
+
+    def _sample_n(self, n, seed=None):
+        return tf.random.normal((n, 3), seed=seed)
+
+
+def test_a_distribution_that_takes_integer_seeds_alone_is_sampled():
+    kernel = isometric_kernel(3, 4)
+    model = linear_model(kernel, DistributionPrior(DrawnByIntegers), rows_along(kernel))
+    assert model.sample(5).shape == (5, 4)
+
+
+def test_a_prior_of_ones_own_tells_whether_it_can_be_sampled():
+    class WithoutSampler(DistributionPrior):
+        @property
+        def distribution(self):
+            raise NotImplementedError
+
+    prior = DistributionPrior(lambda: tfd.MultivariateNormalDiag(tf.zeros(3)))
+    assert prior.has_sampler and not WithoutSampler(lambda: tfd.MultivariateNormalDiag(tf.zeros(3))).has_sampler

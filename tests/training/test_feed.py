@@ -7,7 +7,9 @@ import tensorflow as tf
 from helpers.fed import Batches, assert_same, fitted, plain, weights_of
 from helpers.models import encoded, scaled, small_model, table
 
-from tf_radogaga.priors import MixturePrior
+from tf_radogaga import DenseNetwork, RaDOGAGA
+from tf_radogaga.preprocessing import PassThrough
+from tf_radogaga.priors import MixturePrior, NormalPrior
 
 Data = tf.data.Dataset
 
@@ -217,3 +219,15 @@ def test_an_adaptation_that_fails_leaves_no_prior(few, monkeypatch):
             call(few)
         with pytest.raises(RuntimeError, match="not adapted"):
             model.energy(few)
+
+
+def test_a_preprocessing_of_ones_own_gives_its_call_alone(few):
+    class Tenfold(PassThrough):
+        def call(self, rows):
+            return 10 * rows
+
+    networks = DenseNetwork(4, (), 2), DenseNetwork(2, (), 4)
+    model = RaDOGAGA(*networks, NormalPrior(2), 1, 1, gauge=None, preprocess=Tenfold(4))
+    energies = model.energy(few), model.predict(few, verbose=0)["energy"], model.scores(few)["energy"]
+    for energy in energies:
+        np.testing.assert_allclose(energy, model.prior.rate(model.encoder(10 * few)), rtol=1e-5)

@@ -27,9 +27,6 @@ from tf_radogaga.serving.export import export_saved_model
 MOST_TYPICAL_ROWS = 1000
 """Training rows that are kept for `explain`."""
 
-_KEPT = ("_column_names", "_training_scores", "_around_threshold", "_typical")
-"""What a fit finds beside the scorer and the attributes whose names end in an underscore."""
-
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):
     """Scores of rows by log densities in an isometric latent of as many dimensions as there are columns.
@@ -276,9 +273,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             TypeError: a part of the `model` could not be read again, named.
         """
         check_is_fitted(self, "threshold_")
-        fitted = {name: value for name, value in self.__dict__.items() if name.endswith("_") or name in _KEPT}
         own = {"categorical": listed(self.categorical), "_scorer": self._scorer.state()}
-        state = {**self.get_params(deep=False), **fitted, **own}
+        state = {**self.__dict__, **own}
         files.write({name: value for name, value in state.items() if name not in ("model", "model_")}, directory)
 
     @classmethod

@@ -277,7 +277,7 @@ class Autoencoder(TrainedOnRows):
         """
         self.prior.require_adapted()
         checks.at_least(1, rows=rows)
-        if obstacle := self.density.sampling_obstacle():
+        if obstacle := self.density.latent_obstacle("sample"):
             raise NotImplementedError(obstacle)
         stateless = None if seed is None else tf.constant([seed, 0])  # an integer would not repeat a draw
         return self.decode(tf.cast(self.prior.distribution.sample(rows, seed=stateless), tf.float32))

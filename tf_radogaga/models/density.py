@@ -95,11 +95,6 @@ class Density:
         why = "with reconstruction_features the prior sees more than z; train with reconstruction_features=False."
         return f"{what}: {why}" if self.model.reconstruction_features else None
 
-    def sampling_obstacle(self) -> str | None:
-        """Why there is nothing to sample from."""
-        unknown = None if self.model.prior.has_sampler else f"sample: {type(self.model.prior).__name__} has no sampler."
-        return self.latent_obstacle("sample") or unknown
-
     def log_density(self, x: tf.Tensor) -> tf.Tensor:
         """By the isometric volume."""
         count = self.model.active_dimensions

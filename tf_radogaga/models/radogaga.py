@@ -91,7 +91,6 @@ class RaDOGAGA(Autoencoder):
         self.lambda1, self.lambda2, self.h = lambda1, lambda2, h
         self.transform = self.distortion if transform is None else as_distortion(transform, "transform")
         self.noise, self.sigma2, self.noisy_rate = noise, sigma2, noisy_rate
-        self.metric_scale, self.noise_variance = 2 * lambda2 * sigma2, sigma2  # Eq. 13
         if gauge == "flow" and self.reconstruction_features:
             raise ValueError("gauge: 'flow' needs a prior of z alone; train with reconstruction_features=False.")
         if gauge == "flow" and tf.distribute.get_strategy().num_replicas_in_sync > 1:
@@ -103,6 +102,14 @@ class RaDOGAGA(Autoencoder):
             log_unit = float(self.distortion.log_volume(tf.zeros((1, *self.preprocess.event_shape)), rank=1)[0])
         scale = math.sqrt(self.metric_scale) * math.exp(log_unit)
         self.gauge = GAUGES[gauge](self.latent_units, scale, rotate=self.prior.axis_aligned)
+
+    @property
+    def metric_scale(self) -> float:  # type: ignore[override]  # it follows lambda2 and sigma2, Eq. 13
+        return 2 * self.lambda2 * self.sigma2
+
+    @property
+    def noise_variance(self) -> float:  # type: ignore[override]
+        return self.sigma2
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         y = output(self.encoder, x, training)

@@ -143,6 +143,9 @@ class ImageScaling(Preprocessing):
                 f"images: dtype {dtype} where uint8 of 0 to 255 or floats of 0 to 1 are expected; cast them."
             )
 
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
+        return self.restored(self.stored(rows))
+
     def stored(self, rows: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(fit_images(rows, *self.image_shape[:2]), (None, *self.image_shape))
 

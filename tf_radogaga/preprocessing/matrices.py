@@ -69,7 +69,7 @@ class PassThrough(Preprocessing):
                 check_finite(column, str(name), first_row)
         return matrix
 
-    def stored(self, rows: tf.Tensor) -> tf.Tensor:
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
         return rows
 
     def input_signature(self) -> dict[str, tf.TensorSpec]:
@@ -164,5 +164,5 @@ class MinMaxScaling(PassThrough):
         self.minimum.assign(low)
         self.range.assign(scale)
 
-    def stored(self, rows: tf.Tensor) -> tf.Tensor:
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
         return (rows - self.minimum) / self.range

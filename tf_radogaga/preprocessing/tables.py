@@ -138,7 +138,7 @@ class TableEncoding(Preprocessing):
         """The columns of a checked table as numbers and text that files can hold; x of them is the same."""
         return pd.DataFrame({name: _plain(column, self.columns[name] is None) for name, column in table.items()})
 
-    def stored(self, rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def call(self, rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
         parts = []
         if self.numeric:
             parts.append(self.scaling(tf.stack([rows[c] for c in self.numeric], axis=1)))

@@ -38,7 +38,11 @@ class Prior(keras.layers.Layer):
     @property
     def has_sampler(self) -> bool:
         """Whether latents can be drawn from `distribution`."""
-        return type(self).distribution is not Prior.distribution
+        try:
+            self.distribution.sample(seed=tf.constant([0, 0]))
+        except NotImplementedError:  # as tfp tells it
+            return False
+        return True
 
     def require_adapted(self) -> None:
         """RuntimeError where it is not, but not in a graph, which is made before."""

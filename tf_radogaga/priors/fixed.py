@@ -84,14 +84,6 @@ class DistributionPrior(Prior):
     def distribution(self) -> tfd.Distribution:
         return self._distribution
 
-    @property
-    def has_sampler(self) -> bool:
-        try:
-            self.distribution.sample(seed=tf.constant([0, 0]))
-        except NotImplementedError:  # as tfp tells it
-            return False
-        return True
-
     def fresh(self) -> DistributionPrior:
         return DistributionPrior(_apart(self._distribution) if self._given else self.build_distribution)
 

@@ -127,7 +127,7 @@ TABLE = {
         lambda model, inputs: {"sample": model.decode(model.prior.sample_each(inputs["seed"]))},
         lambda model, rows: {"seed": tf.range(len(model.encode(rows)))},
         {"sample"},
-        lambda model: model.density.sampling_obstacle() is None,
+        lambda model: not model.reconstruction_features and model.prior.has_sampler,
     ),
     "serving_floats": Signature(
         lambda model: {"images": tf.TensorSpec(_features(model)["images"].shape, tf.float32, "images")},
