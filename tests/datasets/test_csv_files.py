@@ -271,7 +271,7 @@ def test_utf_8_is_not_read_as_the_encoding_that_was_kept(tmp_path):
     assert next(csv_rows.blocks(path, inputs, 9, card=card, options=options))["rows"] == [["1"]]
 
 
-def test_a_line_may_be_longer_than_what_a_file_is_judged_by(tmp_path, monkeypatch):
+def test_a_line_may_be_longer_than_the_part_that_tells_how_a_file_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_files.lines, "SAMPLE", 100)
     values = np.random.default_rng(0).normal(size=(3, 50)).round(4)
     frame = pd.DataFrame(values, columns=[f"column of number {i}" for i in range(50)])

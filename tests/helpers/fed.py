@@ -7,14 +7,14 @@ from helpers.models import scaled
 from tf_radogaga import DenseNetwork, NormalPrior, RaDOGAGA
 
 
-def plain(rows=None, prior=None, compiled=False, gauge=None, judged=False, **options):
-    """A linear model that is quick to train; unless `judged`, nothing looks for its active dimensions."""
+def plain(rows=None, prior=None, compiled=False, gauge=None, finds_active=False, **options):
+    """A linear model that is quick to train; unless `finds_active`, nothing looks for its active dimensions."""
     tf.keras.utils.set_random_seed(7)
     networks = DenseNetwork(4, (), 2), DenseNetwork(2, (), 4)
     preprocess = None if rows is None else scaled(rows)
     model = RaDOGAGA(*networks, prior or NormalPrior(2), 1, 1, "identity", preprocess=preprocess, gauge=gauge)
     model.compile(tf.keras.optimizers.SGD(1e-4), run_eagerly=not compiled, **options)
-    if not judged:
+    if not finds_active:
         model.density.find_active = lambda dataset: None
     return model
 

@@ -139,7 +139,7 @@ def test_energy_grows_and_stays_finite_along_rays_where_the_latent_does(prior):
 
 
 @pytest.mark.parametrize("features", [False, True])
-def test_where_the_encoder_saturates_the_energy_does_and_stays_that_of_a_stranger(features):
+def test_where_the_encoder_saturates_the_energy_does_and_stays_high(features):
     rows = clusters()
     model = fitted(small_model("log", scaled(rows), reconstruction_features=features), rows, epochs=2)
     rays = _rays(rows)

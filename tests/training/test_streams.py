@@ -30,7 +30,7 @@ def endless(few, seen, size=10):
 
 def test_passes_over_an_endless_stream_are_bounded(few):
     seen = []
-    model = plain(few, MixturePrior(2, 2, em_iterations=3), judged=True)
+    model = plain(few, MixturePrior(2, 2, em_iterations=3), finds_active=True)
     known = Data.from_tensor_slices(few).batch(10).repeat()
     for stream in (endless(few, seen), known):
         options = {"validation_data": stream, "validation_steps": 2, "verbose": 0}

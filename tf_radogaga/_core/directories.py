@@ -1,4 +1,4 @@
-"""Files that outlive the process that writes them, and are written whole or not at all: `atomic_directory` takes the
+"""Files that outlive the process that writes them, all of which is written or nothing: `atomic_directory` takes the
 place of an older directory, `new_version` gets a number beside older ones, `atomic_json` is a file."""
 
 from __future__ import annotations

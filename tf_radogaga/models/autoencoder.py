@@ -114,6 +114,7 @@ class Autoencoder(TrainedOnRows):
         self.random = seeds.generator()
         units = self.latent_units
         self._directions = self.add_weight("active_directions", (units, units), trainable=False)
+        # by its older name in checkpoints
         self._informative = self.add_weight("active_dimensions", (), "int32", "zeros", trainable=False)
         self.density = self.density_class(self)
         self.built = True  # every weight exists from here on

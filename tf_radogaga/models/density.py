@@ -71,24 +71,33 @@ class Density:
 
     def obstacle(self, volume: str) -> str | None:
         """Why there is no log density by this volume."""
-        model, prior, count, units = self.model, self.model.prior, self.model.active_dimensions, self.model.latent_units
-        isometric, name = volume == "isometric", type(prior).__name__
-        by_prior = isometric and self.volume_by_prior
-        obstacles = {
-            "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
-            " reconstruction_features=False.": model.reconstruction_features,
-            f"the loss of {type(model).__name__} does not fix the volume of z; use volume='jacobian'.": by_prior
-            and model.metric_scale is None,
-            f"{name} is fixed, so the latent bends towards it and is not isometric; use volume='jacobian' or a prior"
-            " that is learned.": by_prior and not prior.learned,
-            f"{type(model.distortion).__name__} has no closed-form volume; use volume='jacobian'.": isometric
-            and not model.distortion.has_log_volume,
-            "active_dimensions: 0, no latent direction is known to carry more than noise; call fit or adapt_prior, and"
-            " if that finds none train longer, or with greater lambdas or a smaller beta.": prior.adapted and not count,
-            f"{name} has no closed-form marginal on {count} of {units} dimensions; train with fewer latent units, so"
-            " that all are active.": count < units and not prior.has_marginals,
-        }
-        return next((why for why, there in obstacles.items() if there), None)
+        model, prior = self.model, self.model.prior
+        isometric, by_prior = volume == "isometric", volume == "isometric" and self.volume_by_prior
+        if model.reconstruction_features:
+            return (
+                "reconstruction_features: the prior sees more than z, so the energy is no density; train with"
+                " reconstruction_features=False."
+            )
+        if by_prior and model.metric_scale is None:
+            return f"the loss of {type(model).__name__} does not fix the volume of z; use volume='jacobian'."
+        if by_prior and not prior.learned:
+            return (
+                f"{type(prior).__name__} is fixed, so the latent bends towards it and is not isometric; use"
+                " volume='jacobian' or a prior that is learned."
+            )
+        if isometric and not model.distortion.has_log_volume:
+            return f"{type(model.distortion).__name__} has no closed-form volume; use volume='jacobian'."
+        if prior.adapted and not model.active_dimensions:
+            return (
+                "active_dimensions: 0, no latent direction is known to carry more than noise; call fit or adapt_prior,"
+                " and if that finds none train longer, or with greater lambdas or a smaller beta."
+            )
+        if model.active_dimensions < model.latent_units and not prior.has_marginals:
+            return (
+                f"{type(prior).__name__} has no closed-form marginal on {model.active_dimensions} of"
+                f" {model.latent_units} dimensions; train with fewer latent units, so that all are active."
+            )
+        return None
 
     def latent_obstacle(self, what: str) -> str | None:
         """Why the prior is not one of z alone, which this needs."""

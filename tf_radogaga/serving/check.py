@@ -131,9 +131,9 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
 def _check_threshold(replayed: list[warmup.Replayed], threshold: float, threshold_on: str, directory: Path) -> None:
     for signature, found, _ in replayed:
         if "anomaly" in found:
-            judged = found["energy"] if threshold_on == "energy" else -found[threshold_on]
-            near = np.abs(judged - threshold) <= TOLERANCE * max(1, abs(threshold))
-            right = found["anomaly"] == (found["valid"] & (judged > threshold))
+            compared = found["energy"] if threshold_on == "energy" else -found[threshold_on]
+            near = np.abs(compared - threshold) <= TOLERANCE * max(1, abs(threshold))
+            right = found["anomaly"] == (found["valid"] & (compared > threshold))
             if not (right | near).all():
                 raise ValueError(f"{directory}: {signature} does not flag by the threshold {threshold} of its card.")
 

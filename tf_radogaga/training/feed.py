@@ -78,11 +78,11 @@ def _split(name: str, share: float, rows: int) -> int:
 def _enough(x: tf.data.Dataset, steps: int) -> tf.data.Dataset:
     """So many batches of x, and more until they hold `LEAST_ADAPTED` rows."""
 
-    def judged(seen, batch):
+    def counted(seen, batch):
         number, rows = seen
         return (number + 1, rows + tf.shape(batch)[0]), ((number < steps) | (rows < LEAST_ADAPTED), batch)
 
-    wanted = x.scan((0, 0), judged).take_while(lambda wanted, _: wanted)
+    wanted = x.scan((0, 0), counted).take_while(lambda wanted, _: wanted)
     return wanted.map(lambda _, batch: batch)
 
 
