@@ -36,9 +36,10 @@ LATER = {
 
 
 def digest(settings: Any) -> str:
-    """Eight characters that change with any hyperparameter of a preset."""
+    """Eight characters that change with any hyperparameter of a preset, and not with its source."""
     if dataclasses.is_dataclass(settings):
-        values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+        names = [field.name for field in dataclasses.fields(settings) if field.name != "source"]
+        values = {name: getattr(settings, name) for name in names}
         settings = {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
 

@@ -30,6 +30,7 @@ def preset(loss: str, lam: float, latent_units: int, steps: int | None) -> Prese
         components=None,
         lambda1=None,
         lambda2=lam,
+        source="networks: Nakagawa et al., ICML 2021, appendix C.1; lambda2: D.2; the rest: chosen here",
         distortion=loss,
         learning_rate=1e-2,
         decay=True,

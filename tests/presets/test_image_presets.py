@@ -75,3 +75,16 @@ def test_the_beta_vae_of_digits_is_the_papers_unless_asked_otherwise():
 def test_no_paper_has_radogaga_of_digits():
     with pytest.raises(ValueError, match="RaDOGAGA has 'small'"):
         image_preset(DIGITS, "radogaga", None, "paper")
+
+
+def test_shapes_that_no_paper_has_take_the_small_ones():
+    small = image_preset((32, 48, 1))
+    assert small == image_preset(FACES) and "on held-out faces" in small.source
+    with pytest.raises(ValueError, match=r"size: 'paper' is not one of \('small',\) for other shapes"):
+        image_preset((32, 48, 1), "beta-vae", "ssim", "paper")
+
+
+def test_a_source_tells_what_the_distortion_and_the_model_change():
+    changed = image_preset(DIGITS, "beta-vae-decomposed", "bce", "paper").source
+    assert changed.startswith(image_preset(DIGITS, "beta-vae", "mse", "paper").source)
+    assert "lambda2 is divided" in changed and "lambda1 = lambda2" in changed

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tf_radogaga import DAGMM, BetaVAE, PassThrough, RaDOGAGA, presets
+from tf_radogaga.presets import images, tables
 
 REST = ("arrhythmia", "kddcup99", "kddcup-rev")
 CLASSES = {"dagmm": DAGMM, "vae": BetaVAE}
@@ -52,6 +53,13 @@ def test_the_toy_data_have_the_networks_of_one_paper():
         presets.preset("toy", "dagmm", "small")
     with pytest.raises(ValueError, match=r"model: 'vae' is not one of .* for the paper size of toy"):
         presets.preset("toy", "vae")
+
+
+@pytest.mark.parametrize("module", [tables, images])
+def test_every_preset_names_its_source(module):
+    for key, entries in module._PRESETS.items():
+        for preset in entries:
+            assert "et al." in preset.source or "chosen here" in preset.source, (key, preset.model)
 
 
 def test_unknown_names():

@@ -98,6 +98,7 @@ def test_a_digest_tells_every_setting_and_outlives_new_ones(monkeypatch):
     changed = [{"patience": 1}, {"steps": 1}, {"activation": "relu"}, {"learning_rate": 1e-9}]
     digests = {records.digest(dataclasses.replace(preset, **change)) for change in ({}, *changed)}
     assert len(digests) == 1 + len(changed)
+    assert records.digest(dataclasses.replace(preset, source="elsewhere")) == records.digest(preset)
 
     @dataclasses.dataclass(frozen=True)
     class Wider(presets.Preset):

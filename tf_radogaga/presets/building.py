@@ -43,6 +43,7 @@ class Preset:
     components: int | None  # of the mixture; None: a factorized prior
     lambda1: float | None
     lambda2: float
+    source: str  # the papers that print these values, and which were chosen here
     activation: str = "tanh"
     output_activation: str | None = None
     estimation_units: tuple[int, ...] = (10,)
