@@ -4,7 +4,7 @@
 # make models trains, exports and checks the models of saved_models/ again, then puts them in their places
 # make bench  speed and memory beside peers, which get an environment of their own; BENCH=--quick to see that it runs
 # make scale  memory and seconds of training and scoring 10 million streamed rows, with a figure
-# make peers  the environment of the peers alone, for their rows in the tables of trainers/tables.py
+# make peers  the environment of the peers alone, for their rows in the tables of trainers/reproduce/tables.py
 # make docs   the documentation site, as HTML in outputs/docs
 # make venv   set up only; PYTHON=... chooses the interpreter (3.9 to 3.11)
 PYTHON ?= $(firstword $(foreach v,3.11 3.10 3.9,$(shell command -v python$(v))) python3)

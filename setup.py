@@ -2,7 +2,7 @@
 
 from setuptools import find_namespace_packages, setup
 
-TRAINERS = find_namespace_packages("trainers", exclude=["results", "*.results"])
+TRAINERS = find_namespace_packages("trainers", exclude=["*.results"])
 
 setup(
     packages=[

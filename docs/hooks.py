@@ -19,7 +19,8 @@ REPOSITORY = (
     *("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "CITATION.cff"),
     *("saved_models/README.md", "saved_models/*/README.md", "saved_models/*/1/assets/card.json"),
     "tf_radogaga/datasets/data/README.md",
-    *("trainers/results/*.md", "trainers/results/*.png", "tests/benchmarks/results/*", "tests/benchmarks/peers.txt"),
+    *("trainers/reproduce/results/*.md", "trainers/reproduce/results/*.png"),
+    *("tests/benchmarks/results/*", "tests/benchmarks/peers.txt"),
 )
 LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)(?=[)#])")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)

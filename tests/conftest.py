@@ -125,7 +125,7 @@ def fitted_model(request, small_flows):
 @pytest.fixture
 def records(monkeypatch):
     """What the tables measure, run here in place of processes of their own, where patched presets are not known."""
-    import tables
+    from tf_radogaga_trainers.reproduce import tables
 
     kept = []
 

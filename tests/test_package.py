@@ -7,11 +7,11 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-import command
 import pytest
 import setuptools
 
 import tf_radogaga
+from tf_radogaga_trainers import command
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = {"tf_radogaga": "tf_radogaga", "trainers": "tf_radogaga_trainers"}
@@ -51,7 +51,7 @@ def test_the_citation_has_the_version():
 
 def test_every_script_that_users_run_is_a_command():
     """All but what `baselines.py` starts in an environment of its own."""
-    scripts = {path.stem for path in (ROOT / "trainers").glob("*.py") if '__name__ == "__main__"' in path.read_text()}
+    scripts = {path.stem for path in (ROOT / "trainers").rglob("*.py") if '__name__ == "__main__"' in path.read_text()}
     assert scripts - {"peers"} == set(command.SCRIPTS)
 
 
@@ -61,7 +61,8 @@ def test_the_command_tells_a_line_of_each_script(capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert stopped.value.code == 0
     for script in command.SCRIPTS:
-        docstring = ast.get_docstring(ast.parse((ROOT / "trainers" / f"{script}.py").read_text()))
+        (path,) = (ROOT / "trainers").rglob(f"{script}.py")
+        docstring = ast.get_docstring(ast.parse(path.read_text()))
         assert f" {script.replace('_', '-')} {docstring.splitlines()[0]}" in told
 
 
@@ -79,7 +80,7 @@ def test_a_command_gives_the_help_of_its_script(script, monkeypatch, capsys):
 
 
 def test_a_command_whose_library_is_missing_says_what_to_install(monkeypatch):
-    monkeypatch.delitem(sys.modules, "query", raising=False)
+    monkeypatch.delitem(sys.modules, "tf_radogaga_trainers.query", raising=False)
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(SystemExit, match=r"query needs grpc: pip install 'tf_radogaga\[trainers\]'"):
         command.main(["query", "--help"])

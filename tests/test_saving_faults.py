@@ -1,15 +1,12 @@
 """Kills, damaged files and full disks where models are saved: nothing is lost, and the error says what to do."""
 
-import os
 import resource
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import runs
 import tensorflow as tf
 from helpers.models import clusters, fitted, scaled, small_model
 
@@ -92,7 +89,8 @@ def test_damaged_models_are_told_and_name_the_file(model, tmp_path):
 DISKS = """
 import argparse, errno, subprocess, sys
 from pathlib import Path
-import runs, tf_radogaga
+import tf_radogaga
+from tf_radogaga_trainers.shared import runs
 saved, disk = sys.argv[1], Path(sys.argv[2])
 contents = lambda: {str(p): p.read_bytes() for p in disk.rglob("*") if p.is_file()}
 model = tf_radogaga.load_model(saved)
@@ -153,8 +151,7 @@ def test_full_and_read_only_disks_are_named_and_what_is_there_stays(model, tmp_p
         pytest.skip("no tmpfs can be mounted here")
     tf_radogaga.save_model(model, tmp_path / "saved")
     command += [sys.executable, "-c", DISKS, str(tmp_path / "saved"), str(disk)]
-    scripts = os.pathsep.join([str(Path(runs.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": scripts})
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout.endswith("passed\n"), done.stderr
 
 

@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
 TRAIN = ("train_tabular", "train_images", "train_toy")
 SCORE = ("score", "score_images", "score_beam", "query")
-SCRIPTS = ("demo", *TRAIN, *SCORE, "tables", "keel")
-HERE = Path(__file__).resolve().parent
+REPRODUCE = ("tables", "keel")
+SCRIPTS = ("demo", *TRAIN, *SCORE, *REPRODUCE)
+
+
+def module(script: str) -> str:
+    """Its full name."""
+    folder = ".reproduce" if script in REPRODUCE else ""
+    return f"tf_radogaga_trainers{folder}.{script}"
 
 
 def summary(script: str) -> str:
     """First line of its docstring; the script is not imported, as that takes seconds."""
-    tree = ast.parse((HERE / f"{script}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(Path(importlib.util.find_spec(module(script)).origin).read_text(encoding="utf-8"))
     return (ast.get_docstring(tree) or "").partition("\n")[0]
 
 
@@ -37,12 +43,10 @@ def main(arguments: list[str] | None = None) -> None:
         commands.add_parser(script.replace("_", "-"), help=summary(script))
     command = parser.parse_args(given[:1]).command
     script = command.replace("-", "_")
-    if str(HERE) not in sys.path:
-        sys.path.insert(0, str(HERE))  # scripts import one another by name
     try:
-        module = importlib.import_module(script)
+        found = importlib.import_module(module(script))
     except ModuleNotFoundError as error:
         extra = "beam" if script == "score_beam" else "trainers"
         sys.exit(f"{command} needs {error.name}: pip install 'tf_radogaga[{extra}]'")
     sys.argv = [f"tf_radogaga {command}", *given[1:]]
-    module.main()
+    found.main()

@@ -19,11 +19,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd
-import table_tabular
-import train_tabular
 
 import tf_radogaga
 from tf_radogaga.datasets import tabular
+from tf_radogaga_trainers import train_tabular
+from tf_radogaga_trainers.reproduce import table_tabular
 
 OUT = Path("outputs/demo")
 EXPORT = OUT / "saved_model"
@@ -42,7 +42,8 @@ def main() -> None:
     for method in ("isolation-forest", table_tabular.UNTRAINED):
         f1[method] = table_tabular.run("thyroid", method, 0, "paper", None, None)["f1"]
     print(
-        f"\nF1 on the {len(split.test)} test rows of Thyroid, split 0 (python trainers/tables.py averages over splits)"
+        f"\nF1 on the {len(split.test)} test rows of Thyroid, split 0"
+        " (python trainers/reproduce/tables.py averages over splits)"
     )
     for method, value in f1.items():
         print(f"  {method:17s} {value:.4f}")

@@ -20,13 +20,14 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import csv_rows
 import grpc
 import numpy as np
 import tensorflow as tf
-from arguments import positive
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+from tf_radogaga_trainers.shared import csv_rows
+from tf_radogaga_trainers.shared.arguments import positive
 
 SIGNATURE = "serving_default"
 FIRST_DELAY = 0.25  # seconds

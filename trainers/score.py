@@ -20,9 +20,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import csv_rows
 import numpy as np
 import tensorflow as tf
+
+from tf_radogaga_trainers.shared import csv_rows
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -20,8 +20,6 @@ from typing import IO, Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import apache_beam as beam
-import csv_columns
-import csv_rows
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -32,9 +30,11 @@ from apache_beam.ml.inference.base import PredictionResult, RunInference
 from apache_beam.ml.inference.tensorflow_inference import TFModelHandlerNumpy
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
-from csv_columns import Inputs
-from csv_rows import Block, add_arguments, blocks, feed, reason, scores_table
-from score import newest_version
+
+from tf_radogaga_trainers.score import newest_version
+from tf_radogaga_trainers.shared import csv_columns, csv_rows
+from tf_radogaga_trainers.shared.csv_columns import Inputs
+from tf_radogaga_trainers.shared.csv_rows import Block, add_arguments, blocks, feed, reason, scores_table
 
 SIGNATURE = "serving_default"
 

@@ -24,14 +24,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from arguments import positive
-from score import newest_version
 from tqdm import tqdm
+
+from tf_radogaga_trainers.score import newest_version
+from tf_radogaga_trainers.shared.arguments import positive
 
 
 def of_package(path: str) -> ModuleType:
     """A file of tf_radogaga, without the package."""
-    spec = importlib.util.spec_from_file_location(Path(path).stem, Path(__file__).parents[1] / "tf_radogaga" / path)
+    place = Path(__file__).resolve().parents[1] / "tf_radogaga" / path
+    spec = importlib.util.spec_from_file_location(place.stem, place)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -22,10 +22,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from arguments import positive
-from image_summaries import ImageSummaries
-from runs import callbacks, export, finish, prepared_out, verbosity
-from train_tabular import REPORTS, Data, train
 
 import tf_radogaga
 from tf_radogaga import isometry, plots, presets
@@ -34,6 +30,10 @@ from tf_radogaga.datasets.image_folders import ImageSplit, load_celeba, load_fol
 from tf_radogaga.models import Autoencoder, BetaVAE
 from tf_radogaga.preprocessing import ImageScaling
 from tf_radogaga.presets import images as image_presets
+from tf_radogaga_trainers.shared.arguments import positive
+from tf_radogaga_trainers.shared.image_summaries import ImageSummaries
+from tf_radogaga_trainers.shared.runs import callbacks, export, finish, prepared_out, verbosity
+from tf_radogaga_trainers.train_tabular import REPORTS, Data, train
 
 TRAINING_DIGITS = 50_000
 """Of the 60,000; Nakagawa et al., ICML 2021, appendix F."""

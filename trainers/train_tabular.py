@@ -23,9 +23,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from arguments import positive
-from backups import EarlyStopping
-from runs import callbacks, export, finish, prepared_out, verbosity
 
 import tf_radogaga
 from tf_radogaga import ensemble, isometry, plots, presets
@@ -33,6 +30,9 @@ from tf_radogaga.datasets import csv_files, tabular
 from tf_radogaga.datasets.streaming import StreamedTable
 from tf_radogaga.models import Autoencoder, BetaVAE
 from tf_radogaga.preprocessing import Preprocessing
+from tf_radogaga_trainers.shared.arguments import positive
+from tf_radogaga_trainers.shared.backups import EarlyStopping
+from tf_radogaga_trainers.shared.runs import callbacks, export, finish, prepared_out, verbosity
 
 keras = tf.keras
 

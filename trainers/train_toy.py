@@ -19,15 +19,15 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from arguments import positive
-from runs import callbacks, export, finish, prepared_out, verbosity
-from train_tabular import Data, train
 
 import tf_radogaga
 from tf_radogaga import isometry, plots, presets
 from tf_radogaga.datasets import tabular, toy
 from tf_radogaga.models import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
+from tf_radogaga_trainers.shared.arguments import positive
+from tf_radogaga_trainers.shared.runs import callbacks, export, finish, prepared_out, verbosity
+from tf_radogaga_trainers.train_tabular import Data, train
 
 AUTHORS = "radogaga_toy.csv"
 GAUGES = {"learned": "learned", "none": None}

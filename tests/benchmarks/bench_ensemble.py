@@ -11,19 +11,16 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "trainers"))
 
 import tensorflow as tf
-from train_tabular import in_memory, train, train_together
 
 from tf_radogaga import presets
 from tf_radogaga.datasets import tabular
+from tf_radogaga_trainers.train_tabular import in_memory, train, train_together
 
 
 def seconds(call: Callable) -> float:

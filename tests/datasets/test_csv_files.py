@@ -8,7 +8,6 @@ import lzma
 import warnings
 import zipfile
 
-import csv_rows
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +18,7 @@ from tf_radogaga import TableEncoding
 from tf_radogaga.datasets import csv_files
 from tf_radogaga.datasets.streaming import StreamedTable
 from tf_radogaga.datasets.tabular import read_table
+from tf_radogaga_trainers.shared import csv_rows
 
 NUMBERS = {
     "semicolons": ("a;b\n1.5;2\n-3;4\n", {}, [[1.5, 2], [-3, 4]]),

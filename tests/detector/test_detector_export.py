@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import csv_rows
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +16,7 @@ from tf_radogaga._core import blocks
 from tf_radogaga.detector.export import DensityModel
 from tf_radogaga.serving.__main__ import main as serving
 from tf_radogaga.serving.card import read_card
+from tf_radogaga_trainers.shared import csv_rows
 
 TOLERANCE = 2e-6
 """Between a score in the graph, float32, and `score_samples` of the same float32 rows, of max(1, |score|)."""

@@ -1,4 +1,4 @@
-"""One of two workers that train together, inside a network namespace: python two_workers.py INDEX FOLDER.
+"""One of two workers that train together, inside a network namespace: python -m helpers.two_workers INDEX FOLDER.
 
 FOLDER gets what worker INDEX has in the end; the test compares it with one device's.
 """

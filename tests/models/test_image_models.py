@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import score_images
 import tensorflow as tf
 from helpers.image_models import SHAPE, radogaga, smooth_images
 from helpers.models import small_model
@@ -20,6 +19,7 @@ from tf_radogaga import (
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder
 from tf_radogaga.preprocessing import ImageScaling
 from tf_radogaga.preprocessing.images import fit_images
+from tf_radogaga_trainers import score_images
 
 
 @pytest.fixture(scope="module")

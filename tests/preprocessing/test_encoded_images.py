@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import score_images
 import tensorflow as tf
 from helpers.image_files import damaged, png, write
 from PIL import Image, ImageOps
@@ -20,6 +19,7 @@ import tf_radogaga
 from tf_radogaga.datasets.images import from_files, load_files, readable
 from tf_radogaga.preprocessing import encoded_images
 from tf_radogaga.preprocessing.images import decode_readable_images
+from tf_radogaga_trainers import score_images
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 8, 6

@@ -25,10 +25,10 @@ for version, inputs, outputs in zip(*3 * [iter(sys.argv[1:])]):
         (Path(outputs) / folder.name).mkdir(parents=True)
         for name, value in found.items():
             (Path(outputs) / folder.name / name).write_bytes(tf.make_tensor_proto(value).SerializeToString())
-sys.path.append("{trainers}")
-import csv_rows  # what the scripts that score files need
-assert not [m for m in sys.modules if m.startswith(("tf_radogaga", "tensorflow_compression", "tensorflow_probability"))]
-""".replace("{trainers}", str(Path(__file__).parents[2] / "trainers"))
+from tf_radogaga_trainers.shared import csv_rows  # what the scripts that score files need
+packages = {name.partition(".")[0] for name in sys.modules}
+assert not packages & {"tf_radogaga", "tensorflow_compression", "tensorflow_probability"}
+"""
 QUICK, SLOW = ("log-table-features", "images"), pytest.mark.slow
 SHIPPED = Path(__file__).parents[2] / "saved_models"
 

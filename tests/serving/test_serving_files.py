@@ -18,12 +18,12 @@ from tensorflow.python.tools import saved_model_cli
 
 pytest.importorskip("yaml", reason="pyyaml is not installed")
 pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is not installed")
-import query
 import yaml
 from tensorflow_serving.config import model_server_config_pb2
 
 from tf_radogaga.serving import export_saved_model
 from tf_radogaga.serving.signatures import TABLE
+from tf_radogaga_trainers import query
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "saved_models"

@@ -7,13 +7,13 @@ import resource
 import signal
 import time
 
-import backups
 import numpy as np
 import pytest
-import runs
 import tensorflow as tf
-import train_tabular
 from helpers.models import clusters, fitted, scaled, small_model
+
+from tf_radogaga_trainers import train_tabular
+from tf_radogaga_trainers.shared import backups, runs
 
 # A training of a table, in a process of its own
 

@@ -8,16 +8,18 @@ from concurrent import futures
 import numpy as np
 import pandas as pd
 import pytest
-import score
 import tensorflow as tf
 from helpers.models import TOLERANCE
 from helpers.served_models import csv_with_bad_rows, served_table
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tf_radogaga_trainers import score
+
 pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is not installed")
 import grpc
-import query
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+from tf_radogaga_trainers import query
 
 CODES = grpc.StatusCode
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import score
 from helpers.models import TOLERANCE
 from helpers.served_models import csv_with_bad_rows, served_table, table
 
+from tf_radogaga_trainers import score
+
 pytest.importorskip("apache_beam", reason="apache-beam is not installed; it needs Python 3.10 or later")
-import score_beam
+from tf_radogaga_trainers import score_beam
 
 
 @pytest.fixture(scope="module")

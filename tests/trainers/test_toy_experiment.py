@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import tables
-import train_toy
 from scipy import stats
 
 import tf_radogaga
 from tf_radogaga.datasets import toy
+from tf_radogaga_trainers import train_toy
+from tf_radogaga_trainers.reproduce import tables
 
 KEYS = {
     *("model", "seed", "pearson_r", "pearson_r_network", "regression_residual", "abs_log_density_error_median"),

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-import train_images
 
 import tf_radogaga
 from tf_radogaga.datasets import idx
 from tf_radogaga.presets import images as image_presets
+from tf_radogaga_trainers import train_images
 
 KEYS = {
     *("dataset", "model", "distortion", "preset", "seed", "steps", "wall_seconds", "tangent_r", "tangent_slope"),

@@ -2,25 +2,23 @@
 
 import dataclasses
 import json
+import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 from types import SimpleNamespace
 
-import baselines
 import numpy as np
 import pandas as pd
 import pytest
-import records
-import runs
-import score
-import table_tabular
-import tables
 import tensorflow as tf
-import train_tabular
-import train_toy
 
 import tf_radogaga
 from tf_radogaga import presets, serving
 from tf_radogaga.datasets import tabular
+from tf_radogaga_trainers import score, score_images, train_tabular, train_toy
+from tf_radogaga_trainers.reproduce import baselines, records, table_tabular, tables
+from tf_radogaga_trainers.shared import runs
 
 KEYS = {"dataset", "model", "seed", "precision", "recall", "f1", "auroc", "average_precision", "wall_seconds"}
 
@@ -230,6 +228,15 @@ def test_the_table_of_small_networks_has_no_vae(monkeypatch):
     jobs = table_tabular.jobs(args)
     assert {job[1] for job in jobs} == {*table_tabular.METHODS} - {"vae"}
     assert len({table_tabular.key(*job) for job in jobs}) == len(jobs)
+
+
+@pytest.mark.parametrize("script", [score, score_images])
+def test_a_script_that_scores_runs_where_the_package_is_not_installed(script):
+    """`-S` leaves out the file by which an environment finds a package that was installed from its repository."""
+    command = [sys.executable, "-S", script.__file__, "--help"]
+    libraries = {"PYTHONPATH": sysconfig.get_path("purelib")}
+    done = subprocess.run(command, env=libraries, capture_output=True, text=True)
+    assert done.stdout.startswith(f"usage: {Path(script.__file__).name} "), done.stderr
 
 
 @pytest.mark.parametrize("script", [train_tabular.parse_arguments, train_toy.parse_arguments, tables.parse_arguments])

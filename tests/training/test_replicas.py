@@ -1,7 +1,6 @@
 """Training on several devices or workers is training on one: the same losses, weights, mixture and scores."""
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -178,8 +177,8 @@ def test_strategies_that_cannot_be_trusted_are_refused(strategy):
 
 COMMAND = """
 ip link set lo up
-"$1" "$2" 0 "$3" & first=$!
-"$1" "$2" 1 "$3" || exit 1
+"$1" -m helpers.two_workers 0 "$2" & first=$!
+"$1" -m helpers.two_workers 1 "$2" || exit 1
 wait $first
 """
 
@@ -192,9 +191,9 @@ def test_two_workers_train_as_one_device(rows, tmp_path):
     if not possible or subprocess.run([*isolated, "ip", "link", "set", "lo", "up"], capture_output=True).returncode:
         pytest.skip("no network namespace: unshare or ip is missing, or user namespaces are not permitted here")
     np.save(tmp_path / "rows.npy", rows)
-    paths = os.pathsep.join([str(Path(two_workers.__file__).parent), *sys.path])
-    command = [*isolated, "sh", "-c", COMMAND, "sh", sys.executable, two_workers.__file__, str(tmp_path)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300)
+    command = [*isolated, "sh", "-c", COMMAND, "sh", sys.executable, str(tmp_path)]
+    tests = Path(two_workers.__file__).parents[1]
+    done = subprocess.run(command, cwd=tests, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     for kind in two_workers.KINDS:
         _, alone = two_workers.trained(kind, rows)
