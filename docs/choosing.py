@@ -34,7 +34,7 @@ from tf_radogaga import presets
 from tf_radogaga.datasets import tabular, toy
 
 WEIGHTS = (1.5, 2.1, 3.0, 6.0, 20.0, 100.0)
-"""lambda1 s^2 of the models of a line that are trained; the first has nothing to settle at."""
+"""lambda1 s^2 of the models of a line that are trained; the first has no optimum."""
 
 LAMBDA2 = 50.0
 

@@ -23,7 +23,7 @@ def test_the_closed_form_is_the_minimum_of_the_loss_near_one(weight):
     assert b == pytest.approx(choosing.slope(lambda2), rel=1e-4)
 
 
-def test_nothing_to_settle_at_below_two_and_a_barrier_of_log():
+def test_no_optimum_below_two_and_a_barrier_of_log():
     u = np.linspace(0.001, 1, 5000)[:-1]
     assert np.isnan(choosing.optimum(1.9)) and (np.diff(choosing.loss(u, 1.9, "identity")) > 0).all()
     assert choosing.optimum(2.0) == 0.5 and choosing.optimum(1e9) == pytest.approx(1)

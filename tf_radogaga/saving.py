@@ -23,7 +23,7 @@ WEIGHTS = "weights"
 
 
 def save_model(model: Autoencoder, directory: str | Path) -> None:
-    """Writes a model, its preprocessing, prior statistics and threshold to a directory, whole or not at all.
+    """Writes a model, its preprocessing, prior statistics and threshold to a directory, atomically.
 
     A directory that already holds a model is replaced only after the new one is complete. What a save that was killed
     has left beside it is put right by the next one; `load_model` reads the model that was there meanwhile.
@@ -33,7 +33,7 @@ def save_model(model: Autoencoder, directory: str | Path) -> None:
         TypeError: the model could not be read again: a part of it is of a class that is not registered, or whose
             get_config leaves arguments out, or encoder and decoder share variables.
         BlockingIOError: another process is writing a model there.
-        OSError: the disk is full or cannot be written to; the model that was there is still whole.
+        OSError: the disk is full or cannot be written to; the model that was there stays as it was.
     """
     config = described(model)
     if paths := frozen(model):
@@ -65,7 +65,7 @@ def load_model(directory: str | Path, optimizer: keras.optimizers.Optimizer | No
         ValueError: `config.json` or the weights are damaged or do not belong together, naming the file; or they hold
             no state of such an optimizer.
     """
-    directory = directories.whole(Path(directory))
+    directory = directories.complete(Path(directory))
     path = directory / CONFIG
     if not path.exists():
         raise FileNotFoundError(f"{directory}: holds no {CONFIG}, so it is not a model directory.")

@@ -160,7 +160,7 @@ def measure(model: Autoencoder, test: np.ndarray, seed: int) -> tuple[dict, list
 
 
 def draw(out: Path, model: Autoencoder, test: np.ndarray, reports: list, seed: int) -> None:
-    """Figures 4 to 6 of ICML 2020 and of ICML 2021, the strangest and the most typical images, and energies."""
+    """Figures 4 to 6 of ICML 2020 and of ICML 2021, the most anomalous and the most typical images, and energies."""
     pairs = isometry.tangent_pairs(model, test, seed=seed)
     spectrum = isometry.latent_spectrum(model, test)
     scale = reports[0].metric_scale if reports[0].scale_is_fitted else 1
@@ -171,7 +171,7 @@ def draw(out: Path, model: Autoencoder, test: np.ndarray, reports: list, seed: i
         "spectrum.png": plots.latent_spectrum(reports[0].spectrum, reports[0].cumulative_share),
         "traversals.png": plots.traversal(isometry.traversals(model, test, dimensions=TRAVERSED).numpy(), spectrum[0]),
         "reconstructions.png": explained(model, test[:SHOWN], energies[:SHOWN]),
-        "strangest.png": explained(model, test[order[: -SHOWN - 1 : -1]], energies[order[: -SHOWN - 1 : -1]]),
+        "anomalous.png": explained(model, test[order[: -SHOWN - 1 : -1]], energies[order[: -SHOWN - 1 : -1]]),
         "typical.png": explained(model, test[order[:SHOWN]], energies[order[:SHOWN]]),
         "scores.png": plots.score_histogram(energies, threshold=float(model.threshold.numpy())),
     }

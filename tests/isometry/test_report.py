@@ -101,7 +101,7 @@ def test_reconstruction_features_leave_a_geometry_without_a_gap(rows):
     report = isometry.isometry_report(model, rows, jacobian_rows=20)
     assert (report.active_dimensions, len(report.spectrum)) == (0, 2)
     assert isometry.gram_matrices(model, rows[:5]).shape == (5, 2, 2)
-    assert "not judged: all are measured" in str(report) and "reconstruction_features" in report.gap_obstacle
+    assert "not determined: all are measured" in str(report) and "reconstruction_features" in report.gap_obstacle
     with pytest.raises(NotImplementedError, match="reconstruction_features"):
         isometry.isometry_gap(model, rows)
 

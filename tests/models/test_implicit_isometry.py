@@ -177,7 +177,7 @@ def test_the_report_holds_what_the_functions_measure():
     text = str(report)
     assert f"reconstruction, share of D: {report.reconstructed_share:.4f}" in text
     assert f"root mean square {report.round_trip_rms:.4f}, 95 % below {report.round_trip_quantile:.4f}" in text
-    assert "meaningful dimensions: 3 of 3" in text and f"{report.inverse_variance[0]:.4g}" in text
+    assert "active dimensions: 3 of 3" in text and f"{report.inverse_variance[0]:.4g}" in text
     spectrum, share = isometry.latent_spectrum(model, rows)
     np.testing.assert_allclose(spectrum, report.variance, rtol=1e-5)
     assert share[-1] == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""A version of a model is published whole or not at all: kills, full disks, exports at the same time; its card."""
+"""A version of a model is published atomically: kills, full disks, exports at the same time; its card."""
 
 import errno
 import io

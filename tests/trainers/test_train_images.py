@@ -28,7 +28,7 @@ VAE_KEYS = {
     *("dimensions_above_10", "implicit_isometry"),
 }
 FIGURES = {
-    *("tangents.png", "spectrum.png", "traversals.png", "reconstructions.png", "strangest.png", "typical.png"),
+    *("tangents.png", "spectrum.png", "traversals.png", "reconstructions.png", "anomalous.png", "typical.png"),
     "scores.png",
 }
 

@@ -87,7 +87,7 @@ def weight_bytes(model: tf.Module) -> int:
 @contextlib.contextmanager
 def atomic_directory(directory: Path, what: str, *own: str, needed: int = 0) -> Iterator[Path]:
     """A folder to write to, locked, which becomes `directory` when all is written; until then, and after a kill, what
-    was there before is what `whole` finds.
+    was there before is what `complete` finds.
 
     Args:
         directory: replaced if it holds files of these names alone.
@@ -111,7 +111,7 @@ def atomic_directory(directory: Path, what: str, *own: str, needed: int = 0) -> 
         new.rename(directory)
 
 
-def whole(directory: Path) -> Path:
+def complete(directory: Path) -> Path:
     """The directory, or where it is after a kill between the two renames of `atomic_directory`."""
     directory = directory.absolute()
     return _replaced(directory) if not directory.exists() and _replaced(directory).exists() else directory
@@ -228,7 +228,7 @@ def _numbered(written: Path, base_dir: Path, version: int | None) -> Path:
 
 
 def atomic_json(path: Path, value: Any) -> None:
-    """Writes a file, whole or not at all."""
+    """Writes a file atomically."""
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(value, indent=1) + "\n")
     partial.replace(path)

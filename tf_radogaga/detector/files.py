@@ -58,7 +58,7 @@ def read(directory: str | Path) -> dict[str, Any]:
         FileNotFoundError: no detector there.
         ValueError: a file is damaged or foreign, named.
     """
-    directory = directories.whole(Path(directory))
+    directory = directories.complete(Path(directory))
     path = directory / STATE
     if not path.exists():
         raise FileNotFoundError(f"{directory}: holds no {STATE}, so it is not a detector's directory.")

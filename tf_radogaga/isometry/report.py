@@ -97,7 +97,7 @@ class IsometryReport(Report):
         return verdicts.isometric(self)
 
     def _lines(self) -> list[str]:
-        not_sought = "" if self.active_dimensions else ", not judged: all are measured"
+        not_sought = "" if self.active_dimensions else ", not determined: all are measured"
         most = int(np.searchsorted(self.cumulative_share, 0.95)) + 1
         table = [
             ("", "found", "right", ""),
@@ -224,7 +224,7 @@ class ImplicitReport(Report):
             f"BetaVAE, beta {self.beta:.4g}: {self.rows} rows, Jacobians at {self.jacobian_rows}; right is a norm of 1",
             "".join(f"{name:>11}" for name in columns),
             *("".join(f"{cell:>11}" for cell in row) for row in zip(*cells)),
-            f"meaningful dimensions: {self.active_dimensions} of {len(self.dimension)}",
+            f"active dimensions: {self.active_dimensions} of {len(self.dimension)}",
             f"tangent pairs in y: Pearson r {self.tangent_r:.4f}, slope {self.tangent_slope:.4f};"
             f" in z: r {self.latent_tangent_r:.4f}",
             f"reconstruction, share of D: {self.reconstructed_share:.4f}",

@@ -115,7 +115,7 @@ class BetaVAE(Autoencoder):
 
     def monitors(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """`isometry`, of the decomposed form: 2 * coding / N, which tends to n / N where n of N dimensions are
-        meaningful (Eq. 54). The conventional form does not tell coding from transform loss."""
+        active (Eq. 54). The conventional form does not tell coding from transform loss."""
         return {"isometry": 2 * terms["coding"] / self.latent_units} if self.decomposed else {}
 
     # Scoring

@@ -1,4 +1,4 @@
-"""Writing a version of a model, whole or not at all."""
+"""Writing a version of a model, atomically."""
 
 from __future__ import annotations
 

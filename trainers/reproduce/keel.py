@@ -60,9 +60,9 @@ def _table(text: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Lines of values and a class, "negative" or "positive"."""
     rows = pd.read_csv(io.BytesIO(text), header=None, skipinitialspace=True, na_values=["?", "<null>"]).dropna()
     classes = rows.iloc[:, -1].str.strip()
-    strange = set(classes) - {"negative", "positive"}
-    if strange:
-        raise ValueError(f"holds a table of classes {sorted(strange)}")
+    unknown = set(classes) - {"negative", "positive"}
+    if unknown:
+        raise ValueError(f"holds a table of classes {sorted(unknown)}")
     x = pd.get_dummies(rows.iloc[:, :-1], dtype=np.float64).to_numpy(np.float64)
     return x, (classes == "positive").to_numpy(np.int64)
 

@@ -93,9 +93,9 @@ def run(method: str, seed: int, data_dir: Path | None, steps: int | None) -> dic
     seconds = time.time() - started
     normal, auroc = score(digits.test), {}
     for name, images in others.items():
-        for score_name, strange in score(images).items():
+        for score_name, outlying in score(images).items():
             labels = np.repeat([0, 1], [len(digits.test), len(images)])
-            found = roc_auc_score(labels, np.concatenate([normal[score_name], strange]))
+            found = roc_auc_score(labels, np.concatenate([normal[score_name], outlying]))
             auroc.setdefault(score_name, {})[name] = float(found)
     return {**record, "auroc": auroc, "wall_seconds": seconds}
 

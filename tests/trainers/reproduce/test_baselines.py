@@ -48,7 +48,7 @@ def peers(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=COMPILES.get(name, ())) for name in HERE])
-def test_baselines_score_strange_rows_higher(name, rows):
+def test_baselines_score_anomalous_rows_higher(name, rows):
     if name in baselines.PYOD:
         pytest.importorskip("pyod")
     train, test = rows

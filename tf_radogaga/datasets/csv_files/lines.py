@@ -154,9 +154,9 @@ class Lines:
                 f"{self.path}, line 1: a NUL byte, so the file is damaged, cut off, or UTF-16 without a byte order"
                 " mark; then give --encoding utf-16-le (encoding='utf-16-le')."
             )
-        strange = [c for c in line if c == "\ufeff" or (unicodedata.category(c) == "Cc" and not c.isspace())]
-        if strange:
-            raise damage(self.path, f"line 1 holds the control character {strange[0]!r}")
+        control = [c for c in line if c == "\ufeff" or (unicodedata.category(c) == "Cc" and not c.isspace())]
+        if control:
+            raise damage(self.path, f"line 1 holds the control character {control[0]!r}")
 
     def __iter__(self) -> Iterator[str]:
         for number, line in enumerate(itertools.chain(self.sample, self._decoded()), start=1):
