@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from helpers.models import clusters, small_model, table
+from helpers.models import clusters, rotated, small_model, table
 from scipy.stats import multivariate_normal
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
@@ -15,13 +15,6 @@ from sklearn.mixture import GaussianMixture
 from tf_radogaga import AnomalyDetector
 from tf_radogaga.detector.densities import IndependentColumns, KernelDensity, MixtureDensity
 from tf_radogaga.detector.densities.mixture import log_prob_left_out
-
-
-def rotated(n=400, seed=0):
-    """Two columns, correlated and in two clusters, that cover the plane evenly enough to integrate over."""
-    rng = np.random.default_rng(seed)
-    centres = rng.choice([[0, 0], [4, -3]], n)
-    return centres + rng.normal(size=(n, 2)) @ [[1, 0.8], [0, 0.6]]
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +173,7 @@ def test_columns_without_a_row_are_those_of_the_others():
     z = (rows - whole.mean) / whole.scale
     gaps = np.square(z[1:] - z[0])
     logs = [np.log(np.mean(np.exp(-gaps / (2 * h**2)) / (h * math.sqrt(2 * math.pi)))) for h in bandwidths]
-    logs = [np.log(whole._mixed(np.exp(log), z[0, 0])) for log in logs]
+    logs = [np.log(whole.mixed(np.exp(log), z[0, 0])) for log in logs]
     found = whole.log_prob(rows[:1], np.array([0]))[0]
     assert found == pytest.approx(np.mean(logs) - math.log(whole.scale[0]), rel=1e-12) and len(values) == 40
 
@@ -196,15 +189,16 @@ def test_a_mixture_without_a_row_is_a_step_of_em_on_the_others():
             mean = share @ others / share.sum()
             spread = (others - mean).T @ (share[:, None] * (others - mean)) / share.sum()
             density += share.mean() * multivariate_normal(mean, spread).pdf(rows[place])
-        (found,) = log_prob_left_out(mixture, rows[place : place + 1], len(rows))
+        parts = mixture.weights_, mixture.means_, mixture.precisions_cholesky_
+        (found,) = log_prob_left_out(rows[place : place + 1], len(rows), *parts)
         assert found == pytest.approx(math.log(density), rel=1e-4)
 
 
 def test_a_repeated_row_left_out_once_is_still_there():
     rows = rotated(60)
     detector = AnomalyDetector(random_state=0).fit(np.concatenate([rows, rows[:1]]))
-    np.testing.assert_allclose(detector._training_scores[[0, 60]], detector.score_samples(rows[[0, 0]]), rtol=1e-9)
-    assert (detector._training_scores[1:60] < detector.score_samples(rows[1:])).all()
+    np.testing.assert_allclose(detector.training_scores_[[0, 60]], detector.score_samples(rows[[0, 0]]), rtol=1e-9)
+    assert (detector.training_scores_[1:60] < detector.score_samples(rows[1:])).all()
 
 
 def test_signs_agree(fitted):

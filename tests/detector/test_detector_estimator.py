@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from helpers.models import clusters, encoded, small_model, table
+from helpers.models import clusters, encoded, rotated, small_model, table
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_detector import rotated
 
 from tf_radogaga import AnomalyDetector
 

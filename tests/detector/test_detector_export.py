@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from helpers.exports import read_tensors, write_tensors
-from helpers.models import clusters, small_model, table
-from test_detector import rotated
+from helpers.models import clusters, rotated, small_model, table
 
 from tf_radogaga import AnomalyDetector
 from tf_radogaga._core import blocks
@@ -89,7 +88,7 @@ def test_batches_of_any_size_score_alike(matrix):
 def test_rows_past_a_block_score_alike(matrix, monkeypatch):
     rows, served = matrix
     whole = served(features=tf.constant(rows))["energy"]
-    scorer = served.detector._scorer
+    scorer = served.detector.scorer_
     monkeypatch.setattr(blocks, "SERVED_KERNELS", 30 * len(scorer.average.centres))
     model = DensityModel(scorer)
     assert model.prior.block == 30
@@ -141,7 +140,7 @@ def test_columns_of_text_are_inputs_of_their_own(tmp_path):
     detector = AnomalyDetector(categorical=("code",), random_state=0).fit(frame)
     served = Served(detector, tmp_path)
     odd = frame.assign(kind=np.where(np.arange(100) == 3, "never seen", frame["kind"]))
-    encoding = detector._scorer.encoding
+    encoding = detector.scorer_.encoding
     inputs = encoding.to_inputs(encoding.check(odd))
     assert set(inputs) == {"blood_pressure", "kind", "code", "dose"}
     assert_scores(served(**inputs), detector.score_samples(odd))
@@ -151,7 +150,7 @@ def test_columns_may_be_named_as_python_keeps_for_itself(tmp_path):
     frame = table(60).set_axis(["class", "kind", "self", "lambda"], axis=1)
     detector = AnomalyDetector(random_state=0).fit(frame)
     served = Served(detector, tmp_path)
-    encoding = detector._scorer.encoding
+    encoding = detector.scorer_.encoding
     inputs = encoding.to_inputs(encoding.check(frame))
     assert set(inputs) == {"column_class", "kind", "column_self", "column_lambda"}
     assert_scores(served(**inputs), detector.score_samples(frame))

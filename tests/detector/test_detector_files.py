@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from helpers.models import clusters, small_model, table
+from helpers.models import clusters, rotated, small_model, table
 from sklearn.base import clone
-from test_detector import rotated
 
 import tf_radogaga
 from tf_radogaga import AnomalyDetector
@@ -151,14 +150,14 @@ def test_damaged_files_are_named(saved, name, damage):
 
 
 def test_classes_of_others_are_not_made(saved):
-    from tf_radogaga.detector.files import _state_digest
+    from tf_radogaga.detector.files import state_digest
 
     content = json.loads((saved / STATE).read_text())
     for version, foreign in (
         (2, ["dict", [["model", ["object", ["Popen", ["dict", []]]]]]]),
         (3, {"model": ["Popen", 0]}),
     ):
-        digests = {**content["sha256"], "state": _state_digest(foreign)}
+        digests = {**content["sha256"], "state": state_digest(foreign)}
         (saved / STATE).write_text(json.dumps({**content, "version": version, "state": foreign, "sha256": digests}))
         with pytest.raises(ValueError, match=r"detector\.json: damaged, or of another version.*Popen"):
             AnomalyDetector.load(saved)
@@ -175,7 +174,7 @@ def test_files_of_version_2_are_read(tmp_path):
         assert detector.used_ == ("kernel", "mixture", "columns") and detector.false_positive_rate == 0.1
         np.testing.assert_allclose(detector.score_samples(rows), scores, rtol=1e-12)
         np.testing.assert_array_equal(detector.predict(rows) == -1, scores < detector.threshold_)
-        assert detector.threshold_ == np.quantile(detector._training_scores, 0.1)
+        assert detector.threshold_ == np.quantile(detector.training_scores_, 0.1)
         assert detector.explain(rows[:3]).shape == (3, 4)
         if place.is_relative_to(folder):
             detector.save(tmp_path / "detector")
@@ -183,7 +182,7 @@ def test_files_of_version_2_are_read(tmp_path):
 
 def test_files_hold_arrays_of_densities_by_name(saved, fitted):
     with np.load(saved / ARRAYS) as arrays:
-        np.testing.assert_array_equal(arrays["_scorer/average/kernel/centres"], fitted._scorer.average.centres)
+        np.testing.assert_array_equal(arrays["scorer_/average/kernel/centres"], fitted.scorer_.average.centres)
     assert "GaussianMixture" not in (saved / STATE).read_text()
 
 

@@ -82,10 +82,10 @@ def test_rounding_of_columns_is_that_of_their_type():
     total = NOISY["shares of float32"]
     frame = pd.DataFrame({"total": total, "other": PLAIN})
     for rows in (frame, beside(total).astype(np.float32), beside(total)):
-        assert not fitted(rows)._scorer.latent.varies[0]
+        assert not fitted(rows).scorer_.latent.varies[0]
     text = frame.assign(kind=np.where(PLAIN > 0, "a", "b"))
     detector = fitted(text)
-    varies, encoding = detector._scorer.latent.varies, detector._scorer.encoding
+    varies, encoding = detector.scorer_.latent.varies, detector.scorer_.encoding
     assert not varies[0] and varies[1:].all()
     inputs = encoding.to_inputs(encoding.check(text))
     found = served_model(detector).scores(encoding.from_inputs(inputs))
@@ -96,7 +96,7 @@ def test_levels_that_differ_by_rounding_are_one_level():
     levels = RNG.choice([0.1, 0.2, 0.3, 0.7], (ROWS, 2), p=[0.5, 0.3, 0.1, 0.1])
     noisy = np.where(RNG.random((ROWS, 2)) < 0.5, np.nextafter(levels, 1), levels)
     detector, clean = fitted(noisy), fitted(levels)
-    assert detector._scorer.average.centres.shape == clean._scorer.average.centres.shape
+    assert detector.scorer_.average.centres.shape == clean.scorer_.average.centres.shape
     np.testing.assert_allclose(detector.score_samples(noisy), clean.score_samples(levels), atol=1e-6)
     assert detector.threshold_ == pytest.approx(clean.threshold_, abs=1e-6)
 

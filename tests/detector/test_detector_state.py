@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from helpers.models import clusters, encoded, small_model, table
+from helpers.models import clusters, encoded, rotated, small_model, table
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
-from test_detector import rotated
 
 from tf_radogaga import AnomalyDetector, MixturePrior
 from tf_radogaga.detector.export import served_model
@@ -135,7 +134,7 @@ def test_an_interrupted_prior_is_not_adapted(monkeypatch):
             prior.adapt([z + 1])
     assert prior.adapted and all((variable.numpy() == old).all() for variable, old in zip(prior.stored, kept))
     with pytest.raises(ValueError, match="None"):
-        prior._store([*prior.stored[:3], None])
+        prior.store([*prior.stored[:3], None])
     assert not prior.adapted
 
 

@@ -5,8 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers.models import table
-from test_detector import rotated
+from helpers.models import rotated, table
 
 from tf_radogaga import AnomalyDetector
 from tf_radogaga.detector.explanations import shapley_values
@@ -71,7 +70,7 @@ def test_typical_rows_are_training_rows_that_score_well(fitted):
     rows = np.insert(rotated(), 1, 7.0, axis=1)
     typical = fitted.typical_rows(rows + np.array([9, 0, 9]))
     assert {tuple(row) for row in typical} <= {tuple(row) for row in rows}
-    assert fitted.score_samples(typical).min() >= np.median(fitted._training_scores)
+    assert fitted.score_samples(typical).min() >= np.median(fitted.training_scores_)
     np.testing.assert_array_equal(fitted.typical_rows(typical), typical)
 
 

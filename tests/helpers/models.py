@@ -28,6 +28,13 @@ def clusters(n=300):
     return centres + rng.normal(size=(n, 4)) * [1.0, 0.3, 2.0, 0.1]
 
 
+def rotated(n=400, seed=0):
+    """Two columns, correlated and in two clusters, that cover the plane evenly enough to integrate over."""
+    rng = np.random.default_rng(seed)
+    centres = rng.choice([[0, 0], [4, -3]], n)
+    return centres + rng.normal(size=(n, 2)) @ [[1, 0.8], [0, 0.6]]
+
+
 def table(n=300):
     """n rows with numeric, textual and categorical-by-number columns."""
     rng = np.random.default_rng(4)

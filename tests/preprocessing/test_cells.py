@@ -61,7 +61,7 @@ def test_levels_of_any_type_are_saved_as_text(cells, texts, tmp_path):
     frame = with_column(cells)
     detector = fit(frame, categorical=("g",))
     if texts is not None:
-        assert detector._scorer.encoding.columns["g"] == texts
+        assert detector.scorer_.encoding.columns["g"] == texts
     detector.save(tmp_path / "detector")
     loaded = AnomalyDetector.load(tmp_path / "detector")
     scores, few = detector.score_samples(frame), frame[:3]

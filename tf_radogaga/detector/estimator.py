@@ -67,6 +67,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             row in ten, which it has not seen (under 20 rows it sees all).
         held_out_: name of a density -> its mean log likelihood of held-out rows, nats, before the average.
         used_: names of the densities that are averaged.
+        training_scores_: those scores that `threshold_` of `fit` is a quantile of, in the order of the rows.
+        scorer_: what scores, see `scorers`.
         model_: the trained copy of `model`.
         n_features_in_, feature_names_in_: as in scikit-learn.
 
@@ -132,7 +134,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             fitted = DensityScorer.fitted(table, x, encoding, self.random_state)
         else:
             fitted = ModelScorer.fitted(rows, model, self.epochs, self.batch_size)
-        self.__dict__.update(fitted.attributes, _scorer=fitted.scorer, _training_scores=fitted.scores)
+        self.__dict__.update(fitted.attributes, scorer_=fitted.scorer, training_scores_=fitted.scores)
         typical = fitted.left_out[fitted.scores >= np.median(fitted.scores)]
         self._typical = self._plain(take(rows, typical[sampling.places(len(typical), MOST_TYPICAL_ROWS)]))
         self.set_threshold(false_positive_rate=self.false_positive_rate)
@@ -141,8 +143,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _rows(self, X: Any) -> Rows:
         """A user's rows as the scorer takes them."""
-        check_is_fitted(self, "_scorer")
-        table, matrix = table_of(X), self._scorer.encoding is None
+        check_is_fitted(self, "scorer_")
+        table, matrix = table_of(X), self.scorer_.encoding is None
         if isinstance(table, pd.DataFrame):
             check_names(table, self._column_names, "X")
         elif matrix and hasattr(self, "feature_names_in_"):
@@ -164,7 +166,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _plain(self, rows: Rows) -> Rows:
         """Rows as files and `explain` can hold them, which score the same."""
-        encoding = self._scorer.encoding
+        encoding = self.scorer_.encoding
         return rows if encoding is None else encoding.plain(rows)
 
     # Scores
@@ -177,7 +179,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             TypeError, ValueError: rows that are not like those of `fit`.
         """
         rows = self._rows(X)
-        return self._scorer.scores(rows)
+        return self.scorer_.scores(rows)
 
     def log_density(self, X: Any) -> np.ndarray:
         """log p in nats of rows, (B,): `score_samples`, where that is a density.
@@ -187,7 +189,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             NotFittedError, TypeError, ValueError: as `score_samples`.
         """
         rows = self._rows(X)
-        return self._scorer.log_density(rows)
+        return self.scorer_.log_density(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, by which `GridSearchCV` chooses what makes held-out rows likeliest. Scores compare
@@ -222,8 +224,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise ValueError(f"set_threshold: got {shares or 'neither'}; give quantile or false_positive_rate.")
         ((name, share),) = shares.items()
         checks.in_range(name, share, 0, 1, "give a share of the rows")
-        check_is_fitted(self, "_scorer")
-        scores = self._training_scores if X is None else self._scorer.scores(self._rows(X))
+        check_is_fitted(self, "scorer_")
+        scores = self.training_scores_ if X is None else self.scorer_.scores(self._rows(X))
         threshold = float(np.quantile(scores, share))
         below, above = scores[scores < threshold].max(initial=-np.inf), scores[scores >= threshold].min(initial=np.inf)
         self.__dict__.update(threshold_=threshold, offset_=threshold, _around_threshold=(float(below), float(above)))
@@ -244,7 +246,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return self._nearest_typical(self._rows(X))
 
     def _nearest_typical(self, rows: Rows) -> Rows:
-        positions = self._scorer.positions
+        positions = self.scorer_.positions
         return take(self._typical, pairwise_distances_argmin(positions(rows), positions(self._typical)))
 
     def explain(self, X: Any) -> np.ndarray:
@@ -259,7 +261,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             NotFittedError, TypeError, ValueError: as `score_samples`.
         """
         rows = self._rows(X)
-        return shapley_values(self._scorer.scores, self._plain(rows), self._nearest_typical(rows))
+        return shapley_values(self.scorer_.scores, self._plain(rows), self._nearest_typical(rows))
 
     # Files, copies and other processes
 
@@ -273,7 +275,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             TypeError: a part of the `model` could not be read again, named.
         """
         check_is_fitted(self, "threshold_")
-        own = {"categorical": listed(self.categorical), "_scorer": self._scorer.state()}
+        own = {"categorical": listed(self.categorical), "scorer_": self.scorer_.state()}
         state = {**self.__dict__, **own}
         files.write({name: value for name, value in state.items() if name not in ("model", "model_")}, directory)
 
@@ -287,7 +289,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         detector = cls()
         detector.__dict__.update(files.read(directory))
-        if (model := detector._scorer.model) is not None:
+        if (model := detector.scorer_.model) is not None:
             detector.__dict__.update(model=model, model_=model)
         return detector
 
@@ -337,5 +339,5 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_densities" in state:
             state = files.upgraded(state)
-            state["_scorer"] = scorer_of(state["_scorer"])
+            state["scorer_"] = scorer_of(state["scorer_"])
         super().__setstate__(state)

@@ -6,7 +6,7 @@ rows, and what it spoils is refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -15,13 +15,10 @@ from tf_radogaga._core import sampling
 from tf_radogaga._core.rounding import WHOLE, as_served
 from tf_radogaga.detector.densities.average import AveragedDensities
 from tf_radogaga.detector.isometric_latent import IsometricDecoder, IsometricEncoder
+from tf_radogaga.detector.scorers import DensityScorer, Scorer
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.density import Density
 from tf_radogaga.preprocessing import PassThrough
-
-if TYPE_CHECKING:
-    from tf_radogaga.detector.estimator import AnomalyDetector
-    from tf_radogaga.detector.scorers import DensityScorer
 
 AGREEMENT = 1e-4
 """Between scores of a served model and of its detector, in nats, beside the rounding of the scores to float32."""
@@ -61,22 +58,29 @@ class DensityModel(Autoencoder):
         self.density.keep_all()
 
 
-def served_model(detector: AnomalyDetector) -> Autoencoder:
+class Fitted(Protocol):
+    """A fitted detector; `AnomalyDetector` says what its attributes are."""
+
+    scorer_: Scorer
+    threshold_: float
+    _around_threshold: tuple[float, float]
+    _column_names: list[str] | None
+
+
+def served_model(detector: Fitted) -> Autoencoder:
     """The model of a fitted detector, threshold set; ValueError where float32 holds too little of a column, named."""
-    names, scorer = detector._column_names, detector._scorer
-    model = agreeing_model(scorer, names) if scorer.model is None else scorer.model
+    names, scorer = detector._column_names, detector.scorer_
+    model = agreeing_model(scorer, names) if isinstance(scorer, DensityScorer) else scorer.model
     if model.preprocess.column_names is None:
         model.preprocess.column_names = names
-    model.threshold.assign(_threshold(detector))
+    model.threshold.assign(_served_threshold(detector.threshold_, *detector._around_threshold))
     model.threshold_on = "log_density" if model.has_log_density else "energy"
     return model
 
 
-def _threshold(detector: AnomalyDetector) -> np.float32:
-    """-`threshold_`, moved where a score that it was taken from is so near that rounding could pass it: towards the
-    middle between those on both sides, by what served scores may differ at most."""
-    threshold = detector.threshold_
-    below, above = detector._around_threshold
+def _served_threshold(threshold: float, below: float, above: float) -> np.float32:
+    """-threshold, moved where a score that it was taken from is so near that rounding could pass it: towards the middle
+    between those on both sides, by what served scores may differ at most."""
     room = AGREEMENT * max(1, abs(threshold))
     if not below < threshold <= above or min(threshold - below, above - threshold) >= room:
         return np.float32(-threshold)

@@ -33,7 +33,7 @@ _CLASSES_2 = ("IsometricLatent", "KernelDensity", "MixtureDensity", "Independent
 
 
 def write(state: dict[str, Any], directory: str | Path) -> None:
-    """Writes the attributes of a detector, all of it or nothing; `_scorer` is the state of its scorer.
+    """Writes the attributes of a detector, all of it or nothing; `scorer_` is the state of its scorer.
 
     Raises:
         FileExistsError: the directory holds something else than a detector.
@@ -46,13 +46,13 @@ def write(state: dict[str, Any], directory: str | Path) -> None:
         np.savez(new / ARRAYS, **arrays)
         if models:
             save_model(models[0], new / MODEL)
-        digests = {"arrays": _digest((new / ARRAYS).read_bytes()), "state": _state_digest(encoded)}
+        digests = {"arrays": _digest((new / ARRAYS).read_bytes()), "state": state_digest(encoded)}
         content = {"format": FORMAT, "version": VERSION, "sha256": digests, "state": encoded}
         (new / STATE).write_text(json.dumps(content, indent=1) + "\n")
 
 
 def read(directory: str | Path) -> dict[str, Any]:
-    """The attributes of a detector that `write` wrote, also of version 2; `_scorer` is its scorer.
+    """The attributes of a detector that `write` wrote, also of version 2; `scorer_` is its scorer.
 
     Raises:
         FileNotFoundError: no detector there.
@@ -67,7 +67,7 @@ def read(directory: str | Path) -> dict[str, Any]:
         if content["format"] != FORMAT or content["version"] not in (2, VERSION):
             raise ValueError(f"not a {FORMAT} of version 2 or {VERSION}")
         encoded, digests = content["state"], content["sha256"]
-        if _state_digest(encoded) != digests["state"]:
+        if state_digest(encoded) != digests["state"]:
             raise ValueError("not what was written")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged, or not of an AnomalyDetector ({error}).") from error
@@ -75,7 +75,7 @@ def read(directory: str | Path) -> dict[str, Any]:
     try:
         state = _decoded(encoded, arrays, directory)
         state = upgraded(state) if content["version"] == 2 else state
-        return {**state, "_scorer": scorer_of(state["_scorer"])}
+        return {**state, "scorer_": scorer_of(state["scorer_"])}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: damaged, or of another version of tf_radogaga ({error!r}).") from error
 
@@ -95,7 +95,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _state_digest(encoded: Any) -> str:
+def state_digest(encoded: Any) -> str:
     return _digest(json.dumps(encoded, sort_keys=True).encode())
 
 
@@ -165,21 +165,21 @@ def _decoded(value: Any, arrays: dict[str, np.ndarray], directory: Path) -> Any:
 
 def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a detector as of today, of those in a file of version 2, where objects are their attributes, or
-    in a pickle of its time; `_scorer` is the state of its scorer."""
-    state = dict(state)
+    in a pickle of its time; `scorer_` is the state of its scorer."""
+    state = {"training_scores_" if name == "_training_scores" else name: value for name, value in state.items()}
     names = state.get("feature_names_in_")
     state.setdefault("_column_names", None if names is None else list(names))
     state.setdefault("_around_threshold", (-math.inf, math.inf))
     encoding, model = state.pop("_encoding", None), state.pop("model_", state["model"])
     if "_densities" not in state:
-        return {**state, "_scorer": {"model": model}}
+        return {**state, "scorer_": {"model": model}}
     latent = {"rounding": FLOAT64, "noise": 0.0, **_attributes(state.pop("_latent"))}
     average = {name: _attributes(density) for name, density in state.pop("_densities").items()}
     for name, upgrade in {"mixture": _upgraded_mixture, "columns": _upgraded_columns}.items():
         if name in average:
             average[name] = upgrade(average[name])
     average["log_normalizer"] = state.pop("_log_normalizer")
-    return {**state, "_scorer": {"encoding": encoding, "latent": latent, "average": average}}
+    return {**state, "scorer_": {"encoding": encoding, "latent": latent, "average": average}}
 
 
 def _attributes(value: Any) -> dict[str, Any]:

@@ -53,10 +53,10 @@ class IndependentColumns(Stored):
         for h in COLUMN_BANDWIDTHS:
             kernels = _normal(squares, h)
             others = np.maximum(kernels @ counts - _normal(0.0, h), 0) / (self.rows - 1)
-            logs.append(np.log(self._mixed(others, values)))
+            logs.append(np.log(self.mixed(others, values)))
             np.fill_diagonal(kernels, 0)
             unlike = kernels @ counts / np.maximum(self.rows - counts, 1)
-            distinct.append(counts @ np.log(self._mixed(unlike, values)))
+            distinct.append(counts @ np.log(self.mixed(unlike, values)))
         likeliest = np.argmax(logs @ counts)
         bandwidths = [COLUMN_BANDWIDTHS[likeliest], COLUMN_BANDWIDTHS[np.argmax(distinct)]]
         places = np.searchsorted((values[1:] + values[:-1]) / 2, held_out)
@@ -68,7 +68,7 @@ class IndependentColumns(Stored):
         parts = (np.split(each, np.cumsum(self.sizes)[:-1]) for each in (self.values, self.shares))
         return list(zip(*parts, map(np.unique, self.bandwidths)))
 
-    def _mixed(self, density: Any, column: Any) -> Any:
+    def mixed(self, density: Any, column: Any) -> Any:
         """The density of kernels at values (B,) of a column together with the wide part, arrays or tensors."""
         thirds = column / 3
         wide = 1 / (3 * math.pi * (1 + thirds * thirds))
@@ -84,7 +84,7 @@ class IndependentColumns(Stored):
                     density = _normal(squares, h) @ shares
                     if own is not None:
                         density = np.maximum(self.rows * density - _normal(0.0, h), 0) / (self.rows - 1)
-                    logs.append(np.log(self._mixed(density, block)))
+                    logs.append(np.log(self.mixed(density, block)))
                 total[part] += np.mean(logs, axis=0)
         return total
 
@@ -101,7 +101,7 @@ class IndependentColumns(Stored):
                 squares = tf.square(column[:, None] - values)
                 for h in bandwidths:
                     density = tf.matmul(_normal(squares, float(h), tf.exp), shares)[:, 0]
-                    total += tf.math.log(self._mixed(density, column)) / len(bandwidths)
+                    total += tf.math.log(self.mixed(density, column)) / len(bandwidths)
             return total
 
         return log_prob

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from scipy.special import logsumexp
-from sklearn.mixture import GaussianMixture
+from scipy.special import logsumexp, softmax
 
 from tf_radogaga._core.stopped_early import gaussian_mixture
 from tf_radogaga.detector.stored import Constant, Stored
@@ -55,13 +54,9 @@ class MixtureDensity(Stored):
         return [size for size in SIZES if len(rows) >= size * max(2 * rows.shape[1], 20)]
 
     @property
-    def mixtures(self) -> list[GaussianMixture]:
-        found = []
-        for part in np.split(np.arange(len(self.weights)), np.cumsum(self.sizes)[:-1]):
-            found.append(GaussianMixture(len(part)))
-            arrays = {"weights_": self.weights, "means_": self.means, "precisions_cholesky_": self.whitening}
-            vars(found[-1]).update({name: values[part] for name, values in arrays.items()})
-        return found
+    def mixtures(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """Weights (K,), means (K, N) and whitening (K, N, N) of each."""
+        return zip(*(np.split(of, np.cumsum(self.sizes)[:-1]) for of in (self.weights, self.means, self.whitening)))
 
     def log_prob(self, rows: np.ndarray, wide: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """The mean over the sizes; `own` are left out, to the first order, of the mixtures that were fitted to them.
@@ -69,20 +64,18 @@ class MixtureDensity(Stored):
         Args:
             wide: (B,), log of a density with heavier tails at these rows, for what is unlike all n.
         """
-        logs = [mixture.score_samples(rows) for mixture in self.mixtures]
-        if own is not None:
-            for log, mixture, fitted in zip(logs, self.mixtures, self.fitted):
-                if (mine := fitted[own]).any():
-                    log[mine] = log_prob_left_out(mixture, rows[mine], fitted.sum())
-        mixed = [np.logaddexp(math.log(self.rows) + log, wide) for log in logs]
+        mixed = []
+        for fitted, mixture in zip(self.fitted, self.mixtures):
+            log = logsumexp(_log_peaks(*mixture) - _squares(rows, *mixture) / 2, axis=1)
+            if own is not None and (mine := fitted[own]).any():
+                log[mine] = log_prob_left_out(rows[mine], fitted.sum(), *mixture)
+            mixed.append(np.logaddexp(math.log(self.rows) + log, wide))
         return np.mean(mixed, axis=0) - math.log(self.rows + 1)
 
     def graph(self, constant: Constant) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         parts = []
-        for number, mixture in enumerate(self.mixtures):
-            means, whitening = mixture.means_, mixture.precisions_cholesky_
-            logs = np.log(mixture.weights_) + _log_det(mixture) - means.shape[1] / 2 * math.log(2 * math.pi)
-            offsets = np.einsum("kn,knm->km", means, whitening)
+        for number, (weights, means, whitening) in enumerate(self.mixtures):
+            offsets, logs = np.einsum("kn,knm->km", means, whitening), _log_peaks(weights, means, whitening)
             arrays = {"whitening": whitening, "offsets": offsets, "logs": logs}
             parts.append([constant(f"mixture_{number}_{name}", values) for name, values in arrays.items()])
 
@@ -98,7 +91,9 @@ class MixtureDensity(Stored):
         return log_prob
 
 
-def log_prob_left_out(mixture: GaussianMixture, rows: np.ndarray, fitted: int) -> np.ndarray:
+def log_prob_left_out(
+    rows: np.ndarray, fitted: int, weights: np.ndarray, means: np.ndarray, whitening: np.ndarray
+) -> np.ndarray:
     """log p in nats of rows (B, N) that a mixture was fitted to, (B,), each by the mixture without it.
 
     A step of EM from which the row is missing, the memberships r_k as they are. With a_k = r_k / (n pi_k), d_k^2 the
@@ -112,18 +107,19 @@ def log_prob_left_out(mixture: GaussianMixture, rows: np.ndarray, fitted: int) -
         rows: some of those it was fitted to.
         fitted: n, how many those are.
     """
-    halves = (rows @ half - mean @ half for mean, half in zip(mixture.means_, mixture.precisions_cholesky_))
-    squares = np.stack([np.square(half).sum(axis=1) for half in halves], axis=1)  # (B, K)
-    share = np.minimum(mixture.predict_proba(rows) / (fitted * mixture.weights_), 1 - 1e-6)
+    squares, peaks = _squares(rows, weights, means, whitening), _log_peaks(weights, means, whitening)
+    share = np.minimum(softmax(peaks - squares / 2, axis=1) / (fitted * weights), 1 - 1e-6)
     shrunk = np.maximum(1 - share / (1 - share) * squares, 1e-6)
-    logs = -0.5 * (
-        rows.shape[1] * (math.log(2 * math.pi) - np.log1p(-share))
-        + (-2 * _log_det(mixture) + np.log(shrunk))
-        + squares / (shrunk * (1 - share))
-    )
-    return logsumexp(np.log(mixture.weights_ * (1 - share) * fitted / (fitted - 1)) + logs, axis=1)
+    logs = peaks + (1 + rows.shape[1] / 2) * np.log1p(-share) + math.log(fitted / (fitted - 1))
+    return logsumexp(logs - np.log(shrunk) / 2 - squares / (2 * shrunk * (1 - share)), axis=1)
 
 
-def _log_det(mixture: GaussianMixture) -> np.ndarray:
-    """Of the Cholesky factors of the precisions, (K,)."""
-    return np.log(np.diagonal(mixture.precisions_cholesky_, axis1=1, axis2=2)).sum(axis=1)
+def _squares(rows: np.ndarray, weights: np.ndarray, means: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+    """Squared Mahalanobis distances of rows (B, N) to each component, (B, K)."""
+    return np.stack([np.square(rows @ half - mean @ half).sum(axis=1) for mean, half in zip(means, whitening)], axis=1)
+
+
+def _log_peaks(weights: np.ndarray, means: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+    """log pi_k N(mu_k; mu_k, Sigma_k) of each component, (K,)."""
+    log_det = np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum(axis=1)
+    return np.log(weights) + log_det - means.shape[1] / 2 * math.log(2 * math.pi)
