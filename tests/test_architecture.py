@@ -52,24 +52,15 @@ def _room(module):
 
 
 def _imported(module):
-    """Full names of what a file imports, wherever it does, and whether it needs them to run."""
-    tree = TREES[module]
-    for_types = {
-        id(node)
-        for test in ast.walk(tree)
-        if isinstance(test, ast.If) and isinstance(test.test, ast.Name) and test.test.id == "TYPE_CHECKING"
-        for node in ast.walk(test)
-    }
-    for node in ast.walk(tree):
+    """Full names of what a file imports, wherever it does, also for annotations alone."""
+    for node in ast.walk(TREES[module]):
         if isinstance(node, ast.ImportFrom):
             folder = module if module in FOLDERS else module.rpartition(".")[0]
             source = f"tf_radogaga.{folder}.{node.module or ''}".rstrip(".") if node.level else node.module
             assert node.level < 2
-            for alias in node.names:
-                yield f"{source}.{alias.name}", id(node) not in for_types
+            yield from (f"{source}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, id(node) not in for_types
+            yield from (alias.name for alias in node.names)
 
 
 def _own(name):
@@ -82,9 +73,9 @@ def _own(name):
     return rest
 
 
-def _arrows(types=True):
-    """Pairs of modules, the one that imports first; with those for annotations alone or without."""
-    found = {(module, _own(name)) for module in TREES for name, runs in _imported(module) if runs or types}
+def _arrows():
+    """Pairs of modules, the one that imports first."""
+    found = {(module, _own(name)) for module in TREES for name in _imported(module)}
     return {(module, target) for module, target in found if target is not None and target != module}
 
 
@@ -93,7 +84,6 @@ def test_every_file_is_on_a_floor():
 
 
 def test_imports_point_down():
-    """Also those for annotations alone."""
     upward = {
         (module, target)
         for module, target in _arrows()
@@ -104,7 +94,7 @@ def test_imports_point_down():
 
 def test_no_file_imports_itself_by_way_of_others():
     graph = {}
-    for module, target in _arrows(types=False):
+    for module, target in _arrows():
         if module != target.rpartition(".")[0] and target != _room(module):  # a folder and what is in it
             graph.setdefault(module, set()).add(target)
     assert list(graphlib.TopologicalSorter(graph).static_order())
@@ -112,7 +102,7 @@ def test_no_file_imports_itself_by_way_of_others():
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_library_is_known_to_its_rooms_alone(library):
-    users = {_room(module) for module in TREES for name, _ in _imported(module) if _room(name) == library}
+    users = {_room(module) for module in TREES for name in _imported(module) if _room(name) == library}
     assert users == set(LIBRARIES[library])
 
 

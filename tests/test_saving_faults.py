@@ -32,7 +32,7 @@ def test_a_kill_while_saving_leaves_a_model_that_loads(model, tmp_path, monkeypa
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
 
     # what a kill leaves behind: nothing is done after the step, and the lock is free
-    staged = directories._staged(directory)
+    staged = directories.staged(directory)
     (staged / "new").mkdir(parents=True)
     (staged / "new" / "config.json").write_text("half")
     if step == "away":
@@ -51,7 +51,7 @@ def test_a_kill_while_saving_leaves_a_model_that_loads(model, tmp_path, monkeypa
 
 def test_two_saves_into_one_directory_are_refused(model, tmp_path):
     with (
-        directories._staging(tmp_path / "model", "model"),
+        directories.staging(tmp_path / "model", "model"),
         pytest.raises(BlockingIOError, match="choose another directory"),
     ):
         tf_radogaga.save_model(model, tmp_path / "model")

@@ -64,7 +64,7 @@ def test_numbers_are_read_alike_in_training_streaming_and_scoring(case, tmp_path
     assert list(table.rows) == list("ab")[: len(expected[0])]
     np.testing.assert_array_equal(table.rows, expected)
     streamed = StreamedTable(path, block_rows=1, **options)
-    np.testing.assert_array_equal(pd.concat(rows for rows, _ in streamed._blocks()), expected)
+    np.testing.assert_array_equal(pd.concat(rows for rows, _ in streamed.blocks()), expected)
     inputs = {name: tf.TensorSpec((None,), tf.float64) for name in table.rows}
     for card in ({"reader": table.reader, "columns": {name: name for name in inputs}}, {"reader": table.reader}):
         feed = csv_rows.feed(next(csv_rows.blocks(path, inputs, 99, card=card)), inputs)
@@ -125,7 +125,7 @@ def test_what_pandas_writes_is_read_back(seed, tmp_path):
     frame, how = draw(np.random.default_rng(seed), rows=12)
     frame.to_csv(tmp_path / "own.csv.gz", index=False, **how)
     table = read_table(tmp_path / "own.csv.gz")
-    for read in (table.rows, pd.concat(r for r, _ in StreamedTable(tmp_path / "own.csv.gz", block_rows=5)._blocks())):
+    for read in (table.rows, pd.concat(r for r, _ in StreamedTable(tmp_path / "own.csv.gz", block_rows=5).blocks())):
         pd.testing.assert_frame_equal(read, frame, check_exact=True)
     assert table.reader["separator"] == how["sep"] and table.reader["header"] == how["header"]
     types = {name: tf.string if pd.api.types.is_string_dtype(frame[name]) else tf.float64 for name in frame}

@@ -18,7 +18,7 @@ def streamed(frame, tmp_path):
 def test_halves_cover_the_normal_rows_to_train_and_all_rows_to_test(streamed):
     training, test, labels = zip(*streamed.halves())
     training, test, labels = pd.concat(training)["row"], pd.concat(test)["row"], np.concatenate(labels)
-    assert [len(block) for block, _ in streamed._blocks()] == [70, 70, 70, 70, 20]
+    assert [len(block) for block, _ in streamed.blocks()] == [70, 70, 70, 70, 20]
     assert not set(training) & set(test) and (training % 10 > 0).all()
     assert len(test) == 150 and set(range(300)) - set(training) - set(test) <= set(range(0, 300, 10))
     np.testing.assert_array_equal(labels, test % 10 == 0)

@@ -94,7 +94,7 @@ def test_a_flow_is_inverted_and_moves_only_what_it_may():
 def test_every_moved_coordinate_steers_and_is_steered(moved):
     flow = CouplingFlow(7)
     flow.start(np.random.default_rng(0).normal(size=(10, 7)).astype(np.float32), np.eye(7), moved)
-    halves = np.stack([half.numpy() for half in flow._halves()])[:, :moved]
+    halves = np.stack([half.numpy() for half in flow.halves()])[:, :moved]
     assert halves.any(axis=0).all() and not halves.all(axis=0).any()
     assert halves.any(axis=1).all() and not halves.all(axis=1).any()
 

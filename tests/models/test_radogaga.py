@@ -106,7 +106,7 @@ def test_loss_terms_are_the_equation(rows):
     terms = model.loss_terms(x)
     z = model.encode(x)
     x_hat = model.decode(z)
-    x_breve = model.decode(z + model._draw_noise(z.shape, training=False))  # the same noise again
+    x_breve = model.decode(z + model.draw_noise(z.shape, training=False))  # the same noise again
     tolerance = {"rtol": 1e-4, "atol": 1e-5}
     np.testing.assert_allclose(terms["reconstruction"], 3 * tf.reduce_sum((x - x_hat) ** 2, 1), **tolerance)
     np.testing.assert_allclose(terms["coding"], 5 * tf.reduce_sum((x_hat - x_breve) ** 2, 1), **tolerance)
@@ -173,7 +173,7 @@ def test_reconstruction_features_of_a_zero_row_are_finite(rows):
 
 @pytest.mark.parametrize(("noise", "limit"), [("uniform", math.sqrt(3 * 0.5)), ("gaussian", math.inf)])
 def test_noise_has_mean_zero_and_variance_sigma2(noise, limit):
-    eps = small_model(noise=noise, sigma2=0.5)._draw_noise((200000, 2), training=True).numpy()
+    eps = small_model(noise=noise, sigma2=0.5).draw_noise((200000, 2), training=True).numpy()
     assert eps.mean() == pytest.approx(0, abs=0.01)
     np.testing.assert_allclose(np.cov(eps.T), 0.5 * np.eye(2), atol=0.01)
     assert np.abs(eps).max() <= limit
@@ -201,7 +201,7 @@ def test_a_rotating_gauge_is_inverted_exactly_and_belongs_to_axis_aligned_priors
         weight.assign(tf.random.normal(weight.shape, stddev=0.3))
     y = tf.random.normal((50, 3))
     np.testing.assert_allclose(gauge.inverse(gauge(y)), y, atol=1e-4)
-    np.testing.assert_allclose(gauge._rotation() @ tf.transpose(gauge._rotation()), np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(gauge.rotation() @ tf.transpose(gauge.rotation()), np.eye(3), atol=1e-5)
     networks = (DenseNetwork(4, (), 3), DenseNetwork(3, (), 4))
     assert RaDOGAGA(*networks, FactorizedPrior(3), 1, 1).gauge.rotate
     assert not RaDOGAGA(*networks, MixturePrior(3, 2), 1, 1).gauge.rotate

@@ -198,9 +198,9 @@ def test_em_keeps_the_statistics_of_a_few_batches_however_many_there_are(monkeyp
 
 def test_the_clustered_start_is_from_spread_rows_whatever_the_batches():
     z, prior = _clusters(900), MixturePrior(2, 3)
-    whole = prior._clustered([z], rows=50_000)  # as if there were more: every fifth row
+    whole = prior.clustered([z], rows=50_000)  # as if there were more: every fifth row
     for batches in (np.split(z, 300), np.split(z, [1, 8, 500])):
-        for streamed, full in zip(prior._clustered(batches, rows=50_000), whole):
+        for streamed, full in zip(prior.clustered(batches, rows=50_000), whole):
             np.testing.assert_array_equal(streamed, full)
     expected = GaussianMixture(3, n_init=3, reg_covar=1e-6, random_state=0).fit(z[::5])
     np.testing.assert_allclose(whole.mean, expected.means_)

@@ -114,13 +114,13 @@ def test_a_model_that_was_not_fitted_is_not_exported(tmp_path):
 
 
 def test_everything_is_on_the_disk_before_it_is_published(model, tmp_path, monkeypatch):
-    synced, sync = [], directories._sync
+    synced, sync = [], directories.sync
 
     def watched(path):
         synced.append((str(path), (tmp_path / "1").exists()))
         sync(path)
 
-    monkeypatch.setattr(directories, "_sync", watched)
+    monkeypatch.setattr(directories, "sync", watched)
     tf_radogaga.export_saved_model(model, tmp_path)
     parts = {path.partition("/new")[2].lstrip("/") for path, published in synced if not published}
     written = {str(path.relative_to(tmp_path / "1")) for path in (tmp_path / "1").rglob("*")}
@@ -219,7 +219,7 @@ def test_ten_killed_exports_show_nothing_that_does_not_load(model, tmp_path, run
     _kill_at_random_moments(model, tmp_path, run_export, kills=10)
 
 
-@pytest.mark.parametrize(("fatal", "visible"), [("_write", []), ("_sync", []), ("_numbered", ["1"])])
+@pytest.mark.parametrize(("fatal", "visible"), [("_write", []), ("sync", []), ("_numbered", ["1"])])
 def test_a_kill_between_two_steps_shows_all_or_nothing(model, tmp_path, run_export, fatal, visible):
     code, _ = run_export(tmp_path, fatal=fatal)
     assert code == -signal.SIGKILL

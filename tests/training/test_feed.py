@@ -213,7 +213,7 @@ def test_an_adaptation_that_fails_leaves_no_prior(few, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MixturePrior, "_clustered", interrupted)
+    monkeypatch.setattr(MixturePrior, "clustered", interrupted)
     for call in (model.adapt_prior, lambda x: model.fit(x, verbose=0)):
         with pytest.raises(KeyboardInterrupt):
             call(few)

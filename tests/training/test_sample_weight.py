@@ -29,7 +29,7 @@ def test_a_row_of_weight_0_teaches_nothing(few):
     trained = []
     for data, weight, rate in ((few, weights, 1.0), (few[:35], None, 0.5)):
         model = plain(few)
-        model._draw_noise = lambda shape, training: tf.zeros(shape)  # that of a row depends on the size of the batch
+        model.draw_noise = lambda shape, training: tf.zeros(shape)  # that of a row depends on the size of the batch
         model.compile(tf.keras.optimizers.SGD(1e-3 * rate), run_eagerly=True)
         model.fit(data, sample_weight=weight, batch_size=70, shuffle=False, verbose=0)
         trained.append(weights_of(model))
@@ -38,7 +38,7 @@ def test_a_row_of_weight_0_teaches_nothing(few):
 
 def test_shuffled_batches_keep_each_weight_at_its_row(few):
     rows = tf.constant(few)
-    data = plain(few).feed._from_memory(rows, rows[:, 0], 16, None, seed=3)
+    data = plain(few).feed.from_memory(rows, rows[:, 0], 16, None, seed=3)
     for x, _, weights in data.batches.take(9):
         np.testing.assert_array_equal(x[:, 0], weights)
 

@@ -53,7 +53,7 @@ def test_passes_over_an_endless_stream_are_bounded(few):
 def test_the_prior_of_an_endless_stream_is_that_of_an_epoch_or_of_enough_rows(few, monkeypatch):
     monkeypatch.setattr(feed, "LEAST_ADAPTED", 25)
     for steps, epochs, rows in ((2, 10, 30), (5, 10, 50), (1, 2, 20)):
-        adapting = plain(few).feed._from_stream(endless(few, []), steps, epochs, None).adapting
+        adapting = plain(few).feed.from_stream(endless(few, []), steps, epochs, None).adapting
         found = np.concatenate(list(adapting))
         np.testing.assert_array_equal(found, scaled(few)(few[:rows]))
 

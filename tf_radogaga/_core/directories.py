@@ -104,7 +104,7 @@ def atomic_directory(directory: Path, what: str, *own: str, needed: int = 0) -> 
     found = sorted(directory.iterdir()) if directory.exists() else []
     if others := [path.name for path in found if not any(map(path.match, own))]:
         raise FileExistsError(f"{directory}: holds {others}, so it is not a {what}; choose another directory.")
-    with room_named("directory", directory, f"the {what}", needed), _staging(directory, what) as new:
+    with room_named("directory", directory, f"the {what}", needed), staging(directory, what) as new:
         yield new
         if directory.exists():
             directory.rename(_replaced(directory))
@@ -117,29 +117,29 @@ def complete(directory: Path) -> Path:
     return _replaced(directory) if not directory.exists() and _replaced(directory).exists() else directory
 
 
-def _staged(directory: Path) -> Path:
+def staged(directory: Path) -> Path:
     return directory.with_name(f".{directory.name}.saving")
 
 
 def _replaced(directory: Path) -> Path:
     """Where the older files are while the newer ones take their place."""
-    return _staged(directory) / "old"
+    return staged(directory) / "old"
 
 
 @contextlib.contextmanager
-def _staging(directory: Path, what: str) -> Iterator[Path]:
-    staging = _staged(directory)
+def staging(directory: Path, what: str) -> Iterator[Path]:
+    folder = staged(directory)
     try:
-        staging.mkdir(parents=True, exist_ok=True)
-        with lock(staging):
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder):
             _put_back(directory)
-            shutil.rmtree(staging / "new", ignore_errors=True)
-            (staging / "new").mkdir()
+            shutil.rmtree(folder / "new", ignore_errors=True)
+            (folder / "new").mkdir()
             try:
-                yield staging / "new"
+                yield folder / "new"
             finally:
                 _put_back(directory)
-                shutil.rmtree(staging, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
     except BlockingIOError as error:
         raise BlockingIOError(
             error.errno, f"directory: another process is writing a {what} to {directory}; choose another directory."
@@ -173,12 +173,12 @@ def new_version(base_dir: Path, subject: str, needed: int) -> Iterator[Path]:
             with contextlib.suppress(OSError), lock(left):  # OSError: its process lives
                 shutil.rmtree(left)
         while True:
-            staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base_dir))
-            stack.callback(shutil.rmtree, staging, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base_dir))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             with contextlib.suppress(BlockingIOError, FileNotFoundError):  # removed by another before it was locked
-                stack.enter_context(lock(staging))
+                stack.enter_context(lock(folder))
                 break
-        yield staging / "new"
+        yield folder / "new"
 
 
 def require_free(version: Path) -> None:
@@ -198,11 +198,11 @@ def publish(written: Path, base_dir: Path, version: int | None) -> Path:
     """
     for folder, _, files in os.walk(written):
         for path in (*(os.path.join(folder, file) for file in files), folder):
-            _sync(path)
+            sync(path)
     return _numbered(written, base_dir, version)
 
 
-def _sync(path: str | Path) -> None:
+def sync(path: str | Path) -> None:
     """Forces a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -223,7 +223,7 @@ def _numbered(written: Path, base_dir: Path, version: int | None) -> Path:
             if version is not None:
                 require_free(target)
         else:
-            _sync(base_dir)
+            sync(base_dir)
             return target
 
 

@@ -40,7 +40,7 @@ class StreamedTable(NamedTuple):
         options = Options(self.header, self.separator, self.decimal, self.thousands, self.encoding)
         return read_csv(self.path, options, text, self.block_rows)
 
-    def _blocks(self) -> Iterator[tuple[pd.DataFrame, np.ndarray | None]]:
+    def blocks(self) -> Iterator[tuple[pd.DataFrame, np.ndarray | None]]:
         first_row = 0
         for rows, _ in self._read():
             yield split_labels(rows, self.label_column, self.normal_label, first_row)
@@ -48,7 +48,7 @@ class StreamedTable(NamedTuple):
 
     def halves(self) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, np.ndarray | None]]:
         """Of each block: the normal rows of one half to train on, the other half to test on, and its labels."""
-        for index, (rows, labels) in enumerate(self._blocks()):
+        for index, (rows, labels) in enumerate(self.blocks()):
             training = np.random.default_rng([self.seed, index]).permutation(len(rows)) < len(rows) // 2
             normal = training if labels is None else training & (labels == 0)
             yield rows[normal], rows[~training], None if labels is None else labels[~training]
@@ -59,7 +59,7 @@ class StreamedTable(NamedTuple):
 
     def preprocessing(self) -> TableEncoding:
         """Min-max scaling and one-hot encoding adapted on all rows; reads the file once, and its first block again."""
-        encoding = TableEncoding.for_table((rows for rows, _ in self._blocks()), self.categorical)
+        encoding = TableEncoding.for_table((rows for rows, _ in self.blocks()), self.categorical)
         _, encoding.reader = next(self._read())
         return encoding
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tf_radogaga._core import checks
-from tf_radogaga.isometry import verdicts
 from tf_radogaga.isometry.implicit import inverse_variances, isometric_coordinates, unit_norms
 from tf_radogaga.isometry.measures import (
     cumulative_share,
@@ -26,49 +23,12 @@ from tf_radogaga.isometry.measures import (
     tangent_pairs,
 )
 from tf_radogaga.isometry.protocols import Measured, Variational
+from tf_radogaga.isometry.verdicts import Report, implicitly_isometric, isometric
 from tf_radogaga.preprocessing.cells import array_of
 from tf_radogaga.training.rows import in_memory
 
 QUANTILE = 0.95
 """Of the round trips in a report."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Report(abc.ABC):
-    """What every certificate holds, as plain numbers; `str` of it is a table to read."""
-
-    rows: int  # behind all that takes no Jacobian
-    jacobian_rows: int  # behind the rest
-    pairs: int
-    tangent_r: float  # Pearson r of the tangent pairs
-    tangent_slope: float  # of the least-squares line through 0, data on latent
-    gram_offdiagonal_mean: float | None  # of |G_ij| / sqrt(G_ii G_jj), i != j; None where n is 1
-    gram_offdiagonal_max: float | None
-    reconstructed_share: float  # of `reconstructed_share`
-    round_trip_rms: float  # of `round_trips`
-    round_trip_quantile: float  # 95 % of the rows lie below
-
-    @property
-    @abc.abstractmethod
-    def verdict(self) -> str:
-        """One line, with the thresholds it rests on."""
-
-    @abc.abstractmethod
-    def _lines(self) -> list[str]:
-        """The table, without the verdict."""
-
-    def __str__(self) -> str:
-        return "\n".join([*self._lines(), f"verdict: {self.verdict}"])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The numbers and the verdict as JSON types; None for those that are not finite."""
-        return {name: _plain(value) for name, value in (*vars(self).items(), ("verdict", self.verdict))}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,7 +54,7 @@ class IsometryReport(Report):
 
     @property
     def verdict(self) -> str:
-        return verdicts.isometric(self)
+        return isometric(self, self.scale_is_fitted)
 
     def _lines(self) -> list[str]:
         not_sought = "" if self.active_dimensions else ", not determined: all are measured"
@@ -190,7 +150,7 @@ class ImplicitReport(Report):
     """
 
     beta: float
-    active_dimensions: int  # of a mean rate above `models.density.LEAST_RATE`
+    active_dimensions: int  # of a mean rate above `models.beta_vae.LEAST_RATE`
     dimension: np.ndarray  # its place in z
     unit_norm_mean: np.ndarray  # of `unit_norms`: 1 is right, 0 where a dimension carries nothing
     unit_norm_sd: np.ndarray
@@ -206,7 +166,7 @@ class ImplicitReport(Report):
 
     @property
     def verdict(self) -> str:
-        return verdicts.implicitly_isometric(self)
+        return implicitly_isometric(self)
 
     def _lines(self) -> list[str]:
         columns: dict[str, Any] = {

@@ -1,11 +1,13 @@
-"""What makes a latent isometric: the thresholds of the certificates, and their verdicts in words."""
+"""What certificates share, the thresholds that make a latent isometric, and verdicts by them in words."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import abc
+import dataclasses
+import math
+from typing import Any
 
-if TYPE_CHECKING:
-    from tf_radogaga.isometry.report import ImplicitReport, IsometryReport
+import numpy as np
 
 LEAST_PEARSON_R = 0.99
 """Of the tangent pairs of an isometric model; the paper's models reach 0.97, its beta-VAE 0.7."""
@@ -25,13 +27,51 @@ LEAST_IMPLICIT_R, MOST_IMPLICIT_SLOPE_ERROR = 0.95, 0.1
 """Of an implicitly isometric beta-VAE. Posterior deviations are estimates: the paper's unit norms are 0.92 to 0.98."""
 
 
-def isometric(report: IsometryReport) -> str:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report(abc.ABC):
+    """What every certificate holds, as plain numbers; `str` of it is a table to read."""
+
+    rows: int  # behind all that takes no Jacobian
+    jacobian_rows: int  # behind the rest
+    pairs: int
+    tangent_r: float  # Pearson r of the tangent pairs
+    tangent_slope: float  # of the least-squares line through 0, data on latent
+    gram_offdiagonal_mean: float | None  # of |G_ij| / sqrt(G_ii G_jj), i != j; None where n is 1
+    gram_offdiagonal_max: float | None
+    reconstructed_share: float  # of `reconstructed_share`
+    round_trip_rms: float  # of `round_trips`
+    round_trip_quantile: float  # 95 % of the rows lie below
+
+    @property
+    @abc.abstractmethod
+    def verdict(self) -> str:
+        """One line, with the thresholds it rests on."""
+
+    @abc.abstractmethod
+    def _lines(self) -> list[str]:
+        """The table, without the verdict."""
+
+    def __str__(self) -> str:
+        return "\n".join([*self._lines(), f"verdict: {self.verdict}"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers and the verdict as JSON types; None for those that are not finite."""
+        return {name: _plain(value) for name, value in (*vars(self).items(), ("verdict", self.verdict))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def isometric(report: Report, scale_is_fitted: bool) -> str:
     """Whether the latent is an isometric copy of the data, which conditions hold, and which do not."""
     straight = {f"Pearson r >= {LEAST_PEARSON_R}": report.tangent_r >= LEAST_PEARSON_R}
     slope = {f"slope 1 +- {MOST_SLOPE_ERROR}": abs(report.tangent_slope - 1) <= MOST_SLOPE_ERROR}
-    scaled = {} if report.scale_is_fitted else slope
+    scaled = {} if scale_is_fitted else slope
     inverts = _inverts(report)
-    words = f"{_weighed(straight, scaled, inverts)}{'; the loss does not fix the scale' * report.scale_is_fitted}"
+    words = f"{_weighed(straight, scaled, inverts)}{'; the loss does not fix the scale' * scale_is_fitted}"
     if not all(straight.values()):
         return f"not isometric: {words}"
     only = "" if all(inverts.values()) else "only the decoder is "
@@ -39,7 +79,7 @@ def isometric(report: IsometryReport) -> str:
     return f"{only}isometric{scale}: {words}"
 
 
-def implicitly_isometric(report: ImplicitReport) -> str:
+def implicitly_isometric(report: Report) -> str:
     """As `isometric`, of the coordinates y of a beta-VAE."""
     error = abs(report.tangent_slope - 1)
     straight = {
@@ -54,7 +94,7 @@ def implicitly_isometric(report: ImplicitReport) -> str:
     return f"{kind} implicitly isometric: {words}; train longer, or with a smaller beta"
 
 
-def _inverts(report: IsometryReport | ImplicitReport) -> dict[str, bool]:
+def _inverts(report: Report) -> dict[str, bool]:
     """What encoder and decoder need to undo each other."""
     return {
         f"reconstruction >= {LEAST_RECONSTRUCTION}": report.reconstructed_share >= LEAST_RECONSTRUCTION,

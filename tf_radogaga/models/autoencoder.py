@@ -224,7 +224,7 @@ class Autoencoder(TrainedOnRows):
     @property
     def active_dimensions(self) -> int:
         """Latent directions along which the data vary by more than `active_directions.LEAST_SIGNAL` of the noise
-        (a VAE's: of a mean rate above `density.LEAST_RATE`), found at the end of `fit`; densities count only these."""
+        (a VAE's: of a mean rate above `beta_vae.LEAST_RATE`), found at the end of `fit`; densities count only these."""
         with tf.init_scope():
             return int(self._informative.numpy())
 

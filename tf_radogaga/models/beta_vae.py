@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,47 @@ from tf_radogaga._core import checks, seeds
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.models.density import PosteriorDensity
+from tf_radogaga.models.density import Density, without_nan
 from tf_radogaga.models.parts import kl, mean_excess, normal_noise, output, outputs, two_points
 from tf_radogaga.priors.fixed import NormalPrior
 
 LOG_VARIANCE_RANGE = (-30.0, 5.0)
 """Of the posterior. Trained ones lie far inside; rows far from the data must not overflow."""
+
+
+LEAST_RATE = 0.05
+"""A latent dimension of a VAE is active when its mean rate KL_j exceeds this many nats; that of an idle one tends to 0.
+A variance 1.1 times that of the noise takes 1/2 log 1.1 = 0.048."""
+
+
+class PosteriorDensity(Density):
+    """That of a beta-VAE, whose posterior deviations tell the volume."""
+
+    model: BetaVAE
+    volume_by_prior = False
+
+    def energy(self, x: tf.Tensor) -> tf.Tensor:
+        mu, sigma = self.model.posterior_x(x)
+        rate = tf.reduce_sum(kl(mu, sigma), axis=-1)
+        x_hats = outputs(self.model.decoder, two_points(mu, sigma))
+        return without_nan(rate + self.model.lambda2 * mean_excess(self.model.distortion, x, x_hats), math.inf)
+
+    def log_density(self, x: tf.Tensor) -> tf.Tensor:
+        """By the isometric volume; Eq. 21 and 57."""
+        count = self.model.active_dimensions
+        constant = 0.5 * count * (1 - math.log(self.model.beta * math.pi * math.e))
+        return without_nan(constant + self.model.distortion.log_volume(x, count) - self._scored(x), -math.inf)
+
+    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
+        return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
+
+    def find_active(self, dataset: tf.data.Dataset) -> None:
+        """Those of a mean rate above `LEAST_RATE`, that of the greatest first."""
+        units = self.model.latent_units
+        rows, total = 0, tf.zeros(units, tf.float64)
+        for rates in dataset.map(lambda x: kl(*self.model.posterior_x(x))):
+            rows, total = rows + len(rates), total + tf.reduce_sum(tf.cast(rates, tf.float64), axis=0)
+        self._keep(tf.eye(units), total / rows > LEAST_RATE, total)
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")

@@ -48,7 +48,7 @@ class DAGMM(Autoencoder):
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         z = output(self.encoder, x, training)
         x_hat = output(self.decoder, z, training)
-        features = tf.cast(prior_input(self, z, x, x_hat), tf.float64)
+        features = tf.cast(prior_input(self.reconstruction_features, z, x, x_hat), tf.float64)
         mixture = self.prior.batch_mixture(features) if training else self.prior.stored
         penalty = tf.reduce_sum(1 / tf.linalg.diag_part(mixture.covariance))
         return {

@@ -5,22 +5,27 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import tensorflow as tf
 
 from tf_radogaga.isometry import active_directions, tangents
-from tf_radogaga.models import parts
+from tf_radogaga.isometry.protocols import Measured
 from tf_radogaga.models.reconstruction_features import prior_input, with_scored_features
 from tf_radogaga.training.end_of_fit import Step
 
-if TYPE_CHECKING:
-    from tf_radogaga.models.autoencoder import Autoencoder
-    from tf_radogaga.models.beta_vae import BetaVAE
 
-LEAST_RATE = 0.05
-"""A latent dimension of a VAE is active when its mean rate KL_j exceeds this many nats; that of an idle one tends to 0.
-A variance 1.1 times that of the noise takes 1/2 log 1.1 = 0.048."""
+class Scored(Measured, Protocol):
+    """A model beside its density; `Autoencoder` says what each member is."""
+
+    density: Density
+    reconstruction_features: bool
+    threshold: tf.Variable
+    threshold_on: str
+    _directions: tf.Variable
+    _informative: tf.Variable
+
+    def scores(self, rows: Any) -> dict[str, tf.Tensor]: ...
 
 
 def blank(valid: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
@@ -39,15 +44,15 @@ class Density:
     volume_by_prior = True
     """Whether the volume of z is the theory's, which a prior that is learned and the loss fix."""
 
-    def __init__(self, model: Autoencoder):
+    def __init__(self, model: Scored):
         self.model = model
         self.x_spec = tf.TensorSpec((None, *model.preprocess.event_shape), tf.float32)
 
     def latents(self, x: tf.Tensor) -> tf.Tensor:
         """What the prior is adapted to and scores."""
         z = self.model.encode_x(x)
-        x_hat = self.model.decode(z) if self.model.reconstruction_features else x
-        return prior_input(self.model, z, x, x_hat, with_scored_features)
+        wanted = self.model.reconstruction_features
+        return prior_input(wanted, z, x, self.model.decode(z) if wanted else x, with_scored_features)
 
     def energy(self, x: tf.Tensor) -> tf.Tensor:
         return without_nan(self.model.prior.rate(self.latents(x), training=False), math.inf)
@@ -64,7 +69,7 @@ class Density:
         """`Autoencoder.scores` of x, of which some are known not to be valid."""
         energy = self.energy(x)
         found = {"energy": blank(valid, energy), "valid": valid}
-        if self.model.has_log_density:
+        if self.obstacle("isometric") is None:
             found["log_density"] = blank(valid, self.log_density(x))
         compared = -found["log_density"] if self.model.threshold_on == "log_density" else energy
         return {**found, "anomaly": valid & ~(compared <= self.model.threshold)}
@@ -148,43 +153,13 @@ class Density:
         self.model._informative.assign(tf.reduce_sum(tf.cast(active, tf.int32)))
 
 
-class PosteriorDensity(Density):
-    """That of a beta-VAE, whose posterior deviations tell the volume."""
-
-    model: BetaVAE
-    volume_by_prior = False
-
-    def energy(self, x: tf.Tensor) -> tf.Tensor:
-        mu, sigma = self.model.posterior_x(x)
-        rate = tf.reduce_sum(parts.kl(mu, sigma), axis=-1)
-        x_hats = parts.outputs(self.model.decoder, parts.two_points(mu, sigma))
-        return without_nan(rate + self.model.lambda2 * parts.mean_excess(self.model.distortion, x, x_hats), math.inf)
-
-    def log_density(self, x: tf.Tensor) -> tf.Tensor:
-        """By the isometric volume; Eq. 21 and 57."""
-        count = self.model.active_dimensions
-        constant = 0.5 * count * (1 - math.log(self.model.beta * math.pi * math.e))
-        return without_nan(constant + self.model.distortion.log_volume(x, count) - self._scored(x), -math.inf)
-
-    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
-        return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
-
-    def find_active(self, dataset: tf.data.Dataset) -> None:
-        """Those of a mean rate above `LEAST_RATE`, that of the greatest first."""
-        units = self.model.latent_units
-        rows, total = 0, tf.zeros(units, tf.float64)
-        for rates in dataset.map(lambda x: parts.kl(*self.model.posterior_x(x))):
-            rows, total = rows + len(rates), total + tf.reduce_sum(tf.cast(rates, tf.float64), axis=0)
-        self._keep(tf.eye(units), total / rows > LEAST_RATE, total)
-
-
-def _adapt_prior(model: Autoencoder, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
+def _adapt_prior(model: Scored, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
     # tables in memory eagerly: tracing a graph would take longer than their few blocks
     latents = model.density.latents
     model.prior.adapt([latents(x) for x in dataset] if in_memory else dataset.map(latents), refine)
 
 
-def _find_directions(model: Autoencoder, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
+def _find_directions(model: Scored, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
     if refine and not model.reconstruction_features:
         model.density.find_active(dataset)
 

@@ -53,18 +53,18 @@ class LatentGauge(keras.layers.Layer):
         off_diagonal = tf.linalg.band_part(self.lower, -1, 0) - tf.linalg.diag(tf.linalg.diag_part(self.lower))
         return self.scale * (tf.linalg.diag(tf.exp(self.speed * self.log_diagonal)) + self.speed * off_diagonal)
 
-    def _rotation(self) -> tf.Tensor:
+    def rotation(self) -> tf.Tensor:
         skew, identity = self.speed * (self.turn - tf.transpose(self.turn)), tf.eye(self.units)
         return tf.linalg.solve(identity + skew, identity - skew)
 
     def matrix(self) -> tf.Tensor:
         """A, (N, N)."""
-        return self._triangle() @ self._rotation() if self.rotate else self._triangle()
+        return self._triangle() @ self.rotation() if self.rotate else self._triangle()
 
     def inverse_matrix(self) -> tf.Tensor:
         """A^-1, (N, N)."""
         inverse = tf.linalg.triangular_solve(self._triangle(), tf.eye(self.units))
-        return tf.linalg.matmul(self._rotation(), inverse, transpose_a=True) if self.rotate else inverse
+        return tf.linalg.matmul(self.rotation(), inverse, transpose_a=True) if self.rotate else inverse
 
     def call(self, y: tf.Tensor, training: bool = False) -> tf.Tensor:
         return y @ as_constant(self.matrix)
@@ -127,7 +127,7 @@ class CouplingFlow(keras.layers.Layer):
             for weight in (hidden.bias, *outputs.weights):
                 weight.assign(tf.zeros_like(weight))
 
-    def _halves(self) -> list[tf.Tensor]:
+    def halves(self) -> list[tf.Tensor]:
         """Which coordinates steer at each coupling, (N,), every other one the complement of that before; those that
         move are divided evenly."""
         random, halves = np.random.default_rng(0), []
@@ -148,7 +148,7 @@ class CouplingFlow(keras.layers.Layer):
 
     def call(self, u: tf.Tensor) -> tf.Tensor:
         c = (tf.linalg.matmul(u, self.basis, transpose_b=True) - self.centre) / self.spread
-        for network, steering in zip(self.networks, self._halves()):
+        for network, steering in zip(self.networks, self.halves()):
             skew, tail, scale, shift = self._steered(network, steering, c)
             c = tf.sinh((tf.asinh(c) + skew) * tail) * scale + shift
         return (c * self.spread + self.centre) @ self.basis
@@ -156,7 +156,7 @@ class CouplingFlow(keras.layers.Layer):
     def inverse(self, z: tf.Tensor) -> tf.Tensor:
         """u of z."""
         c = (tf.linalg.matmul(z, self.basis, transpose_b=True) - self.centre) / self.spread
-        for network, steering in reversed(list(zip(self.networks, self._halves()))):
+        for network, steering in reversed(list(zip(self.networks, self.halves()))):
             skew, tail, scale, shift = self._steered(network, steering, c)
             c = tf.sinh(tf.asinh((c - shift) / scale) / tail - skew)
         return (c * self.spread + self.centre) @ self.basis

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 from sklearn.utils.metaestimators import available_if
 
+from tf_radogaga.models.density import Scored
 from tf_radogaga.preprocessing.images import ImageScaling
 from tf_radogaga.training.rows import require_memory
-
-if TYPE_CHECKING:
-    from tf_radogaga.models.autoencoder import Autoencoder
 
 for_images = available_if(lambda model: isinstance(model.preprocess, ImageScaling))
 """Makes a function a method of models that take images, and none of others."""
 
 
-def score_images(model: Autoencoder, images: tf.Tensor, *others: Any) -> Any:
+def score_images(model: Scored, images: tf.Tensor, *others: Any) -> Any:
     """A step of a `tf.data` pipeline of images: `dataset.map(model.score_images)`.
 
     Args:
@@ -44,7 +42,7 @@ def score_images(model: Autoencoder, images: tf.Tensor, *others: Any) -> Any:
     return (scores, *others) if others else scores
 
 
-def keep_normal_images(model: Autoencoder, images: tf.Tensor, *others: Any) -> Any:
+def keep_normal_images(model: Scored, images: tf.Tensor, *others: Any) -> Any:
     """A step of a `tf.data` pipeline of batches of images, which drops anomalies and images that are not valid:
     `dataset.map(model.keep_normal_images)`.
 

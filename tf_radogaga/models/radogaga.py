@@ -114,11 +114,12 @@ class RaDOGAGA(Autoencoder):
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         y = output(self.encoder, x, training)
         z = self.gauge(y, training=training)
-        noisy_z = z + self._draw_noise(tf.shape(z), training)
+        noisy_z = z + self.draw_noise(tf.shape(z), training)
         x_hat, x_breve = outputs(self.decoder, [y, self.gauge.inverse(noisy_z, training=training)], training)
         rated = noisy_z if training and self.noisy_rate else z
+        seen = prior_input(self.reconstruction_features, rated, x, x_hat)
         return {
-            "rate": self.prior.rate(prior_input(self, rated, x, x_hat), training),
+            "rate": self.prior.rate(seen, training),
             "reconstruction": self.lambda1 * H[self.h](self.transform.excess(x, x_hat)),
             "coding": self.lambda2 * self.distortion.excess(x_hat, x_breve),
         }
@@ -127,7 +128,7 @@ class RaDOGAGA(Autoencoder):
         """`isometry`: 2 * coding / N, which tends to 1, or to n / N where n of N dimensions are active."""
         return {"isometry": 2 * terms["coding"] / self.latent_units}
 
-    def _draw_noise(self, shape: tf.Tensor, training: bool) -> tf.Tensor:
+    def draw_noise(self, shape: tf.Tensor, training: bool) -> tf.Tensor:
         """eps; the same at every call outside training, so that an evaluation can be repeated."""
         seed = seeds.next_seed(self.random) if training else tf.constant([0, 0])
         return NOISE[self.noise](shape, seed, self.sigma2)

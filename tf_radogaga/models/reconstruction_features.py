@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from tf_radogaga._core.squares import sum_of_squares
-
-if TYPE_CHECKING:
-    from tf_radogaga.models.autoencoder import Autoencoder
 
 _TINY = 1e-12  # squared length, so that rows of zeros have norms above 0
 
@@ -60,9 +56,9 @@ def with_scored_features(z: tf.Tensor, x: tf.Tensor, x_hat: tf.Tensor) -> tf.Ten
 
 
 def prior_input(
-    model: Autoencoder, z: tf.Tensor, x: tf.Tensor, x_hat: tf.Tensor, features: Callable = with_features
+    reconstruction_features: bool, z: tf.Tensor, x: tf.Tensor, x_hat: tf.Tensor, features: Callable = with_features
 ) -> tf.Tensor:
     """What the prior of a model sees: z, or float64 [z, relative distance, cosine]."""
-    if not model.reconstruction_features:
+    if not reconstruction_features:
         return z
     return features(*(tf.reshape(t, (-1, math.prod(t.shape[1:]))) for t in (z, x, x_hat)))

@@ -235,14 +235,14 @@ class MixturePrior(Prior):
             )
         mixture = statistics.mixture(self.covariance_floor)
         if not refine:
-            self._store(mixture)
+            self.store(mixture)
             return
         starts = [mixture]
         if self.em_iterations and self.components > 1:
-            starts.append(self._clustered(latents, rows))
+            starts.append(self.clustered(latents, rows))
         results = [self._expectation_maximization(start, latents, rows) for start in starts]
         best, nll, iterations = min(results, key=lambda result: result[1][-1])
-        self._store(best)
+        self.store(best)
         self.adaptation.update(nll_network=results[0][1][0], nll_em=nll[-1], em_iterations=iterations)
 
     def _expectation_maximization(self, mixture: Mixture, latents: Iterable[tf.Tensor], rows: int):
@@ -262,7 +262,7 @@ class MixturePrior(Prior):
             mixture = statistics.mixture(self.covariance_floor)
         return best, history, len(history) - 1
 
-    def _clustered(self, latents: Iterable[tf.Tensor], rows: int) -> Mixture:
+    def clustered(self, latents: Iterable[tf.Tensor], rows: int) -> Mixture:
         """A start of EM that owes nothing to the network: scikit-learn's, on spread rows."""
         sample = sampling.EvenSample(CLUSTERED_ROWS, rows)
         for z in latents:
@@ -273,7 +273,7 @@ class MixturePrior(Prior):
         inverse = np.swapaxes(found.precisions_cholesky_, 1, 2)
         return Mixture(*(tf.constant(v) for v in (np.log(found.weights_), found.means_, found.covariances_, inverse)))
 
-    def _store(self, mixture: Mixture) -> None:
+    def store(self, mixture: Mixture) -> None:
         self.invalidate()  # for as long as only some of it is stored
         for variable, value in zip(self.stored, mixture):
             variable.assign(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
@@ -11,9 +11,7 @@ from tf_radogaga._core import functional
 from tf_radogaga._core.keras_configs import UNKNOWN, require_told, with_input_shapes
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors.base import Prior
-
-if TYPE_CHECKING:
-    from tf_radogaga.training.loop import TrainedOnRows
+from tf_radogaga.training.end_of_fit import Trained
 
 REMEMBERED = {
     "straightening": "",
@@ -77,7 +75,7 @@ def _variables(layer: keras.layers.Layer) -> list[tf.Variable]:
         return []
 
 
-def copy_model(model: TrainedOnRows) -> TrainedOnRows:
+def copy_model(model: Trained) -> Trained:
     """A model of the same weights, seeds and threshold, compiled with an optimizer of the same settings.
 
     Raises:
@@ -107,7 +105,7 @@ def copy_model(model: TrainedOnRows) -> TrainedOnRows:
     return twin
 
 
-def remembered(model: TrainedOnRows) -> dict[str, Any]:
+def remembered(model: Trained) -> dict[str, Any]:
     """Copies of what this model has of `REMEMBERED`, by name, as JSON types."""
     parts = {name: getattr(model, part) if part else model for name, part in REMEMBERED.items()}
     return {name: _plain(getattr(part, name)) for name, part in parts.items() if hasattr(part, name)}
@@ -120,7 +118,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, list) else value
 
 
-def remember(model: TrainedOnRows, values: dict[str, Any]) -> None:
+def remember(model: Trained, values: dict[str, Any]) -> None:
     """Gives them to another model; names that this version does not know are left out."""
     values = {RENAMED.get(name, name): value for name, value in values.items()}
     for name in REMEMBERED.keys() & values.keys():

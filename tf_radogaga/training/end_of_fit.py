@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow import keras
 
-if TYPE_CHECKING:
-    from tf_radogaga.training.loop import TrainedOnRows
+from tf_radogaga.preprocessing import Preprocessing
+from tf_radogaga.priors.base import Prior
+
+
+class Trained(keras.Model):
+    """What this folder asks of a model, beside the terms of its loss."""
+
+    preprocess: Preprocessing
+    prior: Prior
+    threshold: tf.Variable
+    end_of_fit: tuple[Step, ...]
 
 
 class Step(NamedTuple):
@@ -19,16 +29,16 @@ class Step(NamedTuple):
     forget: an interrupted training must leave nothing of the last one.
     """
 
-    find: Callable[[TrainedOnRows, tf.data.Dataset, bool, bool], None]
-    forget: Callable[[TrainedOnRows], None]
+    find: Callable[[Trained, tf.data.Dataset, bool, bool], None]
+    forget: Callable[[Trained], None]
 
 
-def find_all(model: TrainedOnRows, dataset: tf.data.Dataset, in_memory: bool = False, refine: bool = True) -> None:
+def find_all(model: Trained, dataset: tf.data.Dataset, in_memory: bool = False, refine: bool = True) -> None:
     for step in model.end_of_fit:
         step.find(model, dataset, in_memory, refine)
 
 
-def forget(model: TrainedOnRows) -> None:
+def forget(model: Trained) -> None:
     for step in model.end_of_fit:
         step.forget(model)
     model.threshold.assign(math.inf)

@@ -6,7 +6,7 @@ A batch is x, or (x, (), weights) where its examples have weights. Labels are dr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow import keras
@@ -15,10 +15,8 @@ from tf_radogaga._core import blocks, checks
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.training import batches, streams
 from tf_radogaga.training.callbacks import AdaptBeforeValidation, StartAtStep
+from tf_radogaga.training.end_of_fit import Trained
 from tf_radogaga.training.rows import in_memory, is_stream, require_memory, stored, weights_of
-
-if TYPE_CHECKING:
-    from tf_radogaga.training.loop import TrainedOnRows
 
 LEAST_ADAPTED = 2**16
 """Rows of an endless stream that a prior is adapted to, at least, where the training sees as many."""
@@ -93,7 +91,7 @@ class Feed:
         model: whose `preprocess` is meant, also where another one takes its place.
     """
 
-    def __init__(self, model: TrainedOnRows):
+    def __init__(self, model: Trained):
         self.model = model
 
     @property
@@ -206,7 +204,7 @@ class Feed:
             validation_split = 0
         if is_stream(x):
             refuse_for_streams(sample_weight=sample_weight, validation_split=validation_split or None)
-            made = self._from_stream(x, steps, epochs, seed)
+            made = self.from_stream(x, steps, epochs, seed)
         else:
             data, weights = self.weighted(x, sample_weight, streams=True)
             if validation_split:
@@ -216,14 +214,14 @@ class Feed:
                 data, weights = data[:first], None if weights is None else weights[:first]
             if len(data) < least_rows:
                 raise ValueError(f"x: {len(data)} rows, but the prior needs at least {least_rows}.")
-            made = self._from_memory(data, weights, batch_size, steps, seed)
+            made = self.from_memory(data, weights, batch_size, steps, seed)
         uncounted = streams.is_uncounted(made.batches, made.steps)
         if validation is not None:
             made.callbacks.append(AdaptBeforeValidation(made.between))
             uncounted = uncounted or streams.is_uncounted(validation, validation_steps)
         return made._replace(batches=batches.split_by_rows(made.batches), validation=validation, uncounted=uncounted)
 
-    def _from_memory(
+    def from_memory(
         self, data: tf.Tensor, weights: tf.Tensor | None, batch_size: int, steps: int | None, seed: int | None
     ) -> Training:
         """Training on stored rows: whole batches in shuffled order, or, without a seed, all rows in their own."""
@@ -238,7 +236,7 @@ class Feed:
         drawn = batches.map_rows(drawn, self.preprocess.restored)
         return Training(drawn, steps or length, adapting, adapting, [StartAtStep(first_step)])
 
-    def _from_stream(self, value: Any, steps: int | None, epochs: int, seed: int | None) -> Training:
+    def from_stream(self, value: Any, steps: int | None, epochs: int, seed: int | None) -> Training:
         """Training on a stream. The prior is adapted to a pass over it. Where its end is not known and `steps` are
         given, that is an epoch, or more if there are few rows in it, but no more batches than the training sees."""
         is_sequence = isinstance(value, keras.utils.Sequence)

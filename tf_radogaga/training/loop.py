@@ -10,27 +10,21 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_radogaga._core import checks, replicas, seeds
-from tf_radogaga.preprocessing import Preprocessing
-from tf_radogaga.priors.base import Prior
 from tf_radogaga.training import batches, copies, streams
 from tf_radogaga.training.callbacks import StopOnNonFinite, non_finite_error
-from tf_radogaga.training.end_of_fit import Step, find_all, forget
+from tf_radogaga.training.end_of_fit import Trained, find_all, forget
 from tf_radogaga.training.feed import Feed, refuse_class_weight
 from tf_radogaga.training.rows import in_memory, is_stream
 from tf_radogaga.training.steps import Steps, executions, keras_optimizer, require_own_loss
 
 
-class TrainedOnRows(keras.Model):
+class TrainedOnRows(Trained):
     """A Keras model whose loss is the sum of named terms and whose data are raw rows, in every method of Keras.
 
     A subclass gives `loss_terms` and what is declared here.
     """
 
-    preprocess: Preprocessing
-    prior: Prior
     feed: Feed
-    threshold: tf.Variable
-    end_of_fit: tuple[Step, ...]
 
     def __init__(self, name: str | None = None):
         super().__init__(name=name, dtype=tf.float32)
