@@ -12,7 +12,6 @@ where it was when the same command is given again.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 import time
@@ -32,7 +31,7 @@ from tf_radogaga.preprocessing import ImageScaling
 from tf_radogaga.presets import images as image_presets
 from tf_radogaga_trainers.shared.arguments import positive
 from tf_radogaga_trainers.shared.image_summaries import ImageSummaries
-from tf_radogaga_trainers.shared.runs import callbacks, export, finish, prepared_out, verbosity
+from tf_radogaga_trainers.shared.runs import callbacks, changed, export, finish, prepared_out, verbosity
 from tf_radogaga_trainers.train_tabular import REPORTS, Data, train
 
 TRAINING_DIGITS = 50_000
@@ -106,7 +105,7 @@ def choose_preset(args: argparse.Namespace, image_shape: tuple[int, int, int]) -
             f"--image-shape: {image_shape} is smaller than the 11 x 11 window of ssim; choose larger ones, or mse."
         )
     changes = {"steps": args.steps, "batch_size": args.batch_size, "learning_rate": args.learning_rate}
-    return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
+    return changed(preset, **{name: value for name, value in changes.items() if value is not None})
 
 
 def fit(preset: presets.Preset, data: ImageSplit, seed: int, out: Path, verbose: int) -> Autoencoder:

@@ -11,7 +11,6 @@ tf_radogaga.load_model reads. An interrupted run goes on where it was when the s
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 import time
@@ -32,7 +31,7 @@ from tf_radogaga.models import Autoencoder, BetaVAE
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga_trainers.shared.arguments import positive
 from tf_radogaga_trainers.shared.backups import EarlyStopping
-from tf_radogaga_trainers.shared.runs import callbacks, export, finish, prepared_out, verbosity
+from tf_radogaga_trainers.shared.runs import callbacks, changed, export, finish, prepared_out, verbosity
 
 keras = tf.keras
 
@@ -186,11 +185,11 @@ def choose_preset(args: argparse.Namespace, data: Data) -> presets.Preset:
             sys.exit("--patience: needs a table in memory; raise --stream-above or leave --patience out.")
         if preset.patience:
             print("a streamed table is trained for the preset's number of steps, without early stopping")
-            preset = dataclasses.replace(preset, patience=None)
+            preset = changed(preset, patience=None)
     if args.epochs is not None:
         batch_size = min(args.batch_size or preset.batch_size, data.training_rows)
         changes["steps"] = args.epochs * max(data.training_rows // batch_size, 1)
-    return dataclasses.replace(preset, **{name: value for name, value in changes.items() if value is not None})
+    return changed(preset, **{name: value for name, value in changes.items() if value is not None})
 
 
 def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:

@@ -11,7 +11,6 @@ and model/. An interrupted run goes on where it was when the same command is giv
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import time
 from pathlib import Path
@@ -26,7 +25,7 @@ from tf_radogaga.datasets import tabular, toy
 from tf_radogaga.models import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
 from tf_radogaga_trainers.shared.arguments import positive
-from tf_radogaga_trainers.shared.runs import callbacks, export, finish, prepared_out, verbosity
+from tf_radogaga_trainers.shared.runs import callbacks, changed, export, finish, prepared_out, verbosity
 from tf_radogaga_trainers.train_tabular import Data, train
 
 AUTHORS = "radogaga_toy.csv"
@@ -68,7 +67,7 @@ def choose_preset(
     """The toy preset with these changes; the lambdas are for the sum of squares, so those of the mean are 16 times."""
     preset = presets.preset("toy", model)
     factor = 16 if distortion == "mean" else 1
-    return dataclasses.replace(
+    return changed(
         preset,
         gauge=GAUGES[gauge] and preset.gauge,
         distortion=distortion,

@@ -48,6 +48,7 @@ def test_train_export_and_score_a_table_of_ones_own(own_csv, frame, tmp_path, mo
     assert "5 requests replayed" in report and "'name': 'own.csv'" in report
     card = json.loads((served / "1" / "assets" / "card.json").read_text())
     assert card["metrics"]["auroc"] == metrics["auroc"] and card["preset"]["steps"] > 0
+    assert card["preset"]["source"].endswith("the rest: chosen here; steps: of this run")
 
     rows = frame[::-1].assign(unused=1)[["dose", "unused", "code", "kind", "blood pressure"]].astype(object)
     rows.iloc[4, 0] = "oops"

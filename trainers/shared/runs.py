@@ -95,6 +95,12 @@ def verbosity() -> int:
     return 1 if sys.stdout.isatty() else 2
 
 
+def changed(preset: Preset, **changes: Any) -> Preset:
+    """The preset with these values, of which its source says that they are the run's."""
+    names = ", ".join(name for name, value in changes.items() if value != getattr(preset, name))
+    return dataclasses.replace(preset, **changes, source=preset.source + (names and f"; {names}: of this run"))
+
+
 def export(
     args: argparse.Namespace, dataset: str, preset: Preset, train: Any, model: Autoencoder, metrics: dict
 ) -> None:
