@@ -70,18 +70,16 @@ def load_model(directory: str | Path, optimizer: keras.optimizers.Optimizer | No
     if not path.exists():
         raise FileNotFoundError(f"{directory}: holds no {CONFIG}, so it is not a model directory.")
     try:
-        described = json.loads(path.read_text())
-        paths = described.pop("frozen", []) if isinstance(described, dict) else []
-        values = described.pop("remembered", {}) if isinstance(described, dict) else {}
+        described = dict(json.loads(path.read_text()))
+        paths, values = described.pop("frozen", []), described.pop("remembered", {})
         model = _decode(described)
+        if not isinstance(model, Autoencoder):
+            raise TypeError(f"it describes a {type(model).__name__}, not a model")
         if paths:
             freeze(model, paths)
-        if isinstance(model, Autoencoder):
-            remember(model, values)
+        remember(model, values)
     except Exception as error:  # of the constructors, which are given whatever stands there
         raise ValueError(f"{path}: damaged, or of an unregistered class ({error}).") from error
-    if not isinstance(model, Autoencoder):
-        raise ValueError(f"{path}: describes a {type(model).__name__}, not a model.")
     _restore(model, directory / WEIGHTS)
     if optimizer is not None:
         _resume(model, directory / WEIGHTS, optimizer)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_radogaga._core import blocks, sampling
+from tf_radogaga._core import blocks
 
 
 @pytest.mark.parametrize("each", [1, 784 * 10, 12288 * 64])
@@ -27,14 +27,14 @@ def test_slices_are_the_rows_in_order(rows, size):
 
 @pytest.mark.parametrize(("rows", "most", "taken"), [(4, 9, 4), (9, 9, 9), (10, 9, 5), (1000, 9, 9)])
 def test_places_are_evenly_spread(rows, most, taken):
-    places = sampling.places(rows, most)
+    places = blocks.places(rows, most)
     assert len(places) == taken and len(set(np.diff(places))) == 1 and rows - places[-1] <= np.diff(places)[0]
 
 
 @pytest.mark.parametrize("expected", [1, 900])
 @pytest.mark.parametrize("cuts", [[], [1, 8, 500], range(1, 900)])
 def test_a_sample_does_not_depend_on_the_batches(cuts, expected):
-    sample = sampling.EvenSample(100, expected)
+    sample = blocks.EvenSample(100, expected)
     for batch in np.split(np.arange(900), cuts):
         sample.add(tf.constant(batch))
     stride = sample.stride

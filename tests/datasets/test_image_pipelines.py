@@ -12,7 +12,7 @@ from helpers.image_files import PIXELS, SHAPE, damaged, jpeg, order, png, write
 from tf_radogaga.datasets import images
 from tf_radogaga.datasets.images import find_images, from_files, from_records, load_files, readable
 from tf_radogaga.preprocessing import ImageScaling
-from tf_radogaga.preprocessing.images import decode_images
+from tf_radogaga.preprocessing.images import decode_readable_images
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_pipelines_and_servers_decode_alike(tmp_path):
     rng = np.random.default_rng(2)
     contents = [jpeg(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((40, 30), (9, 50), (8, 6), (3, 2))]
     files = write(tmp_path, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], contents)
-    np.testing.assert_array_equal(load_files(files, SHAPE), decode_images(tf.constant(contents), SHAPE))
+    np.testing.assert_array_equal(load_files(files, SHAPE), decode_readable_images(tf.constant(contents), SHAPE)[0])
 
 
 def test_scaling_takes_the_batches_in_a_graph(files):

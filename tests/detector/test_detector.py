@@ -39,7 +39,7 @@ def test_each_density_integrates_to_one():
     rows = np.sort((rows - rows.mean()) / rows.std(), axis=0)
     kernel = KernelDensity(rows, rng)
     mixture = MixtureDensity(rows[::8], rng)
-    assert len(mixture.sizes) == 1  # of several sizes the geometric mean is below a density
+    assert len(mixture.mixtures) == 1  # of several sizes the geometric mean is below a density
     points = np.arange(-200, 200, 0.02)[:, None]
     wide = kernel.log_prob(points)
     for log_prob in (wide, mixture.log_prob(points, wide), IndependentColumns(rows, held_out=rows).log_prob(points)):

@@ -155,7 +155,7 @@ def test_classes_of_others_are_not_made(saved):
     content = json.loads((saved / STATE).read_text())
     for version, foreign in (
         (2, ["dict", [["model", ["object", ["Popen", ["dict", []]]]]]]),
-        (3, {"model": ["Popen", 0]}),
+        (4, {"model": ["Popen", 0]}),
     ):
         digests = {**content["sha256"], "state": state_digest(foreign)}
         (saved / STATE).write_text(json.dumps({**content, "version": version, "state": foreign, "sha256": digests}))
@@ -169,7 +169,7 @@ def test_files_of_version_2_are_read(tmp_path):
     table = pd.read_csv(folder / "rows.csv", float_precision="round_trip")
     rows, scores = table.drop(columns="score"), table["score"]
     for place in (folder / "detector", tmp_path / "detector"):
-        assert json.loads((place / STATE).read_text())["version"] == (2 if place.is_relative_to(folder) else 3)
+        assert json.loads((place / STATE).read_text())["version"] == (2 if place.is_relative_to(folder) else 4)
         detector = AnomalyDetector.load(place)
         assert detector.used_ == ("kernel", "mixture", "columns") and detector.false_positive_rate == 0.1
         np.testing.assert_allclose(detector.score_samples(rows), scores, rtol=1e-12)

@@ -17,7 +17,7 @@ from helpers.models import scaled, small_model
 
 import tf_radogaga
 from tf_radogaga import AnomalyDetector, MinMaxScaling, PassThrough, TableEncoding
-from tf_radogaga.isometry.report import _draw
+from tf_radogaga.isometry.report import draw
 from tf_radogaga.preprocessing.tables import MOST_LEVELS
 from tf_radogaga.serving import data_hash
 
@@ -180,7 +180,7 @@ def test_masks_count_in_hashes_and_thresholds():
     missing = rows.copy()
     missing[3, 0] = np.nan
     assert data_hash(masked) == data_hash(missing) != data_hash(rows)
-    assert np.isnan(_draw(masked, N, 0)).sum() == 1
+    assert np.isnan(draw(masked, N, 0)).sum() == 1
     with pytest.raises(ValueError, match=r"energies: .* must be finite"):
         small_model().set_threshold(masked[:, 0], 0.1)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tf_radogaga
 from tf_radogaga import AnomalyDetector, TableEncoding, load_model, save_model
-from tf_radogaga.preprocessing.spellings import canonical
+from tf_radogaga.preprocessing.cells import canonical
 from tf_radogaga.saving import copy_model
 
 N = 40

@@ -70,16 +70,12 @@ def substituted(
         for variable in model.non_trainable_variables:
             shadow(variable, "_read_variable_op", _refusing(variable.name))
         for variable, value in zip(model.trainable_variables, values):
-            shadow(variable, "_read_variable_op", _returning(value))
+            shadow(variable, "_read_variable_op", lambda no_copy=False, value=value: value)
         for number, generator in enumerate(generators(model)):
             shadow(generator, "skip", _skipping(states, drawn, number))
         for layer, attribute, value in weights:
             shadow(layer, attribute, Weight(value))
         yield drawn
-
-
-def _returning(value: tf.Tensor) -> Callable:
-    return lambda no_copy=False: value
 
 
 def _refusing(name: str) -> Callable:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from tensorflow import keras
 
 from tf_radogaga._core.registry import registered_object
@@ -43,6 +45,16 @@ def attributes(value: Any, *names: str) -> dict[str, Any]:
     """Attributes of an object by name, tuples as lists, as a `get_config` returns them."""
     found = {name: getattr(value, name) for name in names}
     return {name: list(part) if isinstance(part, tuple) else part for name, part in found.items()}
+
+
+def plain(value: Any) -> Any:
+    """A value, also in lists and mappings, as JSON types; None for a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def keras_config(value: Any) -> dict:

@@ -32,8 +32,3 @@ def next_seed(generator: tf.random.Generator) -> tf.Tensor:
         shape=[1], key=key, counter=counter, alg=generator.algorithm, dtype=tf.int64
     )
     return tf.concat([seed, [0]], axis=0)
-
-
-def generator() -> tf.random.Generator:
-    """A generator whose state is a tracked variable, seeded by `draw_seed`."""
-    return tf.random.Generator.from_seed(draw_seed())

@@ -13,14 +13,8 @@ from sklearn.mixture import GaussianMixture
 
 
 class _Untold(GaussianMixture):
-    @property
-    def converged_(self) -> bool:
-        """True to scikit-learn, which warns where it is not; the truth is in `__dict__`."""
-        return True
-
-    @converged_.setter
-    def converged_(self, converged: bool) -> None:
-        self.__dict__["converged_"] = converged
+    converged_ = property(lambda self: True, lambda self, found: vars(self).update(converged_=found))
+    """True to scikit-learn, which warns where it is not; the truth is in `__dict__`."""
 
 
 def gaussian_mixture(rows: np.ndarray, components: int, **options: Any) -> GaussianMixture:

@@ -37,15 +37,18 @@ def chosen(names: Iterable[str], unreadable: Iterable[str] = ()) -> tuple[list[s
         unreadable: what to tell of beside them.
     """
     names = sorted(names)
+    shown = [name for name in names if not is_hidden(name)]
+    left_out = {
+        "hidden": [name for name in names if is_hidden(name) and (has_image_suffix(name) or name[-1] == "/")],
+        "in another format than JPEG and PNG": [name for name in shown if name.lower().endswith(OTHER_SUFFIXES)],
+        "that cannot be read": sorted(unreadable),
+    }
     told = (
-        _counted([name for name in names if is_hidden(name) and (has_image_suffix(name) or name[-1] == "/")], "hidden"),
-        _counted(
-            [name for name in names if not is_hidden(name) and name.lower().endswith(OTHER_SUFFIXES)],
-            "in another format than JPEG and PNG",
-        ),
-        _counted(sorted(unreadable), "that cannot be read"),
+        f"{len(found)} {what} ({', '.join(found[:3])}{', ...' * (len(found) > 3)})"
+        for what, found in left_out.items()
+        if found
     )
-    return [name for name in names if has_image_suffix(name) and not is_hidden(name)], "; ".join(filter(None, told))
+    return list(filter(has_image_suffix, shown)), "; ".join(told)
 
 
 def images_within(folder: str, pattern: str = "**/*") -> tuple[list[str], str]:
@@ -91,8 +94,3 @@ def _matches(parts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
     if patterns[0] == "**":
         return any(_matches(parts[start:], patterns[1:]) for start in range(len(parts) + 1))
     return bool(parts) and fnmatch.fnmatchcase(parts[0], patterns[0]) and _matches(parts[1:], patterns[1:])
-
-
-def _counted(names: list[str], what: str) -> str:
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} {what} ({shown})" if names else ""

@@ -79,18 +79,19 @@ def _local(name: str, folder: Path) -> list[Path]:
 
 def _downloaded(name: str) -> list[str]:
     folder = Path.home() / ".cache" / "tf_radogaga" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for file, sha256 in SHA256[name].items():
-        url = f"{URLS[name]}/{file}"
-        try:
-            files.append(keras.utils.get_file(file, url, file_hash=sha256, cache_dir=folder, cache_subdir=""))
-        except Exception as error:  # get_file raises plain Exception for network failures
-            raise OSError(
-                f"{folder / file}: not there with sha256 {sha256}, and not downloaded from {url} ({error}); put the"
-                " file there, or name a folder of the four files by data_dir."
-            ) from error
-    return files
+    return [fetched(folder / file, f"{URLS[name]}/{file}", sha256) for file, sha256 in SHA256[name].items()]
+
+
+def fetched(path: Path, url: str, sha256: str) -> str:
+    """The path of a file, downloaded where it is not there; OSError where it cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return keras.utils.get_file(path.name, url, file_hash=sha256, cache_dir=path.parent, cache_subdir="")
+    except Exception as error:  # get_file raises plain Exception for network failures
+        raise OSError(
+            f"{path}: not there with sha256 {sha256}, and not downloaded from {url} ({error}); put the file there, or"
+            " name its folder by data_dir."
+        ) from error
 
 
 def _read_labelled(images: str | Path, labels: str | Path) -> tuple[np.ndarray, np.ndarray]:

@@ -70,16 +70,13 @@ class StreamedTable(NamedTuple):
         """
         passes = itertools.count()
 
-        def batches():
+        def shuffled():
             rng = np.random.default_rng([self.seed, next(passes)])
-            waiting: list[pd.DataFrame] = []
             for rows, _, _ in self.halves():
-                rows = pd.concat([*waiting, rows.iloc[rng.permutation(len(rows))]])
-                whole = len(rows) - len(rows) % batch_size
-                for start in range(0, whole, batch_size):
-                    yield preprocess.check(rows.iloc[start : start + batch_size])
-                waiting = [rows.iloc[whole:]]
+                if len(rows):
+                    yield preprocess.check(rows.iloc[rng.permutation(len(rows))])
 
         names = {served: column for column, served in preprocess.serving_names.items()}
         signature = {names[served]: spec for served, spec in preprocess.input_signature().items()}
-        return tf.data.Dataset.from_generator(batches, output_signature=signature)
+        blocks = tf.data.Dataset.from_generator(shuffled, output_signature=signature)
+        return blocks.rebatch(batch_size, drop_remainder=True)

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import scipy.io
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
-from tensorflow import keras
 
 from tf_radogaga._core.frames import listed
 from tf_radogaga.datasets.csv_files import Options, read_csv
 from tf_radogaga.datasets.csv_files.lines import damage
+from tf_radogaga.datasets.idx import fetched
 from tf_radogaga.preprocessing import MinMaxScaling, Preprocessing, TableEncoding
 
 Rows = Union[np.ndarray, pd.DataFrame]
@@ -104,16 +104,9 @@ def load_table(name: str, data_dir: str | Path | None = None, seed: int = 0, **c
 
 
 def _load_kdd(name: str, data_dir: str | Path | None, seed: int) -> Table:
-    folder = Path(data_dir or Path.home() / ".cache" / "tf_radogaga")
-    path = folder / KDD_FILE
+    path = Path(data_dir or Path.home() / ".cache" / "tf_radogaga") / KDD_FILE
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            keras.utils.get_file(path.name, KDD_URL, file_hash=KDD_SHA256, cache_dir=folder, cache_subdir="")
-        except Exception as error:  # get_file raises plain Exception for network failures
-            raise OSError(
-                f"{path}: not there and not downloaded ({error}); put the file there, or name its folder by data_dir."
-            ) from error
+        fetched(path, KDD_URL, KDD_SHA256)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != KDD_SHA256:
         raise ValueError(f"{path}: sha256 {digest}, expected {KDD_SHA256}; delete the file and let it download anew.")

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils.validation import check_is_fitted
 
-from tf_radogaga._core import checks, sampling
+from tf_radogaga._core import blocks, checks
 from tf_radogaga._core.frames import check_names, column_names, listed
 from tf_radogaga.detector import files
 from tf_radogaga.detector.explanations import shapley_values
@@ -136,7 +136,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             fitted = ModelScorer.fitted(rows, model, self.epochs, self.batch_size)
         self.__dict__.update(fitted.attributes, scorer_=fitted.scorer, training_scores_=fitted.scores)
         typical = fitted.left_out[fitted.scores >= np.median(fitted.scores)]
-        self._typical = self._plain(take(rows, typical[sampling.places(len(typical), MOST_TYPICAL_ROWS)]))
+        self._typical = self._plain(take(rows, typical[blocks.places(len(typical), MOST_TYPICAL_ROWS)]))
         self.set_threshold(false_positive_rate=self.false_positive_rate)
 
     # Rows

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from tf_radogaga._core import sampling
+from tf_radogaga._core import blocks
 from tf_radogaga._core.rounding import WHOLE, as_served
 from tf_radogaga.detector.densities.average import AveragedDensities
 from tf_radogaga.detector.isometric_latent import IsometricDecoder, IsometricEncoder
@@ -58,8 +58,8 @@ class DensityModel(Autoencoder):
         self.density.keep_all()
 
 
-class Fitted(Protocol):
-    """A fitted detector; `AnomalyDetector` says what its attributes are."""
+class FittedDetector(Protocol):
+    """`AnomalyDetector` says what its attributes are."""
 
     scorer_: Scorer
     threshold_: float
@@ -67,7 +67,7 @@ class Fitted(Protocol):
     _column_names: list[str] | None
 
 
-def served_model(detector: Fitted) -> Autoencoder:
+def served_model(detector: FittedDetector) -> Autoencoder:
     """The model of a fitted detector, threshold set; ValueError where float32 holds too little of a column, named."""
     names, scorer = detector._column_names, detector.scorer_
     model = agreeing_model(scorer, names) if isinstance(scorer, DensityScorer) else scorer.model
@@ -94,7 +94,7 @@ def agreeing_model(scorer: DensityScorer, names: list[str] | None) -> DensityMod
     named = list(map(repr, range(len(latent.varies)) if names is None or scorer.encoding else names))
     rows = scorer.average.centres
     extremes = np.concatenate([rows.argmin(axis=0), rows.argmax(axis=0)])  # of every column
-    z = rows[np.union1d(extremes, sampling.places(len(rows), _COMPARED_ROWS))]
+    z = rows[np.union1d(extremes, blocks.places(len(rows), _COMPARED_ROWS))]
     x = latent.rows_at(z)
     greatest = np.abs(x).max(axis=0)
     if (beyond := greatest > _FLOAT32.max).any():

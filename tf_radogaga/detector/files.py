@@ -25,7 +25,7 @@ from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.saving import load_model, save_model
 
 STATE, ARRAYS, MODEL = "detector.json", "arrays.npz", "model"
-FORMAT, VERSION = "tf_radogaga.AnomalyDetector", 3
+FORMAT, VERSION = "tf_radogaga.AnomalyDetector", 4
 
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "objects": np.ndarray}
 _CLASSES_2 = ("IsometricLatent", "KernelDensity", "MixtureDensity", "IndependentColumns", "GaussianMixture")
@@ -175,27 +175,13 @@ def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
         return {**state, "scorer_": {"model": model}}
     latent = {"rounding": FLOAT64, "noise": 0.0, **_attributes(state.pop("_latent"))}
     average = {name: _attributes(density) for name, density in state.pop("_densities").items()}
-    for name, upgrade in {"mixture": _upgraded_mixture, "columns": _upgraded_columns}.items():
-        if name in average:
-            average[name] = upgrade(average[name])
+    if mixture := average.get("mixture"):
+        names = "weights_", "means_", "precisions_cholesky_"
+        mixture["mixtures"] = [tuple(map(_attributes(of).get, names)) for of in mixture["mixtures"]]
+        mixture["fitted"] = np.stack(mixture["fitted"])
     average["log_normalizer"] = state.pop("_log_normalizer")
     return {**state, "scorer_": {"encoding": encoding, "latent": latent, "average": average}}
 
 
 def _attributes(value: Any) -> dict[str, Any]:
     return dict(value if isinstance(value, Mapping) else vars(value))
-
-
-def _upgraded_mixture(state: dict[str, Any]) -> dict[str, Any]:
-    mixtures = list(map(_attributes, state.pop("mixtures")))
-    joined = {"weights": "weights_", "means": "means_", "whitening": "precisions_cholesky_"}
-    state.update({name: np.concatenate([mixture[then] for mixture in mixtures]) for name, then in joined.items()})
-    sizes = np.array([len(mixture["weights_"]) for mixture in mixtures])
-    return {**state, "fitted": np.stack(state["fitted"]), "sizes": sizes}
-
-
-def _upgraded_columns(state: dict[str, Any]) -> dict[str, Any]:
-    values, shares, widths = zip(*state.pop("columns"))
-    bandwidths = np.array([[min(each), max(each)] for each in widths])
-    joined = {"values": np.concatenate(values), "shares": np.concatenate(shares), "bandwidths": bandwidths}
-    return {**state, "sizes": np.array(list(map(len, values))), **joined}

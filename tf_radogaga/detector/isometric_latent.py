@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_radogaga._core.rounding import FLOAT64, WHOLE, as_served, is_constant
-from tf_radogaga.detector.stored import Constants, Stored
+from tf_radogaga.detector.stored import Constants
 
 
-class IsometricLatent(Stored):
+class IsometricLatent:
     """The latent of the constant metric sum_j (dx_j / s_j)^2, of as many dimensions as there are columns that vary.
 
         z = (x - mean) / s,   s_j^2 ~ sd_j range_j,   and the mean variance of z is 1

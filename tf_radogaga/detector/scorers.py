@@ -17,11 +17,12 @@ from pandas.api.types import is_integer_dtype
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
-from tf_radogaga._core import rounding, sampling
+from tf_radogaga._core import blocks, rounding
 from tf_radogaga._core.frames import check_names, listed
 from tf_radogaga.detector.densities.average import MOST_ROWS, AverageDensity
 from tf_radogaga.detector.isometric_latent import IsometricLatent
 from tf_radogaga.detector.rows import Rows, encoded, take
+from tf_radogaga.detector.stored import restored
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.training.copies import copy_model
@@ -52,7 +53,7 @@ class DensityScorer:
     def fitted(cls, table: Any, x: np.ndarray, encoding: TableEncoding | None, random_state: Any) -> Fitted:
         """Of rows (n, M) that came as this table; some of them are scored as if left out."""
         rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
-        left_out = sampling.places(len(x), MOST_ROWS)
+        left_out = blocks.places(len(x), MOST_ROWS)
         x, raw = rounding.merged(x), encoding is None
         # an encoding makes float32 of the size of 1
         own = rounding.relative(table if raw else np.empty(0, np.float32), x)
@@ -91,7 +92,7 @@ class DensityScorer:
 
     def state(self) -> dict[str, Any]:
         encoding = self.encoding and {"columns": self.encoding.columns, "weights": self.encoding.scaling.get_weights()}
-        return {"encoding": encoding, "latent": self.latent.state(), "average": self.average.state()}
+        return {"encoding": encoding, "latent": vars(self.latent), "average": self.average.state()}
 
     def __reduce__(self) -> tuple:
         return scorer_of, (self.state(),)
@@ -119,8 +120,7 @@ class ModelScorer:
         return model_encoding(self.model)
 
     def scores(self, rows: Rows) -> np.ndarray:
-        scores = self.model.log_density(rows) if self.model.has_log_density else -self.model.energy(rows)
-        return scores.numpy().astype(np.float64)
+        return self.log_density(rows) if self.model.has_log_density else -self.model.energy(rows).numpy().astype(float)
 
     def log_density(self, rows: Rows) -> np.ndarray:
         return self.model.log_density(rows).numpy().astype(np.float64)
@@ -143,7 +143,7 @@ def scorer_of(state: Mapping[str, Any]) -> Scorer:
     if (encoding := state["encoding"]) is not None:
         encoding = TableEncoding(encoding["columns"])
         encoding.scaling.set_weights(state["encoding"]["weights"])
-    latent, average = IsometricLatent.from_state(state["latent"]), AverageDensity.from_state(state["average"])
+    latent, average = restored(IsometricLatent, state["latent"]), AverageDensity.from_state(state["average"])
     return DensityScorer(encoding, latent, average)
 
 

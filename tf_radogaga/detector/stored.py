@@ -13,19 +13,11 @@ Constant = Callable[[str, np.ndarray], tf.Variable]
 """Keeps an array in a layer, by name."""
 
 
-class Stored:
-    """An object whose attributes are numbers and arrays."""
-
-    def state(self) -> dict[str, Any]:
-        """All of it as arrays by name."""
-        return {name: np.asarray(value) for name, value in vars(self).items()}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Any:
-        made = object.__new__(cls)
-        for name, value in state.items():
-            vars(made)[name] = value if np.ndim(value) else np.asarray(value).item()
-        return made
+def restored(kind: type, attributes: Mapping[str, Any]) -> Any:
+    """The object of these attributes, numbers and arrays."""
+    made: Any = object.__new__(kind)
+    vars(made).update(attributes)
+    return made
 
 
 class Constants(keras.layers.Layer):

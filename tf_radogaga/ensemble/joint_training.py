@@ -14,7 +14,7 @@ from tf_radogaga.ensemble.alike import WEIGHTS, require_alike, require_plain, re
 from tf_radogaga.ensemble.vectorized import converters
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training import batches
-from tf_radogaga.training.callbacks import StartAtStep, non_finite_error
+from tf_radogaga.training.callbacks import non_finite_error, start_at_step
 from tf_radogaga.training.end_of_fit import find_all, forget
 from tf_radogaga.training.rows import is_stream
 
@@ -78,7 +78,7 @@ def fit_together(
         training.map(models[0].preprocess.restored),
         epochs=epochs,
         steps_per_epoch=steps_per_epoch or rows // batch_size,
-        callbacks=[*(callbacks or []), StartAtStep(first_step)],
+        callbacks=[*(callbacks or []), start_at_step(together, first_step)],
         **kwargs,
     )
     together.hand_back()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_radogaga._core import sampling
+from tf_radogaga._core import blocks
 from tf_radogaga.isometry import tangents
 from tf_radogaga.isometry.protocols import Measured
 
@@ -31,7 +31,7 @@ def find(model: Measured, dataset: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tenso
     units = model.latent_units
     directions = tf.eye(units)
     total, outer = tf.zeros(units, tf.float64), tf.zeros((units, units), tf.float64)
-    sample = sampling.EvenSample(2 * PROBED_ROWS)
+    sample = blocks.EvenSample(2 * PROBED_ROWS)
     for z in dataset.map(model.encode_x):
         sample.add(z)
         z = tf.cast(z, tf.float64)

@@ -9,19 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tf_radogaga._core import checks
-from tf_radogaga.isometry.implicit import inverse_variances, isometric_coordinates, unit_norms
-from tf_radogaga.isometry.measures import (
-    cumulative_share,
-    gap_obstacle,
-    gram_matrices,
-    isometry_gap,
-    latent_axes,
-    noise_step,
-    reconstructed_share,
-    response,
-    round_trips,
-    tangent_pairs,
-)
+from tf_radogaga.isometry import implicit, measures
 from tf_radogaga.isometry.protocols import Measured, Variational
 from tf_radogaga.isometry.verdicts import Report, implicitly_isometric, isometric
 from tf_radogaga.preprocessing.cells import array_of
@@ -107,14 +95,14 @@ def isometry_report(
     """
     checks.at_least(1, pairs=pairs, jacobian_rows=jacobian_rows)
     rows, _ = in_memory(model.preprocess, rows, "rows")
-    _, axes, variance = latent_axes(model, rows)
-    some = _draw(rows, jacobian_rows, seed)
-    step = noise_step(model, variance)
-    latent, data = tangent_pairs(model, rows, pairs, seed)
-    gram = gram_matrices(model, some).numpy().astype(np.float64)
-    responses = response(model, some, step, axes).numpy().astype(np.float64)
-    obstacle = gap_obstacle(model)
-    gap = None if obstacle else isometry_gap(model, some).numpy().astype(np.float64)
+    _, axes, variance = measures.latent_axes(model, rows)
+    some = draw(rows, jacobian_rows, seed)
+    step = measures.noise_step(model, variance)
+    latent, data = measures.tangent_pairs(model, rows, pairs, seed)
+    gram = measures.gram_matrices(model, some).numpy().astype(np.float64)
+    responses = measures.response(model, some, step, axes).numpy().astype(np.float64)
+    obstacle = measures.gap_obstacle(model)
+    gap = None if obstacle else measures.isometry_gap(model, some).numpy().astype(np.float64)
     scale = model.metric_scale
     if scale is None:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -131,7 +119,7 @@ def isometry_report(
         gram_diagonal_mean=float(diagonal.mean()),
         gram_diagonal_sd=float(diagonal.std()),
         spectrum=variance,
-        cumulative_share=cumulative_share(variance),
+        cumulative_share=measures.cumulative_share(variance),
         response_step=step,
         response_mean=responses.mean(axis=0),
         response_sd=responses.std(axis=0),
@@ -209,16 +197,17 @@ def implicit_report(
     """
     checks.at_least(1, pairs=pairs, jacobian_rows=jacobian_rows)
     rows, _ = in_memory(model.preprocess, rows, "rows")
-    inverse = inverse_variances(model, rows)
+    inverse = implicit.inverse_variances(model, rows)
     order = np.argsort(-inverse, kind="stable")
-    some = _draw(rows, jacobian_rows, seed)
-    found = unit_norms(model, some), isometric_coordinates(model, some), model.rates(rows), model.posterior(some)[1]
+    some = draw(rows, jacobian_rows, seed)
+    measured = implicit.unit_norms(model, some), implicit.isometric_coordinates(model, some)
+    found = *measured, model.rates(rows), model.posterior(some)[1]
     norms, coordinates, rates, sigma = (values.numpy().astype(np.float64)[:, order] for values in found)
     responses = 0.5 * model.beta * norms / sigma**2
-    gram = gram_matrices(model, some, implicit=True).numpy().astype(np.float64)
+    gram = measures.gram_matrices(model, some, implicit=True).numpy().astype(np.float64)
     transform, coding = np.stack(model.transform_and_coding(rows), axis=1).mean(axis=0)
     return ImplicitReport(
-        **_common(model, rows, some, tangent_pairs(model, rows, pairs, seed, implicit=True), gram),
+        **_common(model, rows, some, measures.tangent_pairs(model, rows, pairs, seed, implicit=True), gram),
         beta=model.beta,
         active_dimensions=model.active_dimensions,
         dimension=order,
@@ -230,7 +219,7 @@ def implicit_report(
         variance=0.5 * model.beta * inverse[order],
         coordinate_variance=coordinates.var(axis=0),
         rate=rates.mean(axis=0),
-        latent_tangent_r=float(np.corrcoef(*tangent_pairs(model, rows, pairs, seed))[0, 1]),
+        latent_tangent_r=float(np.corrcoef(*measures.tangent_pairs(model, rows, pairs, seed))[0, 1]),
         transform_loss=float(transform),
         coding_loss=float(coding),
     )
@@ -242,7 +231,7 @@ def _common(model: Measured, rows: Any, some: Any, pairs: tuple[np.ndarray, ...]
     with np.errstate(divide="ignore", invalid="ignore"):  # a decoder that answers nothing has no r and no cosines
         r = np.corrcoef(latent, data)[0, 1]
         cosines = np.abs(gram) / np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
-    cosines, trips = cosines[:, ~np.eye(gram.shape[1], dtype=bool)], round_trips(model, rows)
+    cosines, trips = cosines[:, ~np.eye(gram.shape[1], dtype=bool)], measures.round_trips(model, rows)
     return {
         "rows": len(rows),
         "jacobian_rows": len(some),
@@ -251,13 +240,13 @@ def _common(model: Measured, rows: Any, some: Any, pairs: tuple[np.ndarray, ...]
         "tangent_slope": float(latent @ data / (latent @ latent)),
         "gram_offdiagonal_mean": float(cosines.mean()) if cosines.size else None,
         "gram_offdiagonal_max": float(cosines.max()) if cosines.size else None,
-        "reconstructed_share": reconstructed_share(model, rows),
+        "reconstructed_share": measures.reconstructed_share(model, rows),
         "round_trip_rms": float(np.sqrt(np.mean(trips**2))),
         "round_trip_quantile": float(np.quantile(trips, QUANTILE)),
     }
 
 
-def _draw(rows: Any, most: int, seed: int) -> Any:
+def draw(rows: Any, most: int, seed: int) -> Any:
     """At most so many of the rows, in random order."""
     drawn = np.random.default_rng(seed).permutation(len(rows))[:most]
     return rows.iloc[drawn] if isinstance(rows, pd.DataFrame) else array_of(rows, "rows")[drawn]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 from typing import Any
 
-import numpy as np
+from tf_radogaga._core.keras_configs import plain
 
 LEAST_PEARSON_R = 0.99
 """Of the tangent pairs of an isometric model; the paper's models reach 0.97, its beta-VAE 0.7."""
@@ -56,13 +55,7 @@ class Report(abc.ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers and the verdict as JSON types; None for those that are not finite."""
-        return {name: _plain(value) for name, value in (*vars(self).items(), ("verdict", self.verdict))}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return plain({**vars(self), "verdict": self.verdict})
 
 
 def isometric(report: Report, scale_is_fitted: bool) -> str:

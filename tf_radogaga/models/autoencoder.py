@@ -92,8 +92,8 @@ class Autoencoder(TrainedOnRows):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.encoder = shapes.as_network("encoder", encoder)
-        self.decoder = shapes.as_network("decoder", decoder)
+        shapes.check_networks(encoder=encoder, decoder=decoder)
+        self.encoder, self.decoder = encoder, decoder
         self.preprocess = replicas.within_strategy(preprocess or _default_preprocessing(encoder))
         self.feed = Feed(self)
         example = tf.zeros((1, *self.preprocess.event_shape))
@@ -111,7 +111,7 @@ class Autoencoder(TrainedOnRows):
         self.reconstruction_features = reconstruction_features
         unset = keras.initializers.Constant(math.inf)
         self.threshold = self.add_weight("threshold", (), initializer=unset, trainable=False)
-        self.random = seeds.generator()
+        self.random = tf.random.Generator.from_seed(seeds.draw_seed())
         units = self.latent_units
         self._directions = self.add_weight("active_directions", (units, units), trainable=False)
         # by its older name in checkpoints
@@ -278,8 +278,7 @@ class Autoencoder(TrainedOnRows):
         """
         self.prior.require_adapted()
         checks.at_least(1, rows=rows)
-        if obstacle := self.density.latent_obstacle("sample"):
-            raise NotImplementedError(obstacle)
+        self.density.require_prior_of_latent("sample")
         stateless = None if seed is None else tf.constant([seed, 0])  # an integer would not repeat a draw
         return self.decode(tf.cast(self.prior.distribution.sample(rows, seed=stateless), tf.float32))
 
@@ -293,8 +292,7 @@ class Autoencoder(TrainedOnRows):
             ValueError: bad rows, or a latent too far to be coded, naming the row.
         """
         self.prior.require_adapted()
-        if obstacle := self.density.latent_obstacle("compress"):
-            raise NotImplementedError(obstacle)
+        self.density.require_prior_of_latent("compress")
         return self.prior.compress(self.encode(rows))
 
     def decompress(self, strings: bytes) -> tf.Tensor:

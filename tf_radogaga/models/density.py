@@ -104,10 +104,11 @@ class Density:
             )
         return None
 
-    def latent_obstacle(self, what: str) -> str | None:
-        """Why the prior is not one of z alone, which this needs."""
-        why = "with reconstruction_features the prior sees more than z; train with reconstruction_features=False."
-        return f"{what}: {why}" if self.model.reconstruction_features else None
+    def require_prior_of_latent(self, what: str) -> None:
+        """NotImplementedError where the prior is not one of z alone, which this needs."""
+        if self.model.reconstruction_features:
+            why = "with reconstruction_features the prior sees more than z; train with reconstruction_features=False."
+            raise NotImplementedError(f"{what}: {why}")
 
     def log_density(self, x: tf.Tensor) -> tf.Tensor:
         """By the isometric volume."""

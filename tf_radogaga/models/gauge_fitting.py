@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from tf_radogaga._core import blocks, sampling
+from tf_radogaga._core import blocks
 from tf_radogaga.isometry import tangents
 from tf_radogaga.models.gauges import CouplingFlow, FlowGauge
 from tf_radogaga.priors.base import Prior
@@ -38,26 +38,18 @@ class _Minimized(keras.Model):
 
     def __init__(self, loss: Callable, weights: list[tf.Variable], rate: float, steps: int, steps_per_execution: int):
         super().__init__(dtype=tf.float32)
-        self.loss_of, self.fitted, self.mean = loss, weights, keras.metrics.Mean("loss")
+        self.loss_of, self.fitted = loss, weights
         optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
         optimizer.build(weights)  # a step that makes its variables is traced twice
-        self.compile(optimizer, steps_per_execution=steps_per_execution)
+        self.compile(optimizer, loss=lambda _, losses: losses, steps_per_execution=steps_per_execution)
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            loss = self.loss_of(data)
-            mean = tf.reduce_mean(loss)
-        self.optimizer.apply_gradients(zip(tape.gradient(mean, self.fitted), self.fitted))
-        self.mean.update_state(loss)
-        return {"loss": self.mean.result()}
+    def call(self, data: Any) -> tf.Tensor:
+        return self.loss_of(data)
 
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        self.mean.update_state(self.loss_of(data))
-        return {"loss": self.mean.result()}
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [self.mean]
+def _untargeted(examples: Any) -> tf.data.Dataset:
+    """Examples (B, ...), with targets as Keras wants them, which no loss reads."""
+    return tf.data.Dataset.from_tensor_slices((examples, tf.zeros(len(tf.nest.flatten(examples)[0]))))
 
 
 def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict[str, float]:
@@ -77,7 +69,10 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     directions, count = model.active_directions, model.active_dimensions
     if not count:
         return {}
-    x = _spread(dataset, GRAM_ROWS)
+    sample = blocks.EvenSample(GRAM_ROWS)
+    for x in dataset:
+        sample.add(x)
+    x = tf.gather(sample.rows, np.random.default_rng(0).permutation(len(sample.rows)))
     parts = list(blocks.slices(len(x), blocks.block_rows(blocks.TANGENTS, model.preprocess.width * count)))
     u = tf.concat([model.encode_x(x[part]) for part in parts], axis=0)
     measure = tf.function(lambda z: tangents.gram(model.decode, model.distortion, z, directions), reduce_retracing=True)
@@ -88,7 +83,7 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     held_out = max(len(u) // 8, 1)
     batch = max(min(BATCH, len(u) - held_out), 1)
     steps = max((len(u) - held_out) // batch, 1)
-    pairs = tf.data.Dataset.from_tensor_slices((u, gram))
+    pairs = _untargeted((u, gram))
     rest = pairs.skip(held_out).cache().shuffle(len(u), seed=0).batch(batch, drop_remainder=True)
     weights = [weight for network in flow.networks for layer in network for weight in layer.weights]
     trained = _Minimized(_divergences(flow, directions), weights, LEARNING_RATE, steps * EPOCHS, steps)
@@ -119,20 +114,12 @@ def _divergences(flow: CouplingFlow, directions: tf.Tensor) -> Callable:
     return divergences
 
 
-def _spread(dataset: tf.data.Dataset, most: int) -> tf.Tensor:
-    """At most so many examples, taken evenly from the whole of a dataset of batches, in random order."""
-    sample = sampling.EvenSample(most)
-    for x in dataset:
-        sample.add(x)
-    return tf.gather(sample.rows, np.random.default_rng(0).permutation(len(sample.rows)))
-
-
 def _follow(prior: Prior, z: tf.Tensor) -> None:
     if not prior.trainable_variables:
         return
     weights, batch = prior.trainable_variables, min(PRIOR_BATCH, len(z))
     following = _Minimized(lambda z: prior.rate(z, training=True), weights, PRIOR_LEARNING_RATE, PRIOR_STEPS, 50)
-    rows = tf.data.Dataset.from_tensor_slices(z).cache().shuffle(len(z), seed=0).repeat().batch(batch)
+    rows = _untargeted(z).cache().shuffle(len(z), seed=0).repeat().batch(batch)
     following.fit(rows, steps_per_epoch=PRIOR_STEPS, epochs=1, verbose=0)
 
 

@@ -11,17 +11,13 @@ import tensorflow as tf
 from tensorflow import keras
 
 
-def as_network(argument: str, value: Any) -> keras.layers.Layer:
-    """The layer or model itself.
-
-    Raises:
-        TypeError: it is none, naming the argument.
-    """
-    if not isinstance(value, keras.layers.Layer):
-        raise TypeError(
-            f"{argument}: {value!r} is no Keras layer or model; give one such as DenseNetwork or keras.Sequential."
-        )
-    return value
+def check_networks(**networks: Any) -> None:
+    """TypeError for what is no Keras layer or model, by its argument."""
+    for argument, value in networks.items():
+        if not isinstance(value, keras.layers.Layer):
+            raise TypeError(
+                f"{argument}: {value!r} is no Keras layer or model; give one such as DenseNetwork or keras.Sequential."
+            )
 
 
 def input_shape(network: keras.layers.Layer) -> tuple[int, ...] | None:

@@ -1,9 +1,11 @@
-"""The cells of a user's columns as numbers or as levels, or an error that names the column and the row."""
+"""The cells of a user's columns as numbers or as levels, or an error that names the column and the row; and levels that
+are one but for the way they are written: spaces around them, integral numbers, bools and dates."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -15,6 +17,16 @@ import tensorflow as tf
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_scalar
 
 TIMES = (datetime.date, datetime.time, datetime.timedelta, pd.Period, np.datetime64, np.timedelta64)
+
+_FORMS = (
+    (r"\A[\s\v\pZ]+|[\s\v\pZ\x00]+\z", ""),
+    (r"\A([+-]?[0-9]+)\.0*\z", r"\1"),
+    (r"\A\+([0-9]+)\z|\A-(0+)\z", r"\1\2"),
+    (r"\A([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]00:00:00(?:\.0+)?\z", r"\1"),  # pandas leaves midnights out of files
+    (r"\A(?i:true)\z", "1"),
+    (r"\A(?i:false)\z", "0"),
+)
+"""Regular expressions of RE2, and what stands for them."""
 
 
 def array_of(values: Any, name: str, dtype: Any = None) -> np.ndarray:
@@ -136,9 +148,7 @@ def is_text(values: pd.Series, column: str, first_row: int = 0) -> bool:
                 f"column {column!r}, row {first_row + row}: {value!r} where a number or a level belongs;"
                 f" {_remedy(value, column)}, or name the column in categorical, to make a level of each."
             )
-    if not is_object_dtype(values):
-        return True
-    if all(isinstance(value, (bool, np.bool_)) for value in cells):
+    if not is_object_dtype(values) or all(isinstance(value, (bool, np.bool_)) for value in cells):
         return True
     return not all(_is_number(value) or _is_missing(value) for value in cells)
 
@@ -212,3 +222,19 @@ def same_texts(values: Iterable[Any], texts: Iterable[str], seen: dict[str, Any]
                 f"column {column!r}: {seen[text]!r} and {value!r} are different levels, but both read {text!r}; give"
                 " them texts that differ."
             )
+
+
+def canonical(texts: tf.Tensor) -> tf.Tensor:
+    """One text for all writings of a level: "blue" for "blue ", "1" for "1.0", "+1", "True" and "true", (B,)."""
+    for pattern, text in _FORMS:
+        texts = tf.strings.regex_replace(texts, pattern, text)
+    return texts
+
+
+def spellings(levels: Sequence[str]) -> list[str]:
+    """The canonical text of each level; for those of one text, such as "a" and "a ", one that no writing has: they are
+    told apart by the letter alone."""
+    with tf.init_scope():
+        texts = [text.decode() for text in canonical(tf.constant(list(levels), tf.string)).numpy()]
+    count = Counter(texts)
+    return [text if count[text] == 1 else f"{place} " for place, text in enumerate(texts)]

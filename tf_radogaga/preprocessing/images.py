@@ -38,24 +38,18 @@ def fit_images(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.cast(resized, images.dtype)
 
 
-def decode_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
-    """Encoded JPEG or PNG images (B,) of any size as uint8 images (B, *image_shape), by `fit_images`.
+def decode_image(content: tf.Tensor, image_shape: tuple[int, int, int], name: tf.Tensor | str = "image") -> tf.Tensor:
+    """An encoded JPEG or PNG image () of any size as uint8, image_shape, by `fit_images`; `name` is for messages.
 
     Raises:
-        tf.errors.InvalidArgumentError: for the whole batch, where one of them cannot be decoded.
+        tf.errors.InvalidArgumentError: it cannot be decoded.
     """
-    images = tf.map_fn(lambda content: decode_image(content, image_shape), contents, fn_output_signature=tf.uint8)
-    return tf.ensure_shape(images, (None, *image_shape))
-
-
-def decode_image(content: tf.Tensor, image_shape: tuple[int, int, int], name: tf.Tensor | str = "image") -> tf.Tensor:
-    """One of `decode_images`, () to image_shape; `name` is for messages."""
     height, width, channels = image_shape
     return tf.ensure_shape(fit_images(encoded_images.decode(content, channels, name), height, width), image_shape)
 
 
 def decode_readable_images(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """`decode_images` with black ones in place of those that cannot be decoded, and which can, (B,) bool."""
+    """`decode_image` of a batch (B,), with black ones in place of those that cannot be, and which can, (B,) bool."""
     count, black = tf.size(contents, tf.int64), tf.zeros(image_shape, tf.uint8)
     decoded = (  # of what core ops offer, only these pipelines outlive an error
         tf.data.Dataset.from_tensor_slices((tf.range(count), contents))

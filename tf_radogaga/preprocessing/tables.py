@@ -15,9 +15,8 @@ from tensorflow import keras
 
 from tf_radogaga._core.frames import listed, to_pandas
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
-from tf_radogaga.preprocessing.cells import is_text, level, levels, numbers, same_texts
+from tf_radogaga.preprocessing.cells import canonical, is_text, level, levels, numbers, same_texts, spellings
 from tf_radogaga.preprocessing.matrices import MinMaxScaling
-from tf_radogaga.preprocessing.spellings import canonical, spellings
 
 MOST_LEVELS = 1000
 """Levels of a column; of more, each must be met in ten rows on average, else the column is an identifier."""

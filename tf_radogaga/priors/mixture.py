@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow import keras
 from tensorflow_probability import distributions as tfd
 
-from tf_radogaga._core import checks, replicas, sampling, seeds
+from tf_radogaga._core import blocks, checks, replicas, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.keras_configs import attributes
 from tf_radogaga._core.squares import sum_of_squares
@@ -153,7 +153,7 @@ class MixturePrior(Prior):
         widths = (latent_units, *self.units)
         for layer, width in zip((*self.hidden, self.logits), widths):
             layer.build((None, width))
-        self.random = seeds.generator()
+        self.random = tf.random.Generator.from_seed(seeds.draw_seed())
         shapes = Mixture((components,), (components, latent_units), *2 * ((components, latent_units, latent_units),))
         self.stored = Mixture(
             *(self.add_weight(n, s, "float64", "zeros", trainable=False) for n, s in zip(Mixture._fields, shapes))
@@ -264,7 +264,7 @@ class MixturePrior(Prior):
 
     def clustered(self, latents: Iterable[tf.Tensor], rows: int) -> Mixture:
         """A start of EM that owes nothing to the network: scikit-learn's, on spread rows."""
-        sample = sampling.EvenSample(CLUSTERED_ROWS, rows)
+        sample = blocks.EvenSample(CLUSTERED_ROWS, rows)
         for z in latents:
             sample.add(z)
         options = {"n_init": 3, "reg_covar": self.covariance_floor, "random_state": 0}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tf_radogaga._core.frames import to_pandas
+from tf_radogaga._core.keras_configs import plain
 from tf_radogaga._core.version import __version__
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
@@ -52,7 +51,7 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
     if taken := sorted(own.keys() & facts.keys()):
         raise ValueError(f"card: {taken} are filled in from the model; choose other names.")
     try:
-        return json.dumps(_plain({**own, **facts}), indent=1) + "\n"
+        return json.dumps(plain({**own, **facts}), indent=1) + "\n"
     except TypeError as error:
         raise ValueError(f"card: JSON cannot hold it ({error}); give text, numbers, and lists and dicts.") from error
 
@@ -68,15 +67,6 @@ def _inputs(model: Autoencoder) -> dict[str, Any]:
     if preprocess.reader is not None:
         found["reader"] = preprocess.reader
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_card(directory: str | Path) -> dict[str, Any] | None:

@@ -37,7 +37,7 @@ def check_export(directory: str | Path) -> str:
     if not (directory / "saved_model.pb").exists():
         raise ValueError(f"{directory}: holds no saved_model.pb, so it is no version of a model.")
     ops = check_ops(directory)
-    described = card.read_card(directory)
+    described = card.read_card(directory) or {}
     try:
         loaded = tf.saved_model.load(str(directory))
     except (OSError, ValueError, LookupError, tf.errors.OpError) as error:  # IndexError: variables that are cut off
@@ -48,15 +48,16 @@ def check_export(directory: str | Path) -> str:
             raise ValueError(f"{directory}: signature {name} with outputs {sorted(outputs)} is needed, found {found}.")
     replayed = warmup.replay(directory, loaded)
     difference = compare(replayed, directory)
-    if described and described.get("threshold") is not None:
+    if described.get("threshold") is not None:
         threshold_on = described.get("threshold_on", described.get("judged_by", "energy"))  # the older name
         _check_threshold(replayed, described["threshold"], threshold_on, directory)
+    told = ", ".join(f"{name} {described[name]}" for name in ("model", "data", "threshold") if name in described)
     return "\n".join(
         (
             f"{directory}",
             f"  signatures  {', '.join(sorted(loaded.signatures))}",
             f"  ops         {len(ops)} kinds, all of core TensorFlow, none compiled by XLA",
-            f"  card        {_summary(described) if described else 'none'}",
+            f"  card        {told or 'none'}",
             f"  warm-up     {len(replayed)} requests replayed" if replayed else "  warm-up     none, nothing to replay",
             f"  scores      those at export, greatest difference {difference:.1e}"
             if replayed
@@ -136,7 +137,3 @@ def _check_threshold(replayed: list[warmup.Replayed], threshold: float, threshol
             right = found["anomaly"] == (found["valid"] & (compared > threshold))
             if not (right | near).all():
                 raise ValueError(f"{directory}: {signature} does not flag by the threshold {threshold} of its card.")
-
-
-def _summary(described: dict) -> str:
-    return ", ".join(f"{name} {described[name]}" for name in ("model", "data", "threshold") if name in described)

@@ -6,8 +6,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from tf_radogaga.training.end_of_fit import find_all
-
 
 def non_finite_error(term: str, step: int) -> FloatingPointError:
     """Names the loss term, or the gradient, and the remedy."""
@@ -29,26 +27,11 @@ class StopOnNonFinite(keras.callbacks.Callback):
             raise non_finite_error(*self.model.steps.first_non_finite())
 
 
-class StartAtStep(keras.callbacks.Callback):
+def start_at_step(model: keras.Model, first_step: tf.Variable) -> keras.callbacks.Callback:
     """Hands the optimizer's step to the stream of batches before it starts, and after a backup has been restored.
 
     The stream cannot read the optimizer's own variable: that moves on while the first batch is drawn.
     """
-
-    def __init__(self, first_step: tf.Variable):
-        super().__init__()
-        self.first_step = first_step
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        self.first_step.assign(tf.cast(self.model.optimizer.iterations, tf.int64))
-
-
-class AdaptBeforeValidation(keras.callbacks.Callback):
-    """Validation scores by the stored prior, so it is brought up to date first."""
-
-    def __init__(self, dataset: tf.data.Dataset):
-        super().__init__()
-        self.dataset = dataset
-
-    def on_test_begin(self, logs: dict | None = None) -> None:
-        find_all(self.model, self.dataset, refine=False)
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda _: first_step.assign(tf.cast(model.optimizer.iterations, tf.int64))
+    )

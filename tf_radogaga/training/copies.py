@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from tf_radogaga._core import functional
-from tf_radogaga._core.keras_configs import UNKNOWN, require_told, with_input_shapes
+from tf_radogaga._core.keras_configs import UNKNOWN, plain, require_told, with_input_shapes
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors.base import Prior
 from tf_radogaga.training.end_of_fit import Trained
@@ -108,14 +108,7 @@ def copy_model(model: Trained) -> Trained:
 def remembered(model: Trained) -> dict[str, Any]:
     """Copies of what this model has of `REMEMBERED`, by name, as JSON types."""
     parts = {name: getattr(model, part) if part else model for name, part in REMEMBERED.items()}
-    return {name: _plain(getattr(part, name)) for name, part in parts.items() if hasattr(part, name)}
-
-
-def _plain(value: Any) -> Any:
-    """Without Keras' wrappers."""
-    if isinstance(value, dict):
-        return dict(value)
-    return list(value) if isinstance(value, list) else value
+    return {name: plain(getattr(part, name)) for name, part in parts.items() if hasattr(part, name)}
 
 
 def remember(model: Trained, values: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ A batch is x, or (x, (), weights) where its examples have weights. Labels are dr
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,8 +15,8 @@ from tensorflow import keras
 from tf_radogaga._core import blocks, checks
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.training import batches, streams
-from tf_radogaga.training.callbacks import AdaptBeforeValidation, StartAtStep
-from tf_radogaga.training.end_of_fit import Trained
+from tf_radogaga.training.callbacks import start_at_step
+from tf_radogaga.training.end_of_fit import Trained, find_all
 from tf_radogaga.training.rows import in_memory, is_stream, require_memory, stored, weights_of
 
 LEAST_ADAPTED = 2**16
@@ -60,17 +61,6 @@ def refuse_for_streams(**options: Any) -> None:
     for name, value in options.items():
         if value is not None:
             raise ValueError(f"{name}: is for rows in memory, and x are batches; {remedies[name]}.")
-
-
-def _split(name: str, share: float, rows: int) -> int:
-    """How many of so many rows come before the last share, as Keras has it."""
-    first = int(rows * (1 - share))
-    if not 0 < first < rows:
-        raise ValueError(
-            f"{name}: {share} of {rows} rows leaves {first} to train on and {rows - first} to validate by; give more"
-            " rows or another share."
-        )
-    return first
 
 
 def _enough(x: tf.data.Dataset, steps: int) -> tf.data.Dataset:
@@ -208,7 +198,12 @@ class Feed:
         else:
             data, weights = self.weighted(x, sample_weight, streams=True)
             if validation_split:
-                first = _split("validation_split", validation_split, len(data))
+                first, rows = int(len(data) * (1 - validation_split)), len(data)  # as Keras has it
+                if not 0 < first < rows:
+                    raise ValueError(
+                        f"validation_split: {validation_split} of {rows} rows leaves {first} to train on and"
+                        f" {rows - first} to validate by; give more rows or another share."
+                    )
                 held_out = data[first:], None if weights is None else weights[first:]
                 validation = batches.split_by_rows(self.scored(*held_out, validation_batch_size))
                 data, weights = data[:first], None if weights is None else weights[:first]
@@ -217,7 +212,8 @@ class Feed:
             made = self.from_memory(data, weights, batch_size, steps, seed)
         uncounted = streams.is_uncounted(made.batches, made.steps)
         if validation is not None:
-            made.callbacks.append(AdaptBeforeValidation(made.between))
+            adapt = functools.partial(find_all, self.model, made.between, refine=False)  # as the stored prior scores
+            made.callbacks.append(keras.callbacks.LambdaCallback(on_test_begin=lambda _: adapt()))
             uncounted = uncounted or streams.is_uncounted(validation, validation_steps)
         return made._replace(batches=batches.split_by_rows(made.batches), validation=validation, uncounted=uncounted)
 
@@ -234,7 +230,7 @@ class Feed:
             drawn, length = batches.resident(element, batch_size, seed, first_step), len(data) // batch_size
         adapting = self.scored(data)
         drawn = batches.map_rows(drawn, self.preprocess.restored)
-        return Training(drawn, steps or length, adapting, adapting, [StartAtStep(first_step)])
+        return Training(drawn, steps or length, adapting, adapting, [start_at_step(self.model, first_step)])
 
     def from_stream(self, value: Any, steps: int | None, epochs: int, seed: int | None) -> Training:
         """Training on a stream. The prior is adapted to a pass over it. Where its end is not known and `steps` are

@@ -14,7 +14,7 @@ from tf_radogaga._core import blocks
 from tf_radogaga.detector.densities.columns import IndependentColumns
 from tf_radogaga.detector.densities.kernel import KernelDensity
 from tf_radogaga.detector.densities.mixture import MixtureDensity
-from tf_radogaga.detector.stored import Constants
+from tf_radogaga.detector.stored import Constants, restored
 from tf_radogaga.priors.base import Prior
 
 MOST_ROWS = 10_000
@@ -49,13 +49,13 @@ class AverageDensity:
         return averaged(log_probs(self.densities, z, own)) - self.log_normalizer
 
     def state(self) -> dict[str, Any]:
-        parts = {name: density.state() for name, density in self.densities.items()}
-        return {"log_normalizer": np.asarray(self.log_normalizer), **parts}
+        parts = {name: vars(density) for name, density in self.densities.items()}
+        return {"log_normalizer": self.log_normalizer, **parts}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> AverageDensity:
-        parts = {name: kind.from_state(state[name]) for name, kind in _KINDS.items() if name in state}
-        return cls(parts, float(state["log_normalizer"]))
+        parts = {name: restored(kind, state[name]) for name, kind in _KINDS.items() if name in state}
+        return cls(parts, state["log_normalizer"])
 
 
 class AveragedDensities(Prior, Constants):

@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.rounding import is_constant
-from tf_radogaga.detector.stored import Constant, Stored
+from tf_radogaga.detector.stored import Constant
 
 COLUMN_BANDWIDTHS = np.geomspace(0.01, 1, 12)
 MOST_VALUES = 1000
 
 
-class IndependentColumns(Stored):
+class IndependentColumns:
     """A factorized prior, finely resolved: each column has kernels of its own bandwidth.
 
         p(z) = prod_j [n / (n + 1) mean_i N(z_j; z_ij, h_j^2) + 1 / (n + 1) Cauchy(z_j / (3 s_j))]
@@ -37,12 +37,12 @@ class IndependentColumns(Stored):
         self.rows, self.mean, self.scale = len(rows), rows.mean(axis=0), rows.std(axis=0)
         self.scale[is_constant(rows.min(axis=0), rows.max(axis=0))] = 1
         z, places = (rows - self.mean) / self.scale, (held_out - self.mean) / self.scale
-        values, shares, bandwidths, likelihoods = zip(*map(self._fit, z.T, places.T))
-        self.sizes, self.bandwidths = np.array([len(column) for column in values]), np.array(bandwidths)
-        self.values, self.shares = np.concatenate(values), np.concatenate(shares)
+        columns, likelihoods = zip(*map(self._fit, z.T, places.T))
+        self.columns: list[tuple[np.ndarray, ...]] = list(columns)
         self.held_out = float(sum(likelihoods) - np.log(self.scale).sum())
 
-    def _fit(self, column: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[float], float]:
+    def _fit(self, column: np.ndarray, held_out: np.ndarray) -> tuple[tuple[np.ndarray, ...], float]:
+        """Values, the share of the rows that has them, and bandwidths, 1 or 2; and `held_out` of the column."""
         values, counts = np.unique(column, return_counts=True)
         if len(values) > MOST_VALUES:
             levels = (np.arange(MOST_VALUES) + 0.5) / MOST_VALUES
@@ -60,13 +60,7 @@ class IndependentColumns(Stored):
         likeliest = np.argmax(logs @ counts)
         bandwidths = [COLUMN_BANDWIDTHS[likeliest], COLUMN_BANDWIDTHS[np.argmax(distinct)]]
         places = np.searchsorted((values[1:] + values[:-1]) / 2, held_out)
-        return values, counts / self.rows, bandwidths, logs[likeliest][places].mean()
-
-    @property
-    def columns(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Values of each, the share of the rows that has them, and bandwidths, 1 or 2."""
-        parts = (np.split(each, np.cumsum(self.sizes)[:-1]) for each in (self.values, self.shares))
-        return list(zip(*parts, map(np.unique, self.bandwidths)))
+        return (values, counts / self.rows, np.unique(bandwidths)), logs[likeliest][places].mean()
 
     def mixed(self, density: Any, column: Any) -> Any:
         """The density of kernels at values (B,) of a column together with the wide part, arrays or tensors."""

@@ -12,7 +12,7 @@ from scipy.special import gammaln, logsumexp
 from sklearn.metrics.pairwise import euclidean_distances
 
 from tf_radogaga._core import blocks
-from tf_radogaga.detector.stored import Constant, Stored
+from tf_radogaga.detector.stored import Constant
 
 BANDWIDTHS = np.geomspace(0.01, 1.5, 17)
 """Bandwidths that are tried, in units of the latent, whose mean variance is 1."""
@@ -23,7 +23,7 @@ FREEDOM = 3
 _LEFT_OUT_ROWS = 2000
 
 
-class KernelDensity(Stored):
+class KernelDensity:
     """Equal kernels of Student's t on the rows, their bandwidth chosen by leave-one-out likelihood.
 
         p(z) = mean_i t_3(z; z_i, h^2 I)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 from scipy.special import logsumexp, softmax
 
 from tf_radogaga._core.stopped_early import gaussian_mixture
-from tf_radogaga.detector.stored import Constant, Stored
+from tf_radogaga.detector.stored import Constant
 
 SIZES = (2, 4, 8, 16)
 FLOORS = (0.1, 0.001)
 """Added to every variance, in units of the latent squared; the first is that of the scores."""
 
 
-class MixtureDensity(Stored):
+class MixtureDensity:
     """Mean log density of Gaussian mixtures of several sizes, fitted by EM, each to three quarters of the rows.
 
     `held_out` is that of the likeliest mixture of any size and floor: what mixtures could explain. The average is over
@@ -31,7 +31,9 @@ class MixtureDensity(Stored):
     """
 
     def __init__(self, rows: np.ndarray, rng: np.random.Generator):
-        likelihoods, mixtures, fitted = [], [], []
+        # of each, weights (K,), means (K, N) and whitening (K, N, N), W_k W_k' = Sigma_k^-1
+        self.mixtures: list[tuple[np.ndarray, ...]] = []
+        likelihoods, fitted = [], []
         for size in self.allowed(rows):
             order = rng.permutation(len(rows))
             held_out, others = np.split(rows[order], [len(rows) // 4])
@@ -41,22 +43,15 @@ class MixtureDensity(Stored):
                 mixture = gaussian_mixture(others, size, reg_covar=floor, **options)
                 likelihoods.append(mixture.score(held_out))
                 if floor == FLOORS[0]:
-                    mixtures.append((mixture.weights_, mixture.means_, mixture.precisions_cholesky_))
+                    self.mixtures.append((mixture.weights_, mixture.means_, mixture.precisions_cholesky_))
             fitted.append(np.isin(np.arange(len(rows)), order[len(rows) // 4 :]))
         self.rows, self.fitted = len(rows), np.stack(fitted)  # which mixture (S,) was fitted to which row (n,)
-        self.weights, self.means, self.whitening = map(np.concatenate, zip(*mixtures))  # W_k W_k' = Sigma_k^-1
-        self.sizes = np.array([len(weights) for weights, *_ in mixtures])
         self.held_out = float(max(likelihoods))
 
     @staticmethod
     def allowed(rows: np.ndarray) -> list[int]:
         """Numbers of components that so many rows (n, N) allow: twice as many for each as there are columns."""
         return [size for size in SIZES if len(rows) >= size * max(2 * rows.shape[1], 20)]
-
-    @property
-    def mixtures(self) -> Iterator[tuple[np.ndarray, ...]]:
-        """Weights (K,), means (K, N) and whitening (K, N, N) of each."""
-        return zip(*(np.split(of, np.cumsum(self.sizes)[:-1]) for of in (self.weights, self.means, self.whitening)))
 
     def log_prob(self, rows: np.ndarray, wide: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
         """The mean over the sizes; `own` are left out, to the first order, of the mixtures that were fitted to them.
