@@ -28,6 +28,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 
 from tf_radogaga_trainers.shared import csv_rows
 from tf_radogaga_trainers.shared.arguments import positive
+from tf_radogaga_trainers.shared.exports import read_card
 
 SIGNATURE = "serving_default"
 FIRST_DELAY = 0.25  # seconds
@@ -116,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args.card:
         if not args.card.is_file():
             sys.exit(f"--card: {args.card} is not a file; name the card.json in the assets of the export.")
-        card = csv_rows.read_card(args.card)
+        card = read_card(args.card)
     with grpc.insecure_channel(args.server) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -24,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_radogaga_trainers.shared import csv_rows
+from tf_radogaga_trainers.shared.exports import CARD, newest_version, read_card
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -38,17 +38,6 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def newest_version(model: str | Path) -> str:
-    """Folder of the SavedModel, on any file system of TensorFlow's."""
-    if tf.io.gfile.exists(f"{model}/saved_model.pb"):
-        return str(model)
-    folders = [os.path.dirname(path) for path in tf.io.gfile.glob(f"{model}/*/saved_model.pb")]
-    versions = [folder for folder in folders if os.path.basename(folder).isdigit()]
-    if not versions:
-        sys.exit(f"--model: {model} is no SavedModel and holds no numbered versions of one.")
-    return max(versions, key=lambda folder: int(os.path.basename(folder)))
-
-
 def main() -> None:
     args = parse_arguments()
     options, version = csv_rows.options_of(args), newest_version(args.model)
@@ -60,7 +49,7 @@ def main() -> None:
         return {name: value.numpy() for name, value in scores.items()}
 
     inputs = signature.structured_input_signature[1]
-    card = csv_rows.read_card(f"{version}/{csv_rows.CARD}")
+    card = read_card(f"{version}/{CARD}")
     csv_rows.score_file(args.input, args.output, inputs, score, args.batch_size, card=card, options=options)
 
 

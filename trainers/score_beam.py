@@ -31,10 +31,10 @@ from apache_beam.ml.inference.tensorflow_inference import TFModelHandlerNumpy
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
-from tf_radogaga_trainers.score import newest_version
 from tf_radogaga_trainers.shared import csv_columns, csv_rows
 from tf_radogaga_trainers.shared.csv_columns import Inputs
 from tf_radogaga_trainers.shared.csv_rows import Block, add_arguments, blocks, feed, reason, scores_table
+from tf_radogaga_trainers.shared.exports import CARD, newest_version, read_card
 
 SIGNATURE = "serving_default"
 
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
     loaded = tf.saved_model.load(model)
     signature = loaded.signatures[SIGNATURE]
     inputs = signature.structured_input_signature[1]
-    card = csv_rows.read_card(f"{model}/{csv_rows.CARD}")
+    card = read_card(f"{model}/{CARD}")
     try:
         first = next(blocks(files[0], inputs, 1, "auto", open_anywhere, card, options))
     except ValueError as error:  # said here, and not from a worker's depths

@@ -26,8 +26,8 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from tf_radogaga_trainers.score import newest_version
 from tf_radogaga_trainers.shared.arguments import positive
+from tf_radogaga_trainers.shared.exports import newest_version
 
 
 def of_package(path: str) -> ModuleType:

@@ -30,9 +30,9 @@ from tf_radogaga.models import Autoencoder, BetaVAE
 from tf_radogaga.preprocessing import ImageScaling
 from tf_radogaga.presets import images as image_presets
 from tf_radogaga_trainers.shared.arguments import positive
+from tf_radogaga_trainers.shared.fitting import REPORTS, Data, train
 from tf_radogaga_trainers.shared.image_summaries import ImageSummaries
 from tf_radogaga_trainers.shared.runs import callbacks, changed, export, finish, prepared_out, verbosity
-from tf_radogaga_trainers.train_tabular import REPORTS, Data, train
 
 TRAINING_DIGITS = 50_000
 """Of the 60,000; Nakagawa et al., ICML 2021, appendix F."""

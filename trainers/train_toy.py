@@ -25,8 +25,8 @@ from tf_radogaga.datasets import tabular, toy
 from tf_radogaga.models import Autoencoder
 from tf_radogaga.preprocessing import PassThrough
 from tf_radogaga_trainers.shared.arguments import positive
+from tf_radogaga_trainers.shared.fitting import Data, train
 from tf_radogaga_trainers.shared.runs import callbacks, changed, export, finish, prepared_out, verbosity
-from tf_radogaga_trainers.train_tabular import Data, train
 
 AUTHORS = "radogaga_toy.csv"
 GAUGES = {"learned": "learned", "none": None}

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tf_radogaga import presets
 from tf_radogaga.datasets import tabular
-from tf_radogaga_trainers.train_tabular import in_memory, train, train_together
+from tf_radogaga_trainers.shared.fitting import in_memory, train, train_together
 
 
 def seconds(call: Callable) -> float:

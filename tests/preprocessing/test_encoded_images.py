@@ -20,6 +20,7 @@ from tf_radogaga.datasets.images import from_files, load_files, readable
 from tf_radogaga.preprocessing import encoded_images
 from tf_radogaga.preprocessing.images import decode_readable_images
 from tf_radogaga_trainers import score_images
+from tf_radogaga_trainers.shared import exports
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 8, 6
@@ -276,7 +277,7 @@ def test_the_client_scores_what_training_sees_and_never_dies(digits, files, tmp_
     valid = sorted((folder / "good").glob("*.[jp]*"))
     names = [os.fsencode(path).decode(errors="backslashreplace") for path in valid]
     assert scores.index[scores["valid"]].tolist() == names
-    served = tf.saved_model.load(score_images.newest_version(digits))
+    served = tf.saved_model.load(exports.newest_version(digits))
     found = served.signatures["serving_default"](images=tf.constant(load_files(valid, (28, 28, 1))))
     np.testing.assert_allclose(scores.loc[names, "energy"], found["energy"], rtol=1e-5)
     said = capsys.readouterr().err

@@ -14,6 +14,7 @@ from helpers.served_models import csv_with_bad_rows, served_table
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_radogaga_trainers import score
+from tf_radogaga_trainers.shared import exports
 
 pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is not installed")
 import grpc
@@ -68,7 +69,7 @@ def model(tmp_path_factory):
 def serving(model):
     """The servicer and its address."""
     server = grpc.server(futures.ThreadPoolExecutor(4))
-    servicer = Servicer(score.newest_version(model))
+    servicer = Servicer(exports.newest_version(model))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(servicer, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()

@@ -13,6 +13,7 @@ from helpers.models import TOLERANCE
 from helpers.served_models import csv_with_bad_rows, served_table, table
 
 from tf_radogaga_trainers import score
+from tf_radogaga_trainers.shared import exports
 
 pytest.importorskip("apache_beam", reason="apache-beam is not installed; it needs Python 3.10 or later")
 from tf_radogaga_trainers import score_beam
@@ -73,7 +74,7 @@ def test_what_cannot_be_read_is_said_before_the_pipeline_runs(model, tmp_path, m
 def test_files_are_read_as_the_card_tells(model, tmp_path, monkeypatch):
     table(30).to_csv(tmp_path / "plain.csv", index=False)
     table(30).to_csv(tmp_path / "rows-1.csv.gz", index=False, sep=";", decimal=",", encoding="utf-16")
-    version = shutil.copytree(score.newest_version(model), tmp_path / "model" / "1")
+    version = shutil.copytree(exports.newest_version(model), tmp_path / "model" / "1")
     card = json.loads((version / "assets" / "card.json").read_text())
     card["reader"] = {"separator": ";", "decimal": ",", "thousands": None, "header": True, "encoding": "utf-16"}
     (version / "assets" / "card.json").write_text(json.dumps(card))

@@ -18,7 +18,7 @@ from tf_radogaga import presets, serving
 from tf_radogaga.datasets import tabular
 from tf_radogaga_trainers import score, score_images, train_tabular, train_toy
 from tf_radogaga_trainers.reproduce import baselines, records, table_tabular, tables
-from tf_radogaga_trainers.shared import runs
+from tf_radogaga_trainers.shared import fitting, runs
 
 KEYS = {"dataset", "model", "seed", "precision", "recall", "f1", "auroc", "average_precision", "wall_seconds"}
 
@@ -83,9 +83,9 @@ def test_a_vae_reports_its_implicit_isometry_and_stops_early_by_its_preset(tmp_p
 
 def test_the_weights_of_the_least_held_out_loss_are_kept_though_training_ran_to_its_end():
     table = tabular.load_table("arrhythmia")
-    data = train_tabular.in_memory(table, 0)
+    data = fitting.in_memory(table, 0)
     preset = dataclasses.replace(presets.preset("arrhythmia", "vae"), steps=6, patience=100, learning_rate=3.0)
-    model = train_tabular.train(preset, data, 0)
+    model = fitting.train(preset, data, 0)
     losses = model.history.history["val_loss"]
     held_out = tabular.take(data.train, np.random.default_rng(0).permutation(len(data.train))[: len(data.train) // 10])
     assert np.argmin(losses) < len(losses) - 1
@@ -220,7 +220,7 @@ def test_only_small_steps_of_a_fixed_number_are_taken_at_once():
     assert sorted(map(str, (job for group in groups for job in group))) == sorted(map(str, table_tabular.jobs(args)))
     preset = presets.preset("thyroid", "vae")
     with pytest.raises(ValueError, match="patience=3, so its models are trained one by one"):
-        train_tabular.train_together(preset, [], [])
+        fitting.train_together(preset, [], [])
 
 
 def test_the_table_of_small_networks_has_no_vae(monkeypatch):

@@ -20,7 +20,7 @@ from tf_radogaga_trainers.reproduce import sources
 from tf_radogaga_trainers.reproduce.baselines import baseline_energies
 from tf_radogaga_trainers.reproduce.records import digest, failures, mean_or_value, scored
 from tf_radogaga_trainers.shared.arguments import positive
-from tf_radogaga_trainers.train_tabular import Data, train_together
+from tf_radogaga_trainers.shared.fitting import Data, train_together
 
 HELP = "anomalies left in the training rows"
 DETECTOR, MODEL = "radogaga", "radogaga-log"

@@ -27,7 +27,7 @@ from tf_radogaga_trainers.reproduce.baselines import (
 )
 from tf_radogaga_trainers.reproduce.records import METRICS, digest, failures, mean_sd, scored
 from tf_radogaga_trainers.shared.arguments import positive
-from tf_radogaga_trainers.train_tabular import Data, in_memory, train, train_together
+from tf_radogaga_trainers.shared.fitting import Data, in_memory, train, train_together
 
 HELP = "anomaly detection on tables (ICML 2020, Table 1)"
 UNTRAINED = "untrained"

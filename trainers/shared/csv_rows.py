@@ -14,7 +14,6 @@ import argparse
 import gc
 import importlib.util
 import itertools
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,9 +40,6 @@ def _load_reader() -> ModuleType:
 
 csv_files = sys.modules.get("csv_files") or _load_reader()
 Options, Reader = csv_files.Options, csv_files.Reader
-
-CARD = "assets/card.json"
-"""In the folder of an export."""
 
 
 class Block(TypedDict):
@@ -199,24 +195,6 @@ def options_of(args: argparse.Namespace) -> Options:
         return Options(*(getattr(args, name) for name in Options._fields)).checked()
     except ValueError as error:
         sys.exit(f"--{error}")
-
-
-def read_card(path: str | Path) -> dict[str, Any]:
-    """The card of an export, on any file system of TensorFlow's; empty where there is none.
-
-    Raises:
-        SystemExit: it is damaged.
-    """
-    if not tf.io.gfile.exists(str(path)):
-        return {}
-    try:
-        with tf.io.gfile.GFile(str(path)) as handle:
-            card = json.loads(handle.read())
-    except (ValueError, tf.errors.OpError) as error:
-        sys.exit(f"card: {path} is damaged ({error}); export the model again.")
-    if not isinstance(card, dict):
-        sys.exit(f"card: {path} is damaged (a {type(card).__name__} where names and values belong).")
-    return card
 
 
 def count_lines(path: str | Path) -> int | None:

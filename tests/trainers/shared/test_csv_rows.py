@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 from helpers.served_models import csv_with_bad_rows
 
-from tf_radogaga_trainers import score
 from tf_radogaga_trainers.shared import csv_rows
 
 COLUMNS = {"dose": tf.float32, "kind": tf.string, "blood_pressure": tf.float32}
@@ -244,14 +243,3 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     (tmp_path / "rows.csv").write_text("dose,kind,blood pressure\n1,a,2\n", encoding="utf-8-sig")
     (block,) = csv_rows.blocks(tmp_path / "rows.csv", INPUTS, size=5)
     assert block["rows"] == [["1", "a", "2"]] and block["lines"] == [2]
-
-
-def test_the_newest_version_is_by_number_and_an_empty_folder_is_refused(tmp_path):
-    for version in ("2", "10", "draft"):
-        (tmp_path / version).mkdir()
-        (tmp_path / version / "saved_model.pb").touch()
-    (tmp_path / "11").mkdir()
-    assert score.newest_version(tmp_path) == str(tmp_path / "10")
-    assert score.newest_version(tmp_path / "2") == str(tmp_path / "2")
-    with pytest.raises(SystemExit, match=r"--model: .*11 is no SavedModel"):
-        score.newest_version(tmp_path / "11")
