@@ -163,13 +163,14 @@ def test_classes_of_others_are_not_made(saved):
             AnomalyDetector.load(saved)
 
 
-def test_files_of_version_2_are_read(tmp_path):
-    """Written by the version before, together with its scores: all densities, a column of text and a constant one."""
-    folder = Path(__file__).with_name("data") / "version_2"
+@pytest.mark.parametrize("version", [2, 3])
+def test_files_of_older_versions_are_read(tmp_path, version):
+    """Written by them, together with their scores: all densities, a column of text and a constant one."""
+    folder = Path(__file__).with_name("data") / f"version_{version}"
     table = pd.read_csv(folder / "rows.csv", float_precision="round_trip")
     rows, scores = table.drop(columns="score"), table["score"]
     for place in (folder / "detector", tmp_path / "detector"):
-        assert json.loads((place / STATE).read_text())["version"] == (2 if place.is_relative_to(folder) else 4)
+        assert json.loads((place / STATE).read_text())["version"] == (version if place.is_relative_to(folder) else 4)
         detector = AnomalyDetector.load(place)
         assert detector.used_ == ("kernel", "mixture", "columns") and detector.false_positive_rate == 0.1
         np.testing.assert_allclose(detector.score_samples(rows), scores, rtol=1e-12)

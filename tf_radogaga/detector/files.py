@@ -11,7 +11,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ FORMAT, VERSION = "tf_radogaga.AnomalyDetector", 4
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "objects": np.ndarray}
 _CLASSES_2 = ("IsometricLatent", "KernelDensity", "MixtureDensity", "IndependentColumns", "GaussianMixture")
 """Objects of which files of version 2 hold the attributes."""
+_JOINED_3 = {"mixture": ("mixtures", "weights", "means", "whitening"), "columns": ("columns", "values", "shares")}
 
 
 def write(state: dict[str, Any], directory: str | Path) -> None:
@@ -52,7 +53,7 @@ def write(state: dict[str, Any], directory: str | Path) -> None:
 
 
 def read(directory: str | Path) -> dict[str, Any]:
-    """The attributes of a detector that `write` wrote, also of version 2; `scorer_` is its scorer.
+    """The attributes of a detector that `write` wrote, also of versions 2 and 3; `scorer_` is its scorer.
 
     Raises:
         FileNotFoundError: no detector there.
@@ -64,8 +65,8 @@ def read(directory: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{directory}: holds no {STATE}, so it is not a detector's directory.")
     try:
         content = json.loads(path.read_text())
-        if content["format"] != FORMAT or content["version"] not in (2, VERSION):
-            raise ValueError(f"not a {FORMAT} of version 2 or {VERSION}")
+        if content["format"] != FORMAT or content["version"] not in _READ:
+            raise ValueError(f"not a {FORMAT} of version {', '.join(map(str, _READ))}")
         encoded, digests = content["state"], content["sha256"]
         if state_digest(encoded) != digests["state"]:
             raise ValueError("not what was written")
@@ -74,7 +75,7 @@ def read(directory: str | Path) -> dict[str, Any]:
     arrays = _read_arrays(directory / ARRAYS, digests.get("arrays"))
     try:
         state = _decoded(encoded, arrays, directory)
-        state = upgraded(state) if content["version"] == 2 else state
+        state = _READ[content["version"]](state)
         return {**state, "scorer_": scorer_of(state["scorer_"])}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: damaged, or of another version of tf_radogaga ({error!r}).") from error
@@ -183,5 +184,19 @@ def upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
     return {**state, "scorer_": {"encoding": encoding, "latent": latent, "average": average}}
 
 
+def _upgraded_3(state: dict[str, Any]) -> dict[str, Any]:
+    """The same of version 3, which joins the arrays of components and columns."""
+    state["scorer_"], state["training_scores_"] = state.pop("_scorer"), state.pop("_training_scores")
+    for name, part in state["scorer_"].get("average", {}).items():
+        if name in _JOINED_3:
+            ends = np.cumsum(part.pop("sizes"))[:-1]
+            split = [np.split(part.pop(array), ends) for array in _JOINED_3[name][1:]]
+            part[_JOINED_3[name][0]] = list(zip(*split, *([part.pop("bandwidths")] if name == "columns" else [])))
+    return state
+
+
 def _attributes(value: Any) -> dict[str, Any]:
     return dict(value if isinstance(value, Mapping) else vars(value))
+
+
+_READ: dict[int, Callable] = {2: upgraded, 3: _upgraded_3, VERSION: dict}
