@@ -7,7 +7,8 @@ product of matrices becomes a batched one. Random numbers stay those that each m
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -68,30 +69,23 @@ def substituted(
                 stack.callback(object.__setattr__, owner, attribute, own)
 
         for variable in model.non_trainable_variables:
-            shadow(variable, "_read_variable_op", _refusing(variable.name))
+            shadow(variable, "_read_variable_op", functools.partial(_refuse, variable.name))
         for variable, value in zip(model.trainable_variables, values):
             shadow(variable, "_read_variable_op", lambda no_copy=False, value=value: value)
         for number, generator in enumerate(generators(model)):
-            shadow(generator, "skip", _skipping(states, drawn, number))
+            shadow(generator, "skip", functools.partial(_skip, states, drawn, number))
         for layer, attribute, value in weights:
             shadow(layer, attribute, Weight(value))
         yield drawn
 
 
-def _refusing(name: str) -> Callable:
-    def read(no_copy=False):
-        raise NotImplementedError(
-            f"{name}: the loss reads it and it is not trainable; such models are trained one by one, by fit."
-        )
-
-    return read
+def _refuse(name: str, no_copy: bool = False) -> tf.Tensor:
+    raise NotImplementedError(
+        f"{name}: the loss reads it and it is not trainable; such models are trained one by one, by fit."
+    )
 
 
-def _skipping(states: tf.Tensor, drawn: list[int], number: int) -> Callable:
+def _skip(states: tf.Tensor, drawn: list[int], number: int, delta: int) -> tf.Tensor:
     """Without the generator's own op, which has state and so no place in a vectorized map."""
-
-    def skip(delta):
-        drawn[number] += delta
-        return states[number] + tf.constant([_DRAW * (drawn[number] - delta), 0, 0], tf.int64)
-
-    return skip
+    drawn[number] += delta
+    return states[number] + tf.constant([_DRAW * (drawn[number] - delta), 0, 0], tf.int64)

@@ -48,7 +48,6 @@ class IsometryReport(Report):
         not_sought = "" if self.active_dimensions else ", not determined: all are measured"
         most = int(np.searchsorted(self.cumulative_share, 0.95)) + 1
         table = [
-            ("", "found", "right", ""),
             ("metric scale", self.metric_scale, "", f"z^2 / D, {'fitted' if self.scale_is_fitted else 'of the loss'}"),
             ("active dimensions", self.active_dimensions, "", f"of {self.latent_units}{not_sought}"),
             ("tangent pairs, Pearson r", self.tangent_r, 1, ""),
@@ -69,10 +68,10 @@ class IsometryReport(Report):
             ("isometry gap, median absolute", self.gap_median_absolute, 0, "nats"),
         ]
         lines = [f"{self.model}: {self.rows} rows, Jacobians at {self.jacobian_rows}, {self.pairs} tangent pairs"]
+        lines.append(f"{'':33} {'found':>9} {'right':>6}")
         for name, value, right, unit in table:
             if value is not None:
-                found = value if isinstance(value, str) else f"{value:.4g}"
-                lines.append(f"{name:33} {found:>9} {right:>6}  {unit}".rstrip())
+                lines.append(f"{name:33} {value:>9.4g} {right:>6}  {unit}".rstrip())
         if self.gap_obstacle:
             lines.append(f"isometry gap: none, {self.gap_obstacle}")
         return lines

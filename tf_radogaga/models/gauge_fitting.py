@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -86,7 +87,8 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     pairs = _untargeted((u, gram))
     rest = pairs.skip(held_out).cache().shuffle(len(u), seed=0).batch(batch, drop_remainder=True)
     weights = [weight for network in flow.networks for layer in network for weight in layer.weights]
-    trained = _Minimized(_divergences(flow, directions), weights, LEARNING_RATE, steps * EPOCHS, steps)
+    loss = functools.partial(_divergences, flow, directions)
+    trained = _Minimized(loss, weights, LEARNING_RATE, steps * EPOCHS, steps)
     best = keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS // 4, restore_best_weights=True, mode="min")
     held = pairs.take(held_out).batch(held_out)
     before = trained.evaluate(held, verbose=0)
@@ -100,18 +102,14 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     return {"before": before, "after": min(before, after)}
 
 
-def _divergences(flow: CouplingFlow, directions: tf.Tensor) -> Callable:
+def _divergences(flow: CouplingFlow, directions: tf.Tensor, pairs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     """`divergence`, behind the flow, of pairs of latents and Gram matrices."""
-
-    def divergences(pairs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        u, gram = pairs
-        with tf.GradientTape() as tape:
-            tape.watch(u)
-            moved = tf.linalg.matmul(flow(u), directions, transpose_b=True)
-        inverse = tf.linalg.inv(tf.linalg.matmul(tape.batch_jacobian(moved, u), directions, transpose_b=True))
-        return divergence(tf.linalg.matmul(inverse, gram @ inverse, transpose_a=True))
-
-    return divergences
+    u, gram = pairs
+    with tf.GradientTape() as tape:
+        tape.watch(u)
+        moved = tf.linalg.matmul(flow(u), directions, transpose_b=True)
+    inverse = tf.linalg.inv(tf.linalg.matmul(tape.batch_jacobian(moved, u), directions, transpose_b=True))
+    return divergence(tf.linalg.matmul(inverse, gram @ inverse, transpose_a=True))
 
 
 def _follow(prior: Prior, z: tf.Tensor) -> None:

@@ -74,8 +74,7 @@ def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     """
     outputs = preset.latent_units * (BetaVAE.heads if preset.model == "vae" else 1)
     networks = _networks(preset, preprocess, outputs)
-    build_model = _build_vae if preset.model == "vae" else _build_with_prior
-    model = build_model(preset, networks, preprocess=preprocess, distortion=DISTORTIONS[preset.distortion]())
+    model = _model(preset, networks, preprocess=preprocess, distortion=DISTORTIONS[preset.distortion]())
     rate = preset.learning_rate
     if preset.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, preset.steps)
@@ -94,28 +93,22 @@ def _networks(preset: Preset, preprocess: Preprocessing, outputs: int) -> _Netwo
     return encoder, ConvolutionalDecoder(latent_units, units[::-1], event, preset.filters[::-1], **form)
 
 
-def _transform(preset: Preset) -> distortions.Distortion | None:
-    return DISTORTIONS[preset.transform]() if preset.transform else None
-
-
-def _build_vae(preset: Preset, networks: _Networks, **shared: Any) -> BetaVAE:
-    if preset.lambda1 is None:
-        return BetaVAE(*networks, beta=1 / preset.lambda2, transform=_transform(preset), **shared)
-    shared.update(lambda1=preset.lambda1, lambda2=preset.lambda2, transform=_transform(preset))
-    return BetaVAE(*networks, **shared)
-
-
-def _build_with_prior(preset: Preset, networks: _Networks, **shared: Any) -> RaDOGAGA | DAGMM:
-    width = preset.latent_units + 2 * preset.reconstruction_features
+def _model(preset: Preset, networks: _Networks, **shared: Any) -> Autoencoder:
+    transform = DISTORTIONS[preset.transform]() if preset.transform else None
+    if preset.model == "vae" and preset.lambda1 is None:
+        return BetaVAE(*networks, beta=1 / preset.lambda2, transform=transform, **shared)
+    shared.update(lambda1=preset.lambda1, lambda2=preset.lambda2)
+    if preset.model == "vae":
+        return BetaVAE(*networks, transform=transform, **shared)
+    shared["reconstruction_features"] = features = preset.reconstruction_features
+    width = preset.latent_units + 2 * features
     if preset.components is None:
         prior = FactorizedPrior(width, init_scale=3.0)  # an isometric z of images spans a few units a dimension
     else:
         options = {name: getattr(preset, name) for name in ("dropout", "covariance_floor", "em_iterations")}
         prior = MixturePrior(width, preset.components, preset.estimation_units, **options)
-    features = preset.reconstruction_features
-    shared.update(lambda1=preset.lambda1, lambda2=preset.lambda2, reconstruction_features=features)
     if preset.model == "dagmm":
         return DAGMM(*networks, prior, **shared)
     h = "identity" if preset.model == "radogaga-d" else "log"
-    shared.update(h=h, noisy_rate=preset.noisy_rate, gauge=preset.gauge, transform=_transform(preset))
+    shared.update(h=h, noisy_rate=preset.noisy_rate, gauge=preset.gauge, transform=transform)
     return RaDOGAGA(*networks, prior, **shared)

@@ -89,8 +89,7 @@ class Statistics(NamedTuple):
         mean = self.total / count[:, None]
         covariance = self.outer / count[:, None, None] - mean[:, :, None] * mean[:, None, :]
         covariance = 0.5 * (covariance + tf.linalg.matrix_transpose(covariance))
-        identity = tf.eye(mean.shape[-1], dtype=mean.dtype)
-        covariance += covariance_floor * identity
+        covariance += covariance_floor * tf.eye(mean.shape[-1], dtype=mean.dtype)
         return Mixture(tf.math.log(weights + 1e-20), mean, covariance, _inverse_cholesky(covariance))
 
 

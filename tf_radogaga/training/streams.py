@@ -28,9 +28,7 @@ def raw_batches(preprocess: Preprocessing, value: Any, argument: str = "x", seed
     Raises:
         TypeError, ValueError: it is empty, or of elements that are no batches of rows.
     """
-    dataset = value
-    if isinstance(value, keras.utils.Sequence):
-        dataset = _of_sequence(preprocess, value, argument, seed)
+    dataset = _of_sequence(preprocess, value, argument, seed) if isinstance(value, keras.utils.Sequence) else value
     if dataset.cardinality() == 0:
         raise ValueError(f"{argument}: the dataset is empty; give one batch at least.")
     spec = dataset.element_spec
