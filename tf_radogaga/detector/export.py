@@ -37,8 +37,8 @@ class AverageDensity(Density):
         rate = self.model.prior.rate(self.model.encoder(x)) + self.model.latent.log_scale
         return tf.cast(rate + self.model.latent.graph_surprise(x), tf.float32)
 
-    def log_density(self, x: tf.Tensor) -> tf.Tensor:
-        return -self.energy(x)
+    def log_density(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
+        return -(self.energy(x) if energy is None else energy)
 
     def obstacle(self, volume: str) -> str | None:
         return None

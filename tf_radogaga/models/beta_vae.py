@@ -38,13 +38,14 @@ class PosteriorDensity(Density):
         x_hats = outputs(self.model.decoder, two_points(mu, sigma))
         return without_nan(rate + self.model.lambda2 * mean_excess(self.model.distortion, x, x_hats), math.inf)
 
-    def log_density(self, x: tf.Tensor) -> tf.Tensor:
+    def log_density(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         """By the isometric volume; Eq. 21 and 57."""
+        energy = self._scored(x) if energy is None else energy
         count = self.model.active_dimensions
         constant = 0.5 * count * (1 - math.log(self.model.beta * math.pi * math.e))
-        return without_nan(constant + self.model.distortion.log_volume(x, count) - self._scored(x), -math.inf)
+        return without_nan(constant + self.model.distortion.log_volume(x, count) - energy, -math.inf)
 
-    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
+    def _log_prob(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
 
     def find_active(self, dataset: tf.data.Dataset) -> None:

@@ -70,7 +70,7 @@ class Density:
         energy = self.energy(x)
         found = {"energy": blank(valid, energy), "valid": valid}
         if self.obstacle("isometric") is None:
-            found["log_density"] = blank(valid, self.log_density(x))
+            found["log_density"] = blank(valid, self.log_density(x, energy))
         compared = -found["log_density"] if self.model.threshold_on == "log_density" else energy
         return {**found, "anomaly": valid & ~(compared <= self.model.threshold)}
 
@@ -110,11 +110,11 @@ class Density:
             why = "with reconstruction_features the prior sees more than z; train with reconstruction_features=False."
             raise NotImplementedError(f"{what}: {why}")
 
-    def log_density(self, x: tf.Tensor) -> tf.Tensor:
-        """By the isometric volume."""
+    def log_density(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
+        """By the isometric volume; of the energies of x where they are known."""
         count = self.model.active_dimensions
         scale = 0.5 * count * math.log(self.model.metric_scale or 1.0)  # without one there is an obstacle
-        return without_nan(scale + self.model.distortion.log_volume(x, count) + self._log_prob(x), -math.inf)
+        return without_nan(scale + self.model.distortion.log_volume(x, count) + self._log_prob(x, energy), -math.inf)
 
     def jacobian_log_density(self, x: tf.Tensor) -> tf.Tensor:
         directions = self.model.active_directions
@@ -122,10 +122,10 @@ class Density:
         volumes = tangents.in_blocks(lambda part: self._volume_graph(x[part], directions), len(x), elements)
         return self._log_prob(x) - tf.cast(volumes, tf.float32)
 
-    def _log_prob(self, x: tf.Tensor) -> tf.Tensor:
+    def _log_prob(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         """log P of the active part of z."""
         if self.model.active_dimensions == self.model.latent_units:
-            return -self._scored(x)
+            return -(self._scored(x) if energy is None else energy)
         return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
 
     @functools.cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +109,19 @@ def _write(model: Autoencoder, directory: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
     with exporting(), _keras_quiet():
+        scores = _traced(model.density.scores, model.density.x_spec, tf.TensorSpec((None,), tf.bool))
         for name, signature in signatures(model).items():
-            archive.add_endpoint(name, functools.partial(signature.function, model), [signature.inputs(model)])
+            inputs = signature.inputs(model)
+            archive.add_endpoint(
+                name, _traced(functools.partial(signature.function, model, scores=scores), inputs), [inputs]
+            )
         archive.write_out(str(directory))
+
+
+def _traced(function: Callable, *inputs: Any) -> Callable:
+    """The function as a graph: Keras and TensorFlow each call what they save again, and signatures share the scores."""
+    graph = tf.function(lambda *given: function(*given)).get_concrete_function(*inputs)
+    return lambda *given: graph(*given)
 
 
 @contextlib.contextmanager
