@@ -46,6 +46,6 @@ def test_a_row_walks_through_training_and_an_export_as_told(tmp_path, met):
     assert len(training) > 8 and training <= trained and not training <= built
     tr.export_saved_model(model, tmp_path, warmup_rows=rows[:2])
     served = signatures(model)["serving_default"]  # called here as well: graphs are made of rewritten functions
-    assert served.function(model, served.example(model, rows[:2]), model.density.scores)["valid"].numpy().all()
+    assert served.function(model, model.density.scores, served.example(model, rows[:2]))["valid"].numpy().all()
     export = told("The walk of a row through an export")
     assert len(export) > 8 and export <= met() and not export <= trained

@@ -114,7 +114,7 @@ def report(args: argparse.Namespace, data: Data, model: Autoencoder) -> dict:
     for rows, labels in data.test:
         scored.append((model.energy(rows).numpy(), labels))
         if isinstance(model, BetaVAE) and implicit is None:
-            normal = rows if labels is None else tabular.take(rows, np.flatnonzero(labels == 0))
+            normal = rows if labels is None else rows.take(np.flatnonzero(labels == 0), axis=0)
             implicit = isometry.implicit_report(model, normal)
     energies = np.concatenate([energy for energy, _ in scored])
     labels = None if scored[0][1] is None else np.concatenate([labels for _, labels in scored])

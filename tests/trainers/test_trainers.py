@@ -87,7 +87,7 @@ def test_the_weights_of_the_least_held_out_loss_are_kept_though_training_ran_to_
     preset = dataclasses.replace(presets.preset("arrhythmia", "vae"), steps=6, patience=100, learning_rate=3.0)
     model = fitting.train(preset, data, 0)
     losses = model.history.history["val_loss"]
-    held_out = tabular.take(data.train, np.random.default_rng(0).permutation(len(data.train))[: len(data.train) // 10])
+    held_out = data.train.take(np.random.default_rng(0).permutation(len(data.train))[: len(data.train) // 10], axis=0)
     assert np.argmin(losses) < len(losses) - 1
     assert model.evaluate(held_out, verbose=0, return_dict=True)["loss"] == pytest.approx(min(losses), rel=1e-4)
 

@@ -72,11 +72,6 @@ class Split(NamedTuple):
     test_labels: np.ndarray | None
 
 
-def take(rows: Rows, index: np.ndarray) -> Rows:
-    """The rows at these positions."""
-    return rows.iloc[index] if isinstance(rows, pd.DataFrame) else rows[index]
-
-
 def load_table(name: str, data_dir: str | Path | None = None, seed: int = 0, **csv_options: Any) -> Table:
     """One of the papers' sets by name, or a table from a file by path.
 
@@ -243,7 +238,8 @@ def stratified_halves(table: Table, seed: int) -> Split:
     if table.labels is None:
         order = rng.permutation(len(table.rows))
         half = len(order) // 2
-        return Split(take(table.rows, np.sort(order[:half])), take(table.rows, np.sort(order[half:])), None)
+        train, test = np.sort(order[:half]), np.sort(order[half:])
+        return Split(table.rows.take(train, axis=0), table.rows.take(test, axis=0), None)
     normal, anomalies = (rng.permutation(np.flatnonzero(table.labels == label)) for label in (0, 1))
     if len(normal) < 2 or len(anomalies) < 2:
         raise ValueError(
@@ -252,7 +248,7 @@ def stratified_halves(table: Table, seed: int) -> Split:
         )
     train = np.sort(normal[: len(normal) // 2])
     test = np.sort(np.concatenate([normal[len(normal) // 2 :], anomalies[: len(anomalies) // 2]]))
-    return Split(take(table.rows, train), take(table.rows, test), table.labels[test])
+    return Split(table.rows.take(train, axis=0), table.rows.take(test, axis=0), table.labels[test])
 
 
 def protocol_metrics(labels: np.ndarray, energies: np.ndarray, anomaly_share: float) -> dict[str, float]:

@@ -43,18 +43,8 @@ def _expanded(pfor_input):
     return None
 
 
-_CONVERTERS = {
-    "Bitcast": _bitcast,
-    **dict.fromkeys(
-        (
-            "StatelessRandomGetKeyCounter",
-            "StatelessRandomUniformFullIntV2",
-            "StatelessRandomUniformV2",
-            "StatelessRandomNormalV2",
-        ),
-        _once_per_model,
-    ),
-}
+_RANDOM = ("GetKeyCounter", "UniformFullIntV2", "UniformV2", "NormalV2")
+_CONVERTERS = {"Bitcast": _bitcast, **{f"StatelessRandom{kind}": _once_per_model for kind in _RANDOM}}
 _LOCK = threading.RLock()
 
 

@@ -40,10 +40,9 @@ class PosteriorDensity(Density):
 
     def log_density(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         """By the isometric volume; Eq. 21 and 57."""
-        energy = self._scored(x) if energy is None else energy
         count = self.model.active_dimensions
         constant = 0.5 * count * (1 - math.log(self.model.beta * math.pi * math.e))
-        return without_nan(constant + self.model.distortion.log_volume(x, count) - energy, -math.inf)
+        return without_nan(constant + self.model.distortion.log_volume(x, count) - self._scored(x, energy), -math.inf)
 
     def _log_prob(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)

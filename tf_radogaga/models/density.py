@@ -62,7 +62,9 @@ class Density:
         """`energy` compiled as it is served: eager kernels round otherwise, and narrow priors magnify that."""
         return tf.function(self.energy).get_concrete_function(self.x_spec)
 
-    def _scored(self, x: tf.Tensor) -> tf.Tensor:
+    def _scored(self, x: tf.Tensor, energy: tf.Tensor | None) -> tf.Tensor:
+        if energy is not None:
+            return energy
         return self.scoring_graph(x) if tf.executing_eagerly() else self.energy(x)
 
     def scores(self, x: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -125,7 +127,7 @@ class Density:
     def _log_prob(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         """log P of the active part of z."""
         if self.model.active_dimensions == self.model.latent_units:
-            return -(self._scored(x) if energy is None else energy)
+            return -self._scored(x, energy)
         return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
 
     @functools.cached_property

@@ -30,9 +30,8 @@ def _with_features_of(z: tf.Tensor, square: tf.Tensor, square_hat: tf.Tensor, sq
 def with_exact_features(z: tf.Tensor, x: tf.Tensor, x_hat: tf.Tensor) -> tf.Tensor:
     """`with_features` in float64, for any rows: squares of far-off ones overflow float32."""
     z, x, x_hat = (tf.cast(t, tf.float64) for t in (z, x, x_hat))
-    norm = tf.sqrt(tf.reduce_sum(tf.square(x), axis=1, keepdims=True) + _TINY)
-    norm_hat = tf.sqrt(tf.reduce_sum(tf.square(x_hat), axis=1, keepdims=True) + _TINY)
-    distance = tf.sqrt(tf.reduce_sum(tf.math.squared_difference(x, x_hat), axis=1, keepdims=True) + _TINY)
+    squares = (tf.reduce_sum(tf.square(t), axis=1, keepdims=True) for t in (x, x_hat, x - x_hat))
+    norm, norm_hat, distance = (tf.sqrt(square + _TINY) for square in squares)
     cosine = tf.reduce_sum(x * x_hat, axis=1, keepdims=True) / (norm * norm_hat)
     return tf.concat([z, distance / norm, cosine], axis=1)
 

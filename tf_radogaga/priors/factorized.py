@@ -6,6 +6,7 @@ import hashlib
 import math
 import struct
 import warnings
+import weakref
 import zlib
 
 import numpy as np
@@ -28,6 +29,9 @@ WITH_DIGEST = 1
 
 FAR = 2.0**16
 """Steps of z from 0 beyond which float32 cannot tell c(z + 1/2) from c(z - 1/2) well."""
+
+_CODERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+"""Of priors, with the weights that their tables are of: they take longer to make than many rows to code."""
 
 
 class NoisyDeepFactorized(tfc.NoisyDeepFactorized):
@@ -133,6 +137,12 @@ class FactorizedPrior(Prior):
         return self.noisy.drawn_by(uniforms[:, 0, 0], uniforms[:, 1, 0])
 
     def _coder(self) -> tfc.ContinuousBatchedEntropyModel:
+        weights, (known, coder) = [v.numpy().tobytes() for v in self.noisy.variables], _CODERS.get(self, (None, None))
+        if weights != known:
+            _CODERS[self] = weights, (coder := self._new_coder())
+        return coder
+
+    def _new_coder(self) -> tfc.ContinuousBatchedEntropyModel:
         width = float(tf.reduce_max(self.noisy._upper_tail(2**-8) - self.noisy._lower_tail(2**-8)))
         if not width < 2**14:  # the table of the range coder has 2**16 entries, and overrunning it ends the process
             raise ValueError(f"prior: it spans {width:.0f} steps of z, too many for range coding; lower lambda2.")

@@ -110,18 +110,16 @@ def _write(model: Autoencoder, directory: Path) -> None:
     archive.track(model)
     with exporting(), _keras_quiet():
         scores = _traced(model.density.scores, model.density.x_spec, tf.TensorSpec((None,), tf.bool))
-        for name, signature in signatures(model).items():
-            inputs = signature.inputs(model)
-            archive.add_endpoint(
-                name, _traced(functools.partial(signature.function, model, scores=scores), inputs), [inputs]
-            )
+        for name, (inputs, function, *_) in signatures(model).items():
+            given = [inputs(model)]
+            archive.add_endpoint(name, _traced(functools.partial(function, model, scores), *given), given)
         archive.write_out(str(directory))
 
 
-def _traced(function: Callable, *inputs: Any) -> Callable:
+def _traced(function: Callable, *given: Any) -> Callable:
     """The function as a graph: Keras and TensorFlow each call what they save again, and signatures share the scores."""
-    graph = tf.function(lambda *given: function(*given)).get_concrete_function(*inputs)
-    return lambda *given: graph(*given)
+    graph = tf.function(lambda *values: function(*values)).get_concrete_function(*given)
+    return lambda *values: graph(*values)
 
 
 @contextlib.contextmanager

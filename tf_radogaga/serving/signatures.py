@@ -21,14 +21,14 @@ class Signature(NamedTuple):
     """A function of named tensors (B, ...).
 
     inputs: of a model -> what it takes, by name.
-    function: of a model, inputs, and the model's `density.scores` -> outputs.
+    function: of a model, its `density.scores`, and inputs -> outputs.
     example: of a model and raw rows -> inputs.
     outputs: names of what it gives, at least.
     offered: of a model -> whether it has this signature; None: every model has it.
     """
 
     inputs: Callable[[Autoencoder], dict[str, tf.TensorSpec]]
-    function: Callable[[Autoencoder, Tensors, Scores], Tensors]
+    function: Callable[[Autoencoder, Scores, Tensors], Tensors]
     example: Callable[[Autoencoder, Any], Tensors]
     outputs: set[str]
     offered: Callable[[Autoencoder], bool] | None = None
@@ -85,25 +85,25 @@ def _valid_x(model: Autoencoder, inputs: Tensors, complete: tf.Tensor | bool = T
     return model.preprocess.marked(model.preprocess.from_inputs(inputs), complete)
 
 
-def _scores(model: Autoencoder, inputs: Tensors, scores: Scores) -> Tensors:
+def _scores(model: Autoencoder, scores: Scores, inputs: Tensors) -> Tensors:
     return scores(*_valid_x(model, inputs))
 
 
-def _scores_of_examples(model: Autoencoder, inputs: Tensors, scores: Scores) -> Tensors:
+def _scores_of_examples(model: Autoencoder, scores: Scores, inputs: Tensors) -> Tensors:
     return scores(*_valid_x(model, *_parse(inputs["examples"], _features(model))))
 
 
-def _scores_of_files(model: Autoencoder, inputs: Tensors, scores: Scores) -> Tensors:
+def _scores_of_files(model: Autoencoder, scores: Scores, inputs: Tensors) -> Tensors:
     readable = decode_readable_images(inputs["image_bytes"], model.preprocess.image_shape)
     return scores(*model.preprocess.marked(*readable))
 
 
-def _encode(model: Autoencoder, inputs: Tensors, scores: Any) -> Tensors:
+def _encode(model: Autoencoder, scores: Scores, inputs: Tensors) -> Tensors:
     x, valid = _valid_x(model, inputs)
     return {"latent": blank(valid, model.encode_x(x))}
 
 
-def _reconstruct(model: Autoencoder, inputs: Tensors, scores: Any) -> Tensors:
+def _reconstruct(model: Autoencoder, scores: Scores, inputs: Tensors) -> Tensors:
     x, valid = _valid_x(model, inputs)
     return {"reconstruction": blank(valid, model.decode(model.encode_x(x)))}
 
@@ -119,13 +119,13 @@ TABLE = {
     "reconstruct": Signature(_features, _reconstruct, _of_rows, {"reconstruction"}),
     "decode": Signature(
         lambda model: {"latent": tf.TensorSpec((None, model.latent_units), tf.float32, "latent")},
-        lambda model, inputs, scores: {"reconstruction": model.decode(inputs["latent"])},
+        lambda model, scores, inputs: {"reconstruction": model.decode(inputs["latent"])},
         lambda model, rows: {"latent": model.encode(rows)},
         {"reconstruction"},
     ),
     "sample": Signature(
         lambda model: {"seed": tf.TensorSpec((None,), tf.int32, "seed")},
-        lambda model, inputs, scores: {"sample": model.decode(model.prior.sample_each(inputs["seed"]))},
+        lambda model, scores, inputs: {"sample": model.decode(model.prior.sample_each(inputs["seed"]))},
         lambda model, rows: {"seed": tf.range(len(model.encode(rows)))},
         {"sample"},
         lambda model: not model.reconstruction_features and model.prior.has_sampler,

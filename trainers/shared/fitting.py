@@ -58,7 +58,7 @@ def train(
     elif preset.patience and len(rows) > 1:
         order = np.random.default_rng(seed).permutation(len(rows))
         held_out, rest = np.split(order, [max(len(rows) // 10, 1)])
-        rows, validation = tabular.take(rows, rest), tabular.take(rows, held_out)
+        rows, validation = rows.take(rest, axis=0), rows.take(held_out, axis=0)
         stop = EarlyStopping(patience=preset.patience, restore_best_weights=True, verbose=1)
         callbacks.insert(0, stop)
     length = _length(preset, data.training_rows, reports)
