@@ -14,7 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers side by side, each on a core 
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.families import FAMILIES, fitted_once
+from helpers.families import each, fitted_once
 from helpers.models import clusters, table
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -116,7 +116,7 @@ def small_flows(monkeypatch):
     monkeypatch.setattr(gauge_fitting, "PRIOR_STEPS", 5)
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=each())
 def fitted_model(request, small_flows):
     """A fitted model of each of `FAMILIES`, which tests must not change."""
     return fitted_once(request.param)

@@ -16,6 +16,7 @@ def test_parts_are_shares_of_a_step_and_other_ways_ratios():
     assert head.count("|") == line.count("|")
 
 
+@pytest.mark.slow  # traces and compiles nine trainings
 def test_every_way_trains_the_same_rows(monkeypatch):
     monkeypatch.setitem(
         families.FAMILIES, FAMILY, families.dataclasses.replace(families.FAMILIES[FAMILY], batch_size=64)

@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -53,6 +54,15 @@ FAMILIES = {
     ),
 }
 """Name -> encoder, decoder -> model; and outputs of the encoder for each latent unit."""
+
+_OTHER_PARTS = ("radogaga-papers", "radogaga-flow", "radogaga-normal", "radogaga-tfp")
+"""Differ from another family in a prior or gauge alone, which have tests of their own."""
+
+
+def each(families=FAMILIES):
+    """What tests are parametrized by, some of the families under slow."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in _OTHER_PARTS)) for name in families]
+
 
 SAVED = [name for name in FAMILIES if name not in ("radogaga-tfp", "radogaga-flow")]
 """A distribution of no registered function is not saved; of flows tests/models/test_gauges.py has it."""

@@ -66,7 +66,7 @@ def small_model(kind="log", preprocess=None, width=4, reconstruction_features=Fa
         networks = DenseNetwork(width, (8,), 2 * latent_units), DenseNetwork(latent_units, (8,), width)
         return BetaVAE(*networks, preprocess=preprocess, **{**weights, **options})
     prior = MixturePrior(
-        latent_units + 2 * reconstruction_features, components=2, covariance_floor=1e-4, em_iterations=10
+        latent_units + 2 * reconstruction_features, components=2, covariance_floor=1e-4, em_iterations=2
     )
     parts = (DenseNetwork(width, (8,), latent_units), DenseNetwork(latent_units, (8,), width), prior)
     shared = {"preprocess": preprocess, "reconstruction_features": reconstruction_features}
@@ -93,5 +93,5 @@ def adapted_model(rows, *arguments, **options):
 def fitted(model, rows, epochs=1, compiled=False, **options):
     """The model after a few steps; tracing a compiled one takes longer than these steps run eagerly."""
     model.compile(tf.keras.optimizers.Adam(1e-3), run_eagerly=not compiled)
-    model.fit(rows, batch_size=64, epochs=epochs, verbose=0, **options)
+    model.fit(rows, batch_size=150, epochs=epochs, verbose=0, **options)
     return model

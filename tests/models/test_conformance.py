@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.families import FAMILIES, WIDTH, data, model_of, scaling, trained
+from helpers.families import WIDTH, data, each, model_of, scaling, trained
 from helpers.models import TOLERANCE
 from helpers.own_networks import NETWORKS, OwnNetwork
 
@@ -21,7 +21,7 @@ def names(model):
     return [(variable.name, variable.shape) for variable in model.variables]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", each())
 def test_every_weight_exists_before_the_first_step(family):
     model = model_of(family)
     before = names(model)
@@ -39,7 +39,7 @@ def test_any_network_whose_shapes_fit_trains_and_moves(kind):
     assert not still
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", each())
 def test_training_reaches_every_layer(family):
     """Batch normalization learns the statistics of what it is given, and dropout drops, in encoder and decoder."""
     model = model_of(family)
@@ -66,7 +66,7 @@ def test_training_reaches_every_layer(family):
         np.testing.assert_array_equal(term, scored[name], err_msg=name)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", each())
 def test_losses_of_layers_are_in_the_loss_as_a_term_of_their_own(family):
     model = model_of(family)
     x = model.preprocess(tf.constant(data()))
@@ -88,7 +88,7 @@ def test_a_regularizer_pulls_the_weights_it_is_of():
     assert lengths[0] < 0.95 * lengths[1]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", each())
 def test_weights_of_examples_multiply_their_terms(family):
     model = model_of(family)
     x, weights = model.preprocess(tf.constant(data())), np.linspace(0, 3, 48).astype(np.float32)
@@ -199,7 +199,7 @@ def test_two_replicas_train_networks_of_ones_own(family, strategy):
     assert float(tf.norm(model.encoder.normalization.moving_mean)) > 0
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", each())
 def test_keras_own_names_are_not_hidden(family):
     model = model_of(family)
     for name in ("losses", "metrics", "trainable_variables", "non_trainable_variables", "updates"):

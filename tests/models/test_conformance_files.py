@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.families import FAMILIES, SAVED, WIDTH, data, model_of, trained
+from helpers.families import FAMILIES, SAVED, WIDTH, data, each, model_of, trained
 from helpers.own_networks import NETWORKS
 
 import tf_radogaga
@@ -101,7 +101,7 @@ def test_layers_that_run_code_or_are_not_registered_are_refused_by_files(tmp_pat
 
 
 @pytest.mark.parametrize("called", [False, True])
-@pytest.mark.parametrize("family", SAVED)
+@pytest.mark.parametrize("family", each(SAVED))
 def test_formats_that_lose_parts_are_refused_before_a_file_is_written(family, called, tmp_path):
     model = model_of(family)
     if called:

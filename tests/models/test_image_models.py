@@ -31,8 +31,8 @@ def images():
 def model(images):
     """Fitted, with a quarter of the images above its threshold."""
     model = radogaga()
-    model.compile(tf.keras.optimizers.Adam(1e-2))
-    model.fit(images, batch_size=16, epochs=2, verbose=0)
+    model.compile(tf.keras.optimizers.Adam(1e-2), run_eagerly=True)
+    model.fit(images, batch_size=40, epochs=2, verbose=0)
     model.set_threshold(model.energy(images).numpy(), 0.25)
     return model
 

@@ -45,7 +45,7 @@ def _slopes(model):
     return a, float(model.decode([[1.0]])[0, 0] - model.decode([[0.0]])[0, 0])
 
 
-def _train(model, x, steps=3000, batch_size=512, rate=0.02, beta_2=0.999):
+def _train(model, x, steps=1500, batch_size=512, rate=0.02, beta_2=0.999):
     schedule = tf.keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(tf.keras.optimizers.Adam(schedule, beta_2=beta_2), 500)
     model.fit(x, batch_size=batch_size, steps_per_epoch=steps, verbose=0)
