@@ -70,7 +70,9 @@ def load_model(directory: str | Path, optimizer: keras.optimizers.Optimizer | No
     if not path.exists():
         raise FileNotFoundError(f"{directory}: holds no {CONFIG}, so it is not a model directory.")
     try:
-        described = dict(json.loads(path.read_text()))
+        described = json.loads(path.read_text())
+        if not isinstance(described, dict):
+            raise TypeError(f"it describes a {type(described).__name__}, not a model")
         paths, values = described.pop("frozen", []), described.pop("remembered", {})
         model = _decode(described)
         if not isinstance(model, Autoencoder):

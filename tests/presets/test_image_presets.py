@@ -80,7 +80,7 @@ def test_no_paper_has_radogaga_of_digits():
 def test_shapes_that_no_paper_has_take_the_small_ones():
     small = image_preset((32, 48, 1))
     assert small == image_preset(FACES) and "on held-out faces" in small.source
-    with pytest.raises(ValueError, match=r"size: 'paper' is not one of \('small',\) for other shapes"):
+    with pytest.raises(ValueError, match=r"size: 'paper' is not one of \('small',\) for images of shape \(32, 48, 1\)"):
         image_preset((32, 48, 1), "beta-vae", "ssim", "paper")
 
 

@@ -1,5 +1,5 @@
-"""Which rows: so many as are worked on at once, by one rule and the numbers that each kind of work may hold; or every
-stride-th, where some of them do, so that no part of a table or a stream is left out."""
+"""Blocks of rows that are worked on at once, by the numbers that each kind of work may hold; and even samples of rows,
+in which no part of a table or a stream is left out."""
 
 from __future__ import annotations
 

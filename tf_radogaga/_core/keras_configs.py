@@ -47,14 +47,14 @@ def attributes(value: Any, *names: str) -> dict[str, Any]:
     return {name: list(part) if isinstance(part, tuple) else part for name, part in found.items()}
 
 
-def plain(value: Any) -> Any:
-    """A value, also in lists and mappings, as JSON types; None for a number that is not finite."""
+def plain(value: Any, finite: bool = True) -> Any:
+    """A value, also in lists and mappings, as JSON types; None for a number that is not finite, where it must be."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, finite) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(item) for item in value]
+        return [plain(item, finite) for item in value]
     value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if finite and isinstance(value, float) and not math.isfinite(value) else value
 
 
 def keras_config(value: Any) -> dict:

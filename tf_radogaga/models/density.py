@@ -62,14 +62,14 @@ class Density:
         """`energy` compiled as it is served: eager kernels round otherwise, and narrow priors magnify that."""
         return tf.function(self.energy).get_concrete_function(self.x_spec)
 
-    def _scored(self, x: tf.Tensor, energy: tf.Tensor | None) -> tf.Tensor:
+    def _scored(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         if energy is not None:
             return energy
         return self.scoring_graph(x) if tf.executing_eagerly() else self.energy(x)
 
     def scores(self, x: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
         """`Autoencoder.scores` of x, of which some are known not to be valid."""
-        energy = self.energy(x)
+        energy = self._scored(x)
         found = {"energy": blank(valid, energy), "valid": valid}
         if self.obstacle("isometric") is None:
             found["log_density"] = blank(valid, self.log_density(x, energy))

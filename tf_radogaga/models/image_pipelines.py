@@ -33,10 +33,9 @@ def score_images(model: Scored, images: tf.Tensor, *others: Any) -> Any:
     """
     require_memory(images, "images")
     single = images.shape.rank == 3
-    batch = images[None] if single else images
     with tf.init_scope():
         model.prior.require_adapted()
-    scores = model.scores(model.preprocess.check_kind(batch))
+    scores = model.scores(model.preprocess.check_kind(images[None] if single else images))
     if single:
         scores = {name: score[0] for name, score in scores.items()}
     return (scores, *others) if others else scores

@@ -43,7 +43,6 @@ class Preset:
     components: int | None  # of the mixture; None: a factorized prior
     lambda1: float | None
     lambda2: float
-    source: str  # the papers that print these values, and which were chosen here
     activation: str = "tanh"
     output_activation: str | None = None
     estimation_units: tuple[int, ...] = (10,)
@@ -65,6 +64,7 @@ class Preset:
     filters: tuple[int, ...] | None = None  # of convolutions before `units`, with GDN; None: dense networks
     map_activation: str | None = None  # of a `ConvolutionalDecoder`
     initial_beta: float = 1.0  # of its IGDN
+    source: str = ""  # the papers that print these values, and which were chosen here
 
 
 def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:

@@ -127,7 +127,7 @@ def image_preset(
         ValueError: an unknown name, or a model that no paper has for these images.
     """
     kinds: dict[tuple[int, ...], str] = {(64, 64, 3): "faces", (28, 28, 1): "digits"}
-    kind = kinds.get(tuple(image_shape), "other shapes")
+    kind = kinds.get(tuple(image_shape), f"images of shape {tuple(image_shape)}")
     size = size or default_size(image_shape, model)
     checks.one_of("model", model, MODELS, kind)
     checks.one_of("distortion", distortion, (None, *DISTORTIONS), kind)

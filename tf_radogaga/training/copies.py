@@ -108,7 +108,7 @@ def copy_model(model: Trained) -> Trained:
 def remembered(model: Trained) -> dict[str, Any]:
     """Copies of what this model has of `REMEMBERED`, by name, as JSON types."""
     parts = {name: getattr(model, part) if part else model for name, part in REMEMBERED.items()}
-    return {name: plain(getattr(part, name)) for name, part in parts.items() if hasattr(part, name)}
+    return {name: plain(getattr(part, name), finite=False) for name, part in parts.items() if hasattr(part, name)}
 
 
 def remember(model: Trained, values: dict[str, Any]) -> None:
