@@ -23,8 +23,8 @@ def watched(inputs, outputs):
     return WatchedNetwork(outputs)
 
 
-ALIKE = ("radogaga-papers", "radogaga-mixture", "radogaga-normal", "radogaga-tfp")
-"""Families that call their networks as "radogaga" does, and are tested in full under slow."""
+ALIKE = ("radogaga-papers", "radogaga-mixture", "radogaga-normal", "radogaga-tfp", "radogaga-flow")
+"""Families that call their networks as "radogaga" does while they train, and are tested in full under slow."""
 
 
 @pytest.mark.parametrize(

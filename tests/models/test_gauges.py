@@ -163,6 +163,7 @@ def adapt_bent(model, rows, monkeypatch):
 
 def test_training_begins_without_the_flow_and_ends_with_it(monkeypatch):
     monkeypatch.setattr(gauge_fitting, "EPOCHS", 1)
+    monkeypatch.setattr(gauge_fitting, "PRIOR_STEPS", 5)
     monkeypatch.setattr("tf_radogaga.models.gauges.CouplingFlow", functools.partial(CouplingFlow, couplings=1))
     rows, model = sheet(200), small_model(width=3, gauge="flow")
     model.compile("adam", run_eagerly=True)
