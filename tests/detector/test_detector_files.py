@@ -176,6 +176,7 @@ def test_files_of_older_versions_are_read(tmp_path, version):
         np.testing.assert_allclose(detector.score_samples(rows), scores, rtol=1e-12)
         np.testing.assert_array_equal(detector.predict(rows) == -1, scores < detector.threshold_)
         assert detector.threshold_ == np.quantile(detector.training_scores_, 0.1)
+        assert isinstance(detector.scorer_.average.log_normalizer, float)
         assert detector.explain(rows[:3]).shape == (3, 4)
         if place.is_relative_to(folder):
             detector.save(tmp_path / "detector")

@@ -105,6 +105,17 @@ def test_strings_of_another_prior_are_refused(trained_prior):
         trained_prior.decompress("text")
 
 
+def test_tables_follow_the_weights():
+    prior, z = perturbed(FactorizedPrior(2)), bimodal_and_normal(50)
+    string, weights = prior.compress(z), prior.get_weights()
+    perturbed(prior, seed=1)
+    with pytest.raises(ValueError, match="or by one whose weights have changed since"):
+        prior.decompress(string)
+    prior.set_weights(weights)
+    assert prior.compress(z) == string
+    np.testing.assert_array_equal(prior.decompress(string), prior.quantize(z))
+
+
 def test_strings_without_a_digest_are_read_with_a_warning(trained_prior, coded):
     z, string = coded
     earlier = string[4:8] + string[16:]

@@ -56,6 +56,14 @@ def _assert_bad_row(found, good, bad):
 # Bad rows
 
 
+def test_the_energy_is_traced_once_for_all_signatures_and_the_log_density(matrix, tmp_path, monkeypatch):
+    density, traced = matrix.model.density, []
+    energy = density.energy
+    monkeypatch.setattr(density, "energy", lambda x: traced.append(x) or energy(x))
+    tf_radogaga.export_saved_model(matrix.model, tmp_path)
+    assert matrix.model.has_log_density and len(traced) == 1
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_bad_row_in_a_thousand_is_marked_and_changes_no_other(matrix, bad):
     rows = rows32(1000)

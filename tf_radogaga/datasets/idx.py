@@ -90,7 +90,7 @@ def fetched(path: Path, url: str, sha256: str) -> str:
     except Exception as error:  # get_file raises plain Exception for network failures
         raise OSError(
             f"{path}: not there with sha256 {sha256}, and not downloaded from {url} ({error}); put the file there, or"
-            " name a folder that holds it, and others that belong to it, by data_dir."
+            " name the folder of your own files by data_dir."
         ) from error
 
 

@@ -139,7 +139,7 @@ def _decoded(value: Any, arrays: dict[str, np.ndarray], directory: Path) -> Any:
         return value
     kind, held = value
     if kind == "array":
-        return arrays[held]
+        return arrays[held] if arrays[held].ndim else arrays[held].item()  # version 3 has numbers as arrays
     if kind == "objects":
         found = np.empty(len(held), object)
         found[:] = [inner(item) for item in held]
