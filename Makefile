@@ -1,5 +1,6 @@
 # make demo   set up, then train, score and export on real data
 # make test   set up, then run the tests
+# make thorough  the same laws on further families, kinds and pages, and whole runs of the scripts
 # make lint   ruff, and mypy on the package
 # make models trains, exports and checks the models of saved_models/ again, then puts them in their places
 # make bench  speed and memory beside peers, which get an environment of their own; BENCH=--quick to see that it runs
@@ -12,13 +13,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: demo test lint models bench scale peers docs venv clean
+.PHONY: demo test thorough lint models bench scale peers docs venv clean
 
 demo: venv
 	$(BIN)/python trainers/demo.py
 
 test: venv
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow and not thorough"
+
+thorough: venv
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "thorough and not slow"
 
 models: venv
 	rm -rf outputs/exports

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("sybil", reason="sybil is not installed: pip install '.[docs]'")
 
+from helpers.marks import after
 from sybil import Document
 from sybil.evaluators.doctest import NUMBER
 from sybil.parsers.markdown import PythonCodeBlockParser
@@ -42,7 +43,7 @@ def prose(text):
 
 def runnable():
     names = [name for name, text in sorted(PAGES.items()) if "```python" in text]
-    return [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in names]
+    return after(1, [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in names])
 
 
 @pytest.mark.parametrize("name", runnable())

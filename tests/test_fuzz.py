@@ -51,6 +51,7 @@ def _fits_float32(rows):
         return np.isfinite(rows.astype(np.float32))
 
 
+@pytest.mark.thorough
 @SEVERAL
 def test_a_matrix_is_fitted_and_scored_or_its_bad_cell_named(examples):
     def test(rows):
@@ -185,6 +186,7 @@ def test_too_few_rows_for_the_prior_are_counted():
 # Served rows
 
 
+@pytest.mark.thorough
 def test_100_000_random_rows_through_an_export(tmp_path):
     rows, model = clusters(), small_model(preprocess=scaled(clusters()))
     fitted(model, rows, epochs=1)

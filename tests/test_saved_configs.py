@@ -86,6 +86,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @SEVERAL
 def test_mutated_configs_build_registered_classes_and_touch_nothing_else(saved, watch, examples):
     text = (saved / CONFIG).read_text()

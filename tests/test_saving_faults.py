@@ -142,6 +142,7 @@ print("passed")
 """
 
 
+@pytest.mark.thorough
 def test_full_and_read_only_disks_are_named_and_what_is_there_stays(model, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -34,6 +34,7 @@ def site(tmp_path_factory):
     return out
 
 
+@pytest.mark.thorough
 def test_the_site_has_every_page_and_nothing_from_elsewhere(site):
     for name in PAGES:
         assert (site / name).with_suffix(".html").is_file(), name
@@ -43,12 +44,14 @@ def test_the_site_has_every_page_and_nothing_from_elsewhere(site):
         assert loaded and not [address for address in loaded if re.match(r"(?:\w+:)?//", address)], page
 
 
+@pytest.mark.thorough
 def test_formulas_are_mathml(site):
     text = (site / "concepts" / "isometry.html").read_text()
     assert text.count("<math") > 10 and text.count('display="block"') >= 3
     assert "arithmatex" not in text and "MathJax" not in text
 
 
+@pytest.mark.thorough
 def test_the_api_shows_every_public_name_with_its_docstring(site):
     index = (ROOT / "docs" / "api" / "index.md").read_text()
     pages = {path: path.read_text() for path in (site / "api").glob("*.html")}

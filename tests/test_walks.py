@@ -34,6 +34,7 @@ def met():
     sys.settrace(before)
 
 
+@pytest.mark.thorough
 def test_a_row_walks_through_training_and_an_export_as_told(tmp_path, met):
     rows = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
     networks = tr.DenseNetwork(4, (4,), 2), tr.DenseNetwork(2, (4,), 4)

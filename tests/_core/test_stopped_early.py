@@ -41,6 +41,7 @@ def test_a_mixture_is_that_of_scikit_learn(iterations):
     np.testing.assert_array_equal(found.precisions_cholesky_, expected.precisions_cholesky_)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fit", [detector, prior])
 def test_filters_of_warnings_are_the_users_while_a_mixture_is_fitted(fit, monkeypatch):
     seen, own = [], GaussianMixture.fit_predict

@@ -4,6 +4,7 @@ import bench_kernels
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.marks import after
 
 
 def assert_same(found, expected, rtol=1e-4):
@@ -12,6 +13,7 @@ def assert_same(found, expected, rtol=1e-4):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * scale)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("inverse", [False, True])
 def test_forms_of_gdn_are_that_of_the_network_but_for_the_exponents(inverse):
     forms, variables, maps = bench_kernels.gdn_forms(inverse)
@@ -26,7 +28,7 @@ def test_forms_of_gdn_are_that_of_the_network_but_for_the_exponents(inverse):
     assert np.abs(others[-1][0] - used[0]).max() > 0.1
 
 
-@pytest.mark.parametrize("form", list(bench_kernels.SSIM)[1:])
+@pytest.mark.parametrize("form", after(2, list(bench_kernels.SSIM)[1:]))
 def test_forms_of_window_means_give_the_distortion_and_its_gradients(form):
     rng = np.random.default_rng(0)
     given = [tf.constant(rng.uniform(size=(2, 13, 16, 3)), tf.float32) for _ in range(2)]

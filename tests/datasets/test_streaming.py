@@ -48,6 +48,7 @@ def test_batches_are_rows_of_the_table_in_a_new_order_each_pass(streamed):
     assert not np.array_equal(seen, np.concatenate(second))
 
 
+@pytest.mark.thorough
 def test_a_model_trains_from_the_stream(streamed):
     preprocess = streamed.preprocessing()
     model = small_model(preprocess=preprocess)

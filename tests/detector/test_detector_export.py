@@ -46,6 +46,7 @@ def matrix(tmp_path_factory):
     return rows, Served(detector, tmp_path_factory.mktemp("matrix"), warmup_rows=rows[:5], card={"data": "drawn"})
 
 
+@pytest.mark.thorough
 def test_scores_in_the_graph_are_those_of_the_estimator(matrix):
     rows, served = matrix
     rows = np.concatenate([rows, rows * 3, rows * 1e6]).astype(np.float32)
@@ -114,6 +115,7 @@ def test_the_threshold_is_a_variable_of_the_graph(matrix, tmp_path):
         threshold.assign(before)
 
 
+@pytest.mark.thorough
 def test_a_process_without_the_package_scores_alike(matrix, tmp_path):
     rows, served = matrix
     write_tensors(tmp_path / "in", {"features": tf.constant(rows)})
@@ -146,6 +148,7 @@ def test_columns_of_text_are_inputs_of_their_own(tmp_path):
     assert_scores(served(**inputs), detector.score_samples(odd))
 
 
+@pytest.mark.thorough
 def test_columns_may_be_named_as_python_keeps_for_itself(tmp_path):
     frame = table(60).set_axis(["class", "kind", "self", "lambda"], axis=1)
     detector = AnomalyDetector(random_state=0).fit(frame)
@@ -163,6 +166,7 @@ def test_columns_may_be_named_as_python_keeps_for_itself(tmp_path):
             np.testing.assert_array_equal(found[name].astype(str), values.numpy().astype(str))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "features"), [("vae-decomposed", False), ("dagmm", True)])
 def test_a_model_is_exported_with_the_threshold_of_the_detector(kind, features, tmp_path):
     options = {"reconstruction_features": True} if features else {}

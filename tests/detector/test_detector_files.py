@@ -27,6 +27,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.thorough
 def test_round_trip_through_a_fresh_process(tmp_path):
     """Numbers with a constant column, text, and a trained model."""
     model = small_model()
@@ -103,6 +104,7 @@ def test_categorical_takes_any_names_and_is_kept(names, of_a_tuple, tmp_path):
         np.testing.assert_array_equal(found.score_samples(rows), expected)
 
 
+@pytest.mark.thorough
 def test_copies_and_exports_keep_categorical_names(of_a_tuple, tmp_path):
     rows, expected = of_a_tuple
     detector = AnomalyDetector(categorical={"code"}, random_state=0).fit(rows)

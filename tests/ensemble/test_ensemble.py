@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.distributions import trainable_normal
+from helpers.marks import after
 from helpers.models import small_model
 from tensorflow.python.ops.parallel_for.pfor import _pfor_converter_registry as registry
 from tensorflow.python.ops.parallel_for.pfor import _PforInput
@@ -68,10 +69,15 @@ def assert_same(one, other, rows):
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, marks=pytest.mark.slow) if kind in ("vae", "dagmm", "distribution") else kind
-        for kind in APART
-    ],
+    after(
+        1,
+        [
+            "vae-decomposed",
+            "log",
+            "factorized",
+            *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("vae", "dagmm", "distribution")),
+        ],
+    ),
 )
 def test_each_of_two_together_is_what_its_own_fit_makes_of_it(kind, tables, monkeypatch):
     def refuse(*args, **kwargs):
@@ -91,6 +97,7 @@ def test_each_of_two_together_is_what_its_own_fit_makes_of_it(kind, tables, monk
         assert_same(one, other, rows)
 
 
+@pytest.mark.thorough
 def test_schedules_decay_and_what_the_optimizer_remembers_go_on_in_the_models_own_fit(tables):
     def optimizer(rate):
         decay = tf.keras.optimizers.schedules.CosineDecay(rate, 8)
@@ -106,6 +113,7 @@ def test_schedules_decay_and_what_the_optimizer_remembers_go_on_in_the_models_ow
         assert_same(one, other, rows)
 
 
+@pytest.mark.thorough
 def test_one_that_diverges_is_named_and_leaves_the_others_alone(tables, tmp_path):
     alone, together = (build("log", 1), [build("log", 0, rate=1e30), build("log", 1)])
     alone.fit(tables[1], **LENGTH)
@@ -135,6 +143,7 @@ def test_a_gradient_that_is_not_finite_is_named_too(rows):
     assert errors[0].args[0].count("at step 1.")
 
 
+@pytest.mark.thorough
 def test_scores_are_means_of_logarithms(rows):
     models = [build("log", seed) for seed in range(3)]
     for model in models:
@@ -206,6 +215,7 @@ def test_seeds_are_those_of_the_generator():
     np.testing.assert_array_equal(functional.advanced(states[None], drawn)[0, 0], generator.state)
 
 
+@pytest.mark.thorough
 def test_importing_the_package_changes_nothing_in_tensorflow():
     script = """
 import sys

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from helpers.marks import after
 from helpers.own_networks import NETWORKS
 from tf_radogaga import (
     DAGMM,
@@ -59,9 +60,14 @@ _OTHER_PARTS = ("radogaga-papers", "radogaga-flow", "radogaga-normal", "radogaga
 """Differ from another family in a prior or gauge alone, which have tests of their own."""
 
 
+_FIRST = ("radogaga", "beta-vae-decomposed")
+
+
 def each(families=FAMILIES):
-    """What tests are parametrized by, some of the families under slow."""
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name in _OTHER_PARTS)) for name in families]
+    """What tests are parametrized by: two families, the further ones left to the thorough tests or to the slow ones."""
+    slow = [pytest.param(name, marks=pytest.mark.slow) for name in families if name in _OTHER_PARTS]
+    further = [name for name in families if name not in (*_FIRST, *_OTHER_PARTS)]
+    return [*after(len(_FIRST), [*_FIRST, *further]), *slow]
 
 
 SAVED = [name for name in FAMILIES if name not in ("radogaga-tfp", "radogaga-flow")]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.isometric_models import SCALE, flat_data, isometric, linear, tanh_model
+from helpers.marks import after
 
 from tf_radogaga import (
     DAGMM,
@@ -30,7 +31,7 @@ def centred(count=500, width=5, spread=(4.0, 2.0, 1.0, 0.5, 0.25)):
     return (rows - rows.mean(axis=0)) @ np.linalg.qr(np.random.default_rng(4).normal(size=(width, width)))[0]
 
 
-@pytest.mark.parametrize("kept", [1, 2, 4])
+@pytest.mark.parametrize("kept", after(1, [2, 1, 4]))
 @pytest.mark.parametrize("distortion", [SumSquaredError(), MeanSquaredError()], ids=["sum", "mean"])
 def test_a_pca_keeps_its_share_of_the_eigenvalues_and_returns_to_where_it_was(kept, distortion):
     rows = centred()
@@ -46,7 +47,7 @@ def test_a_pca_keeps_its_share_of_the_eigenvalues_and_returns_to_where_it_was(ke
 
 
 @pytest.mark.parametrize("kind", [RaDOGAGA, DAGMM])
-@pytest.mark.parametrize("u", [1.0, 0.95, 0.8, -1.0])
+@pytest.mark.parametrize("u", after(2, [1.0, 0.8, 0.95, -1.0]))
 def test_an_encoder_that_shortens_z_is_seen_where_the_decoder_is_perfect(u, kind):
     """Drift, as h = identity leaves it: the density is too high by -log u in each dimension."""
     rows, basis = flat_data(sd=(1.0, 1.0, 1.0))
@@ -113,12 +114,15 @@ def _hyperbolic(x, y):
 
 @pytest.mark.parametrize(
     ("distortion", "formula"),
-    [
-        (DownwardConvexError(), lambda x, y: (2 / 3 + 2 / 21 * (x**2).sum(1)) * ((x - y) ** 2).sum(1)),
-        (BinaryCrossEntropy(), lambda x, y: (x * np.log(x / y) + (1 - x) * np.log((1 - x) / (1 - y))).sum(1)),
-        (PseudoHuberError(0.1), lambda x, y: 0.02 * (np.sqrt(1 + 100 * (x - y) ** 2) - 1).sum(1)),
-        (_hyperbolic, lambda x, y: (np.cosh(y - x) - 1).sum(1)),
-    ],
+    after(
+        1,
+        [
+            (DownwardConvexError(), lambda x, y: (2 / 3 + 2 / 21 * (x**2).sum(1)) * ((x - y) ** 2).sum(1)),
+            (BinaryCrossEntropy(), lambda x, y: (x * np.log(x / y) + (1 - x) * np.log((1 - x) / (1 - y))).sum(1)),
+            (PseudoHuberError(0.1), lambda x, y: 0.02 * (np.sqrt(1 + 100 * (x - y) ** 2) - 1).sum(1)),
+            (_hyperbolic, lambda x, y: (np.cosh(y - x) - 1).sum(1)),
+        ],
+    ),
     ids=["scaled", "cross-entropy", "huber", "function"],
 )
 def test_the_share_is_one_of_the_distortion_counted_from_its_least_value(distortion, formula):

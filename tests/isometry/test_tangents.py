@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.marks import after
 
 from tf_radogaga import DenseNetwork, MeanSquaredError, SumSquaredError
 from tf_radogaga.distortions import BinaryCrossEntropy, DownwardConvexError, FunctionDistortion
@@ -54,7 +55,7 @@ def _directions(count, rows=None):
     return tf.constant(np.random.default_rng(1).normal(size=shape), tf.float32)
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow), 3, 5])
+@pytest.mark.parametrize("count", after(1, [1, pytest.param(2, marks=pytest.mark.slow), 3, 5]))
 def test_tangents_are_the_jacobian_times_the_directions(decoder, z, count):
     directions = _directions(count)
     x_hat, tangent = tangents.tangents(decoder, z, directions)
@@ -78,6 +79,7 @@ def test_every_row_follows_its_own_directions(decoder, z):
     np.testing.assert_allclose(tangent, tf.einsum("b...j,bnj->bn...", jacobian, directions), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_graph_of_unknown_batch_size_gives_the_same_tangents(decoder, z):
     specs = tf.TensorSpec((None, UNITS), tf.float32), tf.TensorSpec((None, UNITS), tf.float32)
     graph = tf.function(lambda z, d: tangents.tangents(decoder, z, d)[1], input_signature=specs)
@@ -123,7 +125,7 @@ DISTORTIONS = [
 ]
 
 
-@pytest.mark.parametrize("distortion", DISTORTIONS, ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("distortion", after(2, DISTORTIONS), ids=lambda d: type(d).__name__)
 def test_gram_is_the_jacobian_in_the_metric_of_the_distortion(decoder, z, distortion):
     directions = _directions(2)
     found = tangents.gram(decoder, distortion, z, directions)
@@ -141,7 +143,7 @@ def test_gram_takes_directions_of_each_row(decoder, z):
         np.testing.assert_allclose(found[row : row + 1], alone, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", after(1, [1, 2, 3]))
 def test_log_volume_is_half_the_log_determinant_of_the_gram_matrix(decoder, z, count):
     directions = _directions(count)
     found = tangents.log_volume(decoder, z, directions)

@@ -15,6 +15,7 @@ from helpers.linear_models import (
     rotation_matrix,
     rows_along,
 )
+from helpers.marks import after
 
 from tf_radogaga import (
     DenseNetwork,
@@ -31,14 +32,17 @@ tfd = tfp.distributions
 
 @pytest.mark.parametrize(
     ("prior", "how"),
-    [
-        ("normal", "both"),
-        ("gaussian", "both"),
-        ("gaussian", "deaf decoder"),
-        ("gaussian", "mute encoder"),
-        ("factorized", "both"),
-        ("factorized", "deaf decoder"),
-    ],
+    after(
+        3,
+        [
+            ("normal", "both"),
+            ("gaussian", "deaf decoder"),
+            ("gaussian", "mute encoder"),
+            ("gaussian", "both"),
+            ("factorized", "both"),
+            ("factorized", "deaf decoder"),
+        ],
+    ),
 )
 def test_a_dead_dimension_does_not_count(prior, how):
     """The density is that of the model without it."""
@@ -56,6 +60,7 @@ def test_a_dead_dimension_does_not_count(prior, how):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=0.02 if how == "deaf decoder" else 2e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("prior", ["normal", "mixture"])
 def test_a_dead_direction_is_found_aslant_where_the_prior_allows_it(prior):
     kernel, inverse = dead_axis("both")
@@ -85,6 +90,7 @@ def test_a_direction_the_decoder_leaves_out_is_found_among_others_of_the_same_va
         np.testing.assert_allclose(model.log_density(rows, volume), narrow.log_density(rows, volume), atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_the_active_dimensions_survive_saving_and_are_served(tmp_path):
     kernel, inverse = dead_axis("both")
     rows = dead_rows(kernel, inverse)
@@ -112,6 +118,7 @@ def test_a_prior_without_marginals_has_no_density_where_a_dimension_is_dead():
             model.log_density(rows, volume)
 
 
+@pytest.mark.thorough
 def test_under_a_fixed_prior_the_jacobian_alone_gives_a_density():
     """The latent bends towards N(0, 1), so 1 / sqrt(metric_scale) is not its unit: the integral is 1 nevertheless."""
     rows = np.random.default_rng(0).normal(0, 2, (4000, 1)).astype(np.float32)

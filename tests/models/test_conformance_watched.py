@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from helpers.families import FAMILIES, WIDTH, data, model_of, trained
+from helpers.marks import after
 from helpers.models import TOLERANCE
 from helpers.own_networks import NoisyLayer, WatchedNetwork
 
@@ -30,8 +31,9 @@ ALIKE = ("radogaga-papers", "radogaga-mixture", "radogaga-normal", "radogaga-tfp
 @pytest.mark.parametrize(
     ("family", "eager"),
     [
-        *(pytest.param(family, True, marks=[pytest.mark.slow] * (family in ALIKE)) for family in FAMILIES),
-        ("radogaga", False),
+        *after(1, [("radogaga", True), *((family, True) for family in FAMILIES if family not in (*ALIKE, "radogaga"))]),
+        *(pytest.param(family, True, marks=pytest.mark.slow) for family in ALIKE),
+        pytest.param("radogaga", False, marks=pytest.mark.thorough),
     ],
 )
 def test_metrics_of_layers_are_in_the_history_of_each_epoch(family, eager):
@@ -134,7 +136,7 @@ def test_what_takes_rows_in_memory_alone_says_so_of_streams(fitted_model, kind):
     assert all(map(np.array_equal, fitted_model.get_weights(), weights))
 
 
-@pytest.mark.parametrize("family", ["beta-vae", "beta-vae-decomposed"])
+@pytest.mark.parametrize("family", after(1, ["beta-vae-decomposed", "beta-vae"]))
 def test_posteriors_take_what_energies_take(family):
     model = trained(model_of(family))
     rows = (data(), np.zeros(48))
@@ -147,6 +149,7 @@ def test_posteriors_take_what_energies_take(family):
     np.testing.assert_allclose(isometry.implicit_report(model, rows).rate, isometry.implicit_report(model, data()).rate)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("plain", [False, True], ids=["ours", "Keras"])
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_resumed_training_draws_on_where_a_generator_is_kept(kept, plain, tmp_path):

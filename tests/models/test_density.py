@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from helpers.linear_models import SCALE, VOLUMES, FittingNormal, isometric_kernel, linear_model, rows_along
+from helpers.marks import after
 from helpers.models import adapted_model, small_model
 from scipy import stats
 
@@ -57,6 +58,7 @@ def _wave_log_density(x):
     return stats.norm.logpdf(x[:, 0]) + stats.norm.logpdf(x[:, 1], 0.3 * np.sin(1.5 * x[:, 0]), 0.6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("draw", "truth", "components", "steps"),
     [
@@ -87,7 +89,7 @@ def test_a_trained_density_integrates_to_one_and_is_the_datas(draw, truth, compo
 
 
 @pytest.mark.parametrize(
-    ("standard", "units", "width"), [(True, 2, 2), (True, 2, 3), (False, 1, 1), (False, 2, 2), (False, 3, 5)]
+    ("standard", "units", "width"), after(3, [(True, 2, 2), (True, 2, 3), (False, 1, 1), (False, 2, 2), (False, 3, 5)])
 )
 def test_a_linear_isometric_model_has_the_density_of_its_gaussian(standard, units, width):
     """On the manifold, where it is narrower than the data space."""
@@ -158,7 +160,7 @@ class Unrolled(tf.keras.layers.Layer):
         return radius * tf.exp(x[:, :1] / 4) * tf.stack([tf.cos(x[:, 1] / 4), tf.sin(x[:, 1] / 4)], axis=1)
 
 
-@pytest.mark.parametrize("units", [1, 2])
+@pytest.mark.parametrize("units", after(1, [1, 2]))
 def test_both_volumes_agree_where_a_curved_decoder_is_isometric_in_a_metric_that_varies(units):
     """And are the change of variables, p(x) = P(z) |dz/dx|, |dz/dx| = (metric_scale a(x))^(n/2)."""
     x = np.random.default_rng(0).normal(size=(500, units)).astype(np.float32)
@@ -223,7 +225,9 @@ def _quartic(x, y):
     return tf.reduce_sum((x - y) ** 2 + (x - y) ** 4, axis=1)
 
 
-@pytest.mark.parametrize("distortion", [FunctionDistortion(_quartic), BinaryCrossEntropy()], ids=["own", "entropy"])
+@pytest.mark.parametrize(
+    "distortion", after(1, [FunctionDistortion(_quartic), BinaryCrossEntropy()]), ids=["own", "entropy"]
+)
 def test_a_distortion_without_a_closed_volume_has_the_jacobians_density(rows, distortion):
     model = adapted_model(rows, distortion=distortion)
     assert not model.has_log_density

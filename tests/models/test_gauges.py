@@ -117,6 +117,7 @@ def test_a_bent_sheet_becomes_flat(pair):
     assert correlation[1] > 0.98 > correlation[0]
 
 
+@pytest.mark.thorough
 def test_a_flow_is_undone_on_the_way_back(monkeypatch):
     rows, model = sheet(), bent_model("flow")
     adapt_bent(model, rows, monkeypatch)
@@ -135,6 +136,7 @@ def test_reconstructions_and_the_exact_density_stay(pair):
     assert np.mean(np.abs(free - flow.log_density(rows, volume="jacobian"))) < 0.15
 
 
+@pytest.mark.thorough
 def test_a_straightened_model_is_saved_and_exported(tmp_path, monkeypatch):
     rows = sheet()
     model = RaDOGAGA(
@@ -161,6 +163,7 @@ def adapt_bent(model, rows, monkeypatch):
         outputs.bias.assign(rng.normal(0, 0.3, outputs.bias.shape))
 
 
+@pytest.mark.thorough
 def test_training_begins_without_the_flow_and_ends_with_it(monkeypatch):
     monkeypatch.setattr(gauge_fitting, "EPOCHS", 1)
     monkeypatch.setattr(gauge_fitting, "PRIOR_STEPS", 5)

@@ -37,6 +37,7 @@ def model(images):
     return model
 
 
+@pytest.mark.thorough
 def test_uint8_floats_and_resized_images_score_alike(model, images):
     energy = model.energy(images)
     fitted = fit_images(tf.constant(images), *SHAPE[:2])
@@ -46,6 +47,7 @@ def test_uint8_floats_and_resized_images_score_alike(model, images):
     np.testing.assert_allclose(np.concatenate(blocks), energy, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_training_starts_from_raw_pixels_and_depends_on_the_seed_alone(images):
     found = []
     images = images[:16]
@@ -107,6 +109,7 @@ def test_masked_pixels_are_refused(dtype):
             scaling.check(given, first_row=10)
 
 
+@pytest.mark.thorough
 def test_images_of_four_channels_are_served_as_arrays(tmp_path):
     """No file has them in a way that all readers share."""
     model = radogaga((11, 11, 4), prior=MixturePrior(3, 1))
@@ -129,6 +132,7 @@ def test_images_smaller_than_the_window_are_refused():
         radogaga((10, 16, 3), distortion=StructuralDissimilarity())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("shape", [pytest.param((28, 28, 1), marks=pytest.mark.slow), (11, 13, 3)])
 def test_images_of_any_size_train_with_any_metric(shape):
     rng = np.random.default_rng(2)
@@ -159,6 +163,7 @@ def test_a_pipeline_of_images_is_scored(model, images):
     assert single["valid"].shape == ()
 
 
+@pytest.mark.thorough
 def test_anomalies_are_removed_from_a_pipeline(model, images):
     normal = np.flatnonzero(model.energy(images).numpy() <= float(model.threshold))
     dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(80)))
@@ -193,6 +198,7 @@ def test_pipelines_that_cannot_work_are_refused(images):
         dataset.map(lambda x: fresh.score_images(tf.cast(x, tf.int32)))
 
 
+@pytest.mark.thorough
 def test_a_stream_of_wrong_values_is_refused(images):
     stream = tf.data.Dataset.from_tensor_slices(images).batch(16).map(lambda x: tf.cast(x, tf.float32))
     model = radogaga()
@@ -203,6 +209,7 @@ def test_a_stream_of_wrong_values_is_refused(images):
     assert np.isfinite(model.energy(images)).all()
 
 
+@pytest.mark.thorough
 def test_a_model_is_a_layer_of_a_functional_model(model, images):
     pixels = tf.keras.Input((None, None, 3))
     outer = tf.keras.Model(pixels, {"energy": model(pixels)["energy"], "mean": tf.reduce_mean(pixels, axis=[1, 2, 3])})
@@ -214,6 +221,7 @@ def test_a_model_is_a_layer_of_a_functional_model(model, images):
 # Saved and served
 
 
+@pytest.mark.thorough
 def test_a_saved_model_reads_as_it_was(model, images, tmp_path):
     tf_radogaga.save_model(model, tmp_path / "model")
     loaded = tf_radogaga.load_model(tmp_path / "model")
@@ -226,6 +234,7 @@ def served(model, tmp_path_factory):
     return folder, tf.saved_model.load(str(tf_radogaga.export_saved_model(model, folder)))
 
 
+@pytest.mark.thorough
 def test_images_of_any_size_are_served(model, served, images):
     folder, loaded = served
     found = loaded.signatures["serving_default"](images=tf.constant(images))
@@ -258,6 +267,7 @@ def test_encoded_images_are_served_and_broken_ones_marked(model, served, images)
     np.testing.assert_allclose(*score(image_bytes=tf.constant(sizes))["energy"], rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_damage_between_the_ends_marks_that_image_alone(model, served, images):
     png = tf.io.encode_png(images[0]).numpy()
     damaged = png[:60] + bytes(20) + png[80:]
@@ -271,6 +281,7 @@ def test_damage_between_the_ends_marks_that_image_alone(model, served, images):
         assert found["energy"].shape == (len(nothing),)
 
 
+@pytest.mark.thorough
 def test_the_client_scores_a_folder(model, served, images, tmp_path, capsys):
     png = tf.io.encode_png(images[0]).numpy()
     damaged = png[:60] + bytes(20) + png[80:]

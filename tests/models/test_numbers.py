@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+from helpers.marks import after
 from helpers.models import clusters, encoded, fitted, scaled, small_model, table
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
@@ -87,6 +88,7 @@ def _factorized_log_prob(base, z):
     return (-np.logaddexp(0, -high) + np.log1p(-np.exp(np.logaddexp(0, -high) - np.logaddexp(0, -low)))).sum(axis=1)
 
 
+@pytest.mark.thorough
 def test_energies_are_those_of_float64_within_a_bound(scored):
     model, rows = scored
     rng = np.random.default_rng(0)
@@ -100,7 +102,7 @@ def test_energies_are_those_of_float64_within_a_bound(scored):
 # Order and batches
 
 
-@pytest.mark.parametrize("kind", ["log", "vae"])
+@pytest.mark.parametrize("kind", after(1, ["vae", "log"]))
 def test_a_row_has_one_score_in_any_order_and_batch(kind):
     rows = table(200)
     features = {} if kind == "vae" else {"reconstruction_features": True}
@@ -129,7 +131,7 @@ def _rays(rows, count=8):
     return rows.mean(axis=0) + DISTANCES[:, None, None] * directions * rows.std(axis=0)
 
 
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("prior", after(2, PRIORS))
 def test_energy_grows_and_stays_finite_along_rays_where_the_latent_does(prior):
     rows = clusters()
     model = _model(prior, rows, activation="linear")
@@ -138,6 +140,7 @@ def test_energy_grows_and_stays_finite_along_rays_where_the_latent_does(prior):
     assert np.isfinite(energy).all() and (np.diff(energy, axis=0) > 0).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("features", [False, True])
 def test_where_the_encoder_saturates_the_energy_does_and_stays_high(features):
     rows = clusters()
@@ -184,6 +187,7 @@ def test_an_energy_beyond_float32_is_infinite_and_an_anomaly():
 # Threads
 
 
+@pytest.mark.thorough
 def test_16_threads_get_the_scores_of_one(tmp_path):
     rows = clusters(320)
     model = fitted(small_model(preprocess=scaled(rows)), rows, epochs=1)

@@ -58,6 +58,7 @@ def _normal_line(s):
     return s * (x - x.mean()) / x.std()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("gauge", ["learned", pytest.param(None, marks=pytest.mark.slow)])
 def test_identity_reaches_the_closed_form_in_one_dimension(gauge):
     """b = 1 / sqrt(2 lambda2), a b = (1 + sqrt(1 - 2 / (lambda1 s^2))) / 2, noise variance 1."""
@@ -68,6 +69,7 @@ def test_identity_reaches_the_closed_form_in_one_dimension(gauge):
     assert a == pytest.approx((1 + math.sqrt(1 - 2 / (lambda1 * s**2))) / 2 / expected, rel=0.02)
 
 
+@pytest.mark.thorough
 def test_log_reaches_the_closed_form_in_one_dimension():
     """a b = 1, b = 1 / sqrt(2 lambda2). The gradient of log D has no variance, so Adam must forget sooner."""
     lambda2 = 0.8
@@ -253,6 +255,7 @@ def test_a_distortion_that_does_not_fit_the_rows_is_refused_at_once(distortion, 
         small_model(distortion=distortion)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["bce", pytest.param("ssim", marks=pytest.mark.slow)])
 def test_other_metrics_train_and_have_the_jacobians_density(name, rows):
     """Rows of 4 as images of 2 x 2, all within 0..1."""

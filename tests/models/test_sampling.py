@@ -14,6 +14,7 @@ from helpers.linear_models import (
     linear_model,
     rows_along,
 )
+from helpers.marks import after
 from helpers.models import adapted_model
 
 from tf_radogaga import MixturePrior
@@ -39,7 +40,7 @@ def test_samples_of_a_linear_model_are_its_gaussian():
     assert (np.abs(np.cov(sample.T) - covariance) < 4 * error).all()
 
 
-@pytest.mark.parametrize("prior", ["normal", "gaussian", "factorized"])
+@pytest.mark.parametrize("prior", after(2, ["normal", "gaussian", "factorized"]))
 def test_samples_of_every_prior_are_repeated_by_their_seed(prior):
     kernel = isometric_kernel(3, 4)
     model = linear_model(kernel, PRIORS[prior](3), rows_along(kernel))
@@ -66,6 +67,7 @@ def test_no_rows_cannot_be_sampled(count):
         model.sample(count)
 
 
+@pytest.mark.thorough
 def test_decompressing_decodes_the_quantized_latents():
     kernel = isometric_kernel(2, 3)
     rows = rows_along(kernel, n=100) * 5
@@ -102,7 +104,9 @@ def test_a_model_whose_prior_has_no_range_coder_says_so(rows):
         model.compress(rows)
 
 
-@pytest.mark.parametrize("prior", [pytest.param("normal", marks=pytest.mark.slow), "gaussian", "mixture", "factorized"])
+@pytest.mark.parametrize(
+    "prior", after(2, ["gaussian", "mixture", "factorized", pytest.param("normal", marks=pytest.mark.slow)])
+)
 def test_a_sample_of_each_seed_is_the_one_sample_of_that_seed(prior):
     kernel = isometric_kernel(3, 4)
     prior = linear_model(kernel, PRIORS[prior](3), rows_along(kernel)).prior

@@ -119,6 +119,7 @@ def loaded(request, files):
         return load_files(files, (HEIGHT, WIDTH, request.param))
 
 
+@pytest.mark.thorough
 def test_every_kind_of_file_shows_what_a_viewer_shows(loaded):
     channels = loaded.shape[-1]
     for (name, (_, shown)), found in zip(KINDS.items(), loaded):
@@ -262,6 +263,7 @@ def digits(request, tmp_path):
     return tf_radogaga.export_saved_model(model, tmp_path / "model")
 
 
+@pytest.mark.thorough
 def test_the_client_scores_what_training_sees_and_never_dies(digits, files, tmp_path, capsys):
     folder = tmp_path / "in"
     shutil.copytree(Path(files[0]).parent, folder / "good")
@@ -284,6 +286,7 @@ def test_the_client_scores_what_training_sees_and_never_dies(digits, files, tmp_
     assert "1 hidden (.thumbnails/); 1 in another format" in said and "1 that cannot be read (bad/gone.png)" in said
 
 
+@pytest.mark.thorough
 def test_the_client_tells_of_values_of_12_bits(tmp_path, capsys):
     ramp = np.linspace(0, 4095, 28 * 28).astype(np.uint16).reshape(28, 28, 1)
     files = write(tmp_path, ["a.png"], [tf.io.encode_png(ramp).numpy()])

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from helpers.examples import SEVERAL, fuzzed
 from helpers.frames import LIBRARIES, fit, with_column
+from helpers.marks import after
 from helpers.models import fitted, small_model
 from hypothesis import strategies as st
 
@@ -33,7 +34,7 @@ CASES = {
     "midnights": (list(pd.to_datetime(["2024-01-02", "2024-01-03"])), ["2024-01-02", datetime.date(2024, 1, 3)]),
     "beyond ASCII": (["größe", "日本"], [" größe", "日本\u3000"]),
 }
-case = pytest.mark.parametrize(("known", "written"), CASES.values(), ids=CASES)
+case = pytest.mark.parametrize(("known", "written"), after(3, CASES.values()), ids=CASES)
 
 
 def blocks(encoding, cells):
@@ -68,6 +69,7 @@ def every(tmp_path_factory):
     return frame, detector, detector.score_samples(frame), loaded(folder)
 
 
+@pytest.mark.thorough
 @case
 def test_levels_written_otherwise_score_as_the_known_ones(known, written, every):
     frame, detector, scores, export = every
@@ -92,6 +94,7 @@ def test_bools_may_come_as_numbers_in_frames_of_any_library(library):
         np.testing.assert_array_equal(detector.score_samples(other), detector.score_samples(frame))
 
 
+@pytest.mark.thorough
 def test_a_model_reads_them_too_and_so_do_its_copies(tmp_path):
     frame, other = with_column([True, False]), with_column(["1.0", " false"])
     model = fitted(small_model(preprocess=TableEncoding.for_table(frame, ["g"])), frame, epochs=1)
@@ -137,6 +140,7 @@ TEXTS = st.one_of(st.text(max_size=4), st.integers(-99, 99).map(str), st.sampled
 SPACES = st.text(" \t\n\v\f\r\u00a0\u2003\u3000", max_size=2)
 
 
+@pytest.mark.thorough
 @SEVERAL
 def test_writings_of_any_level_are_one(examples):
     def test(drawn):

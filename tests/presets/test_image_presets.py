@@ -14,6 +14,7 @@ def built(shape, *names):
     return presets.build(image_preset(shape, *names), ImageScaling(shape))
 
 
+@pytest.mark.thorough
 def test_sizes_are_the_papers():
     """ICML 2020, section 5.1.1; ICML 2021, appendices C.2 and E.3; tests of the networks count their parameters."""
     found = [built(FACES, *names) for names in (("radogaga", "mse", "paper"), ("beta-vae", None, "paper"))]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers.marks import after
 
 from tf_radogaga import DAGMM, BetaVAE, PassThrough, RaDOGAGA, presets
 from tf_radogaga.presets import images, tables
@@ -9,10 +10,11 @@ CLASSES = {"dagmm": DAGMM, "vae": BetaVAE}
 
 
 @pytest.mark.parametrize(
-    ("model", "size"), [*((m, "paper") for m in presets.MODELS), *((m, "small") for m in presets.MIXTURE_MODELS)]
+    ("model", "size"),
+    after(2, [*((m, "small") for m in presets.MIXTURE_MODELS), *((m, "paper") for m in presets.MODELS)]),
 )
 @pytest.mark.parametrize(
-    "dataset", ["thyroid", *(pytest.param(name, marks=pytest.mark.slow) for name in REST), presets.DEFAULT]
+    "dataset", after(1, ["thyroid", presets.DEFAULT, *(pytest.param(name, marks=pytest.mark.slow) for name in REST)])
 )
 def test_every_preset_builds_a_model_that_scores(dataset, model, size):
     built = presets.build(presets.preset(dataset, model, size), PassThrough(20))

@@ -23,6 +23,7 @@ def test_a_fixed_distribution_is_used_and_has_nothing_to_learn(rows):
     np.testing.assert_allclose(model.energy(rows), -expected, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_trainable_distribution_learns_the_moments_of_the_latents():
     x = np.random.default_rng(0).normal(size=(4000, 2)) @ [[2.0, 1.0], [0.0, 0.5]] + [1, 3]
     prior = DistributionPrior(trainable_normal)
@@ -39,6 +40,7 @@ def test_a_trainable_distribution_learns_the_moments_of_the_latents():
     assert entropy - 1e-3 < np.mean(model.energy(x)) < entropy + 0.02
 
 
+@pytest.mark.thorough
 def test_a_learned_distribution_survives_saving(rows, tmp_path):
     model = fitted(model_with(DistributionPrior(trainable_normal)), rows, epochs=1, steps_per_epoch=1)
     save_model(model, tmp_path / "model")

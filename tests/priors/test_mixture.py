@@ -181,6 +181,7 @@ def test_em_never_costs_likelihood(seed, floor):
     assert [prior.adaptation["nll_network"], prior.adaptation["nll_em"]] == pytest.approx(rates, abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_em_keeps_the_statistics_of_a_few_batches_however_many_there_are(monkeypatch):
     z, prior, made, most = _clusters(300), MixturePrior(2, 3, em_iterations=2), [], []
     of = Statistics.of

@@ -64,6 +64,7 @@ def test_density_integrates_to_one(name, units):
     assert integral == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_density_of_a_trained_factorized_prior_integrates_to_one(trained_prior):
     t = np.arange(-40, 40, 0.4)
     grid = np.stack(np.meshgrid(t, t), axis=-1).reshape(-1, 2)
@@ -170,6 +171,7 @@ def test_samples_of_a_mixture_follow_its_density_aslant():
     _assert_drawn_from(sample[:, 0], t, density)
 
 
+@pytest.mark.thorough
 def test_samples_of_a_trained_factorized_prior_follow_its_density(trained_prior):
     t = np.arange(-80, 80, 0.01)
     sample = trained_prior.distribution.sample(4000, seed=(0, 3)).numpy()

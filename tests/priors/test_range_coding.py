@@ -105,6 +105,7 @@ def test_strings_of_another_prior_are_refused(trained_prior):
         trained_prior.decompress("text")
 
 
+@pytest.mark.thorough
 def test_tables_follow_the_weights():
     prior, z = perturbed(FactorizedPrior(2)), bimodal_and_normal(50)
     string, weights = prior.compress(z), prior.get_weights()

@@ -41,6 +41,7 @@ def _names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.thorough
 def test_versions_count_up_and_are_never_overwritten(model, tmp_path):
     assert tf_radogaga.export_saved_model(model, tmp_path).name == "1"
     assert tf_radogaga.export_saved_model(model, tmp_path, version=7).name == "7"
@@ -51,6 +52,7 @@ def test_versions_count_up_and_are_never_overwritten(model, tmp_path):
     assert _contents(tmp_path) == before and _names(tmp_path) == ["1", "7", "8"]
 
 
+@pytest.mark.thorough
 def test_exports_of_threads_leave_each_other_and_the_process_alone(model, tmp_path, monkeypatch):
     """Every word of a third thread arrives, and nothing else; draws of the process go on as they would."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())
@@ -86,6 +88,7 @@ def test_a_version_that_no_server_finds_is_refused(model, tmp_path, version):
     assert _names(tmp_path) == []
 
 
+@pytest.mark.thorough
 def test_an_export_that_was_overtaken_takes_the_next_number(model, tmp_path, monkeypatch):
     def overtaken(directory):
         (tmp_path / "1").mkdir(exist_ok=True)
@@ -128,6 +131,7 @@ def test_everything_is_on_the_disk_before_it_is_published(model, tmp_path, monke
     assert [path for path, published in synced if published] == [str(tmp_path)]
 
 
+@pytest.mark.thorough
 def test_what_dead_exports_left_is_removed_and_what_live_ones_write_is_not(model, tmp_path):
     dead, alive = tmp_path / ".export-dead", tmp_path / ".export-alive"
     for folder in (dead, alive):
@@ -219,6 +223,7 @@ def test_ten_killed_exports_show_nothing_that_does_not_load(model, tmp_path, run
     _kill_at_random_moments(model, tmp_path, run_export, kills=10)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("fatal", "visible"), [("_write", []), ("sync", []), ("_numbered", ["1"])])
 def test_a_kill_between_two_steps_shows_all_or_nothing(model, tmp_path, run_export, fatal, visible):
     code, _ = run_export(tmp_path, fatal=fatal)
@@ -234,6 +239,7 @@ def test_a_kill_between_two_steps_shows_all_or_nothing(model, tmp_path, run_expo
 # Full disks
 
 
+@pytest.mark.thorough
 def test_a_file_that_cannot_grow_is_told_as_a_full_disk(model, tmp_path):
     tf_radogaga.export_saved_model(model, tmp_path)
     before = _contents(tmp_path)

@@ -29,6 +29,7 @@ from tf_radogaga_trainers.shared import csv_rows  # what the scripts that score 
 packages = {name.partition(".")[0] for name in sys.modules}
 assert not packages & {"tf_radogaga", "tensorflow_compression", "tensorflow_probability"}
 """
+pytestmark = pytest.mark.thorough
 QUICK, SLOW = ("log-table-features", "images"), pytest.mark.slow
 SHIPPED = Path(__file__).parents[2] / "saved_models"
 

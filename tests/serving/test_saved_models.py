@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.marks import after
 from sklearn.metrics import roc_auc_score
 
 from tf_radogaga import serving
@@ -27,7 +28,7 @@ def test_the_models_are_small_together():
     assert sum(file.stat().st_size for name in MODELS for file in (FOLDER / name).rglob("*")) < 5e6
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", after(2, MODELS))
 def test_each_is_what_a_server_needs_and_has_a_card(name):
     pytest.importorskip("tensorflow_serving", reason="tensorflow-serving-api is not installed")
     report = serving.check_export(FOLDER / name / "1")
@@ -50,6 +51,7 @@ def test_the_thyroid_model_ranks_the_test_rows_as_its_card_says():
     assert roc_auc_score(split.test_labels, energy) == pytest.approx(card["metrics"]["auroc"], abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_its_signatures_agree(digits_model):
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
     scores = {

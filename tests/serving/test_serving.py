@@ -211,6 +211,7 @@ def _solved(kind):
     return model, dead_rows(kernel, inverse)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["mixture", pytest.param("turned", marks=pytest.mark.slow), "marginal"])
 def test_nothing_is_solved_at_a_request_and_the_scores_are_those_of_the_solve(kind, matrix, tmp_path):
     served = matrix if kind == "mixture" else _exported(*_solved(kind), tmp_path)
@@ -228,6 +229,7 @@ def test_nothing_is_solved_at_a_request_and_the_scores_are_those_of_the_solve(ki
     np.testing.assert_allclose(decoded, model.decode(latent), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_an_export_leaves_the_model_as_it_is(tmp_path):
     """What an export holds as constants still follows the model that trains on."""
     model, rows = _solved("turned")

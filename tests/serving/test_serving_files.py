@@ -151,6 +151,7 @@ def test_documents_tell_of_every_signature():
     assert all(f"    {name}: " in described for name in TABLE)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("line", [line for line in commands("curl") if ":predict" in line])
 def test_bodies_of_the_rest_requests_are_what_the_models_take(line):
     words = shlex.split(line)

@@ -57,6 +57,7 @@ def test_requests_are_those_of_a_client_with_the_models_answers(model, base_dir)
     np.testing.assert_allclose(tf.make_ndarray(answers["energy"]), model.energy(rows32()[:40]), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kind", ["log-table-features", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("images", "vae-matrix"))]
 )
@@ -89,6 +90,7 @@ def _refused(version, message):
     assert isinstance(caught.value.code, str)  # so that the process ends with 1
 
 
+@pytest.mark.thorough
 def test_weights_of_another_model_are_found_out(version, tmp_path):
     tf.keras.utils.set_random_seed(99)
     other, _ = model_and_rows("log-matrix")
@@ -161,6 +163,7 @@ def test_damaged_files_are_named(version, tmp_path):
     _refused(tmp_path / "nothing", "is no version of a model and holds none")
 
 
+@pytest.mark.thorough
 def test_a_request_that_fails_is_never_published(model, tmp_path, monkeypatch):
     def tampered(directory, *args):
         record(directory, *args)

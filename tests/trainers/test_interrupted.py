@@ -82,6 +82,7 @@ def whole(command, out, compiled=False):
     return weights, time.monotonic() - begin
 
 
+@pytest.mark.thorough
 def test_a_killed_training_keeps_others_out_and_goes_on_from_its_last_sound_backup(command, tmp_path):
     out = tmp_path / "out"
     training = Training(command, out)
@@ -137,6 +138,7 @@ def _tried(out, epochs, **options):
         return fitted(model, clusters(), epochs, callbacks=[backups.Backups(out / runs.BACKUP)], **options)
 
 
+@pytest.mark.thorough
 def test_a_training_that_fills_the_disk_goes_on_when_there_is_room(tmp_path, capsys):
     out = tmp_path / "out"
     _tried(out, 1)

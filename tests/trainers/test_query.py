@@ -114,6 +114,7 @@ def expected(model, tmp_path, ask, monkeypatch):
     return pd.read_csv(tmp_path / "expected.csv")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch_size", [pytest.param("1", marks=pytest.mark.slow), "7", "1024"])
 def test_scores_are_those_of_the_model_in_process(batch_size, ask, servicer, expected):
     scores = ask("--batch-size", batch_size)
@@ -122,6 +123,7 @@ def test_scores_are_those_of_the_model_in_process(batch_size, ask, servicer, exp
     assert len(servicer.requests) == -(-50 // int(batch_size))
 
 
+@pytest.mark.thorough
 def test_without_output_the_scores_are_printed(serving, servicer, ask, tmp_path, capsys):
     scores = ask()
     capsys.readouterr()
@@ -152,6 +154,7 @@ def test_passing_failures_are_asked_again_after_doubled_delays(servicer, ask, ex
         assert 0.5 <= delay / (query.FIRST_DELAY * 2**attempt) <= 1
 
 
+@pytest.mark.thorough
 def test_a_request_that_stalls_is_given_up_at_its_deadline_and_sent_again(servicer, ask, expected, delays):
     ask()  # the model's first call takes longer
     servicer.failures = [None]

@@ -52,6 +52,7 @@ def check(folder, model, bad, monkeypatch):
     assert len(scores) == 76 and len(refused) == 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch_size", ["7", pytest.param("4096", marks=pytest.mark.slow)])
 def test_scores_are_those_of_the_model_in_process(batch_size, model, files, tmp_path, monkeypatch, capsys):
     command = ["--model", model, "--input", tmp_path / "rows-*", "--output", tmp_path / "scores"]
@@ -60,6 +61,7 @@ def test_scores_are_those_of_the_model_in_process(batch_size, model, files, tmp_
     check(tmp_path, model, files, monkeypatch)
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_read_is_said_before_the_pipeline_runs(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ["--model", str(model), "--input", "rows-*.csv", "--output", str(tmp_path / "scores")]
@@ -71,6 +73,7 @@ def test_what_cannot_be_read_is_said_before_the_pipeline_runs(model, tmp_path, m
     assert [path.name for path in tmp_path.iterdir()] == ["rows-1.csv"]
 
 
+@pytest.mark.thorough
 def test_files_are_read_as_the_card_tells(model, tmp_path, monkeypatch):
     table(30).to_csv(tmp_path / "plain.csv", index=False)
     table(30).to_csv(tmp_path / "rows-1.csv.gz", index=False, sep=";", decimal=",", encoding="utf-16")

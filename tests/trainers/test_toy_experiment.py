@@ -44,6 +44,7 @@ def test_density_is_proportional_and_absolute_and_the_latent_isometric(out):
     assert metrics["tangent_slope"] == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.thorough
 def test_figures_metrics_and_certificate_are_written(tmp_path):
     command = ["--steps", "20", "--out", str(tmp_path / "out")]
     train_toy.main(command)

@@ -77,6 +77,7 @@ def metrics_of(out):
     return json.loads((out / "metrics.json").read_text())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "choice",
     [pytest.param(["--model", "radogaga", "--distortion", "ssim"], marks=pytest.mark.slow), ["--model", "beta-vae"]],
@@ -117,6 +118,7 @@ def test_train_measure_draw_save_and_export(choice, data_dir, narrow, tmp_path, 
         train_images.main(command)
 
 
+@pytest.mark.thorough
 def test_what_lies_above_10_is_averaged(data_dir, narrow):
     preset = image_presets.image_preset((28, 28, 1), "beta-vae", None, "paper")
     data = train_images.load("mnist", data_dir, (28, 28, 1))

@@ -69,6 +69,7 @@ def test_train_export_and_score_a_table_of_ones_own(own_csv, frame, tmp_path, mo
         run_score(monkeypatch, *arguments)
 
 
+@pytest.mark.thorough
 def test_a_vae_reports_its_implicit_isometry_and_stops_early_by_its_preset(tmp_path, capsys, monkeypatch):
     preset = dataclasses.replace(presets.preset("arrhythmia", "vae"), patience=1, learning_rate=10.0)
     monkeypatch.setattr(presets, "preset", lambda *_: preset)
@@ -81,6 +82,7 @@ def test_a_vae_reports_its_implicit_isometry_and_stops_early_by_its_preset(tmp_p
     assert set(json.loads((out / "metrics.json").read_text())) == KEYS
 
 
+@pytest.mark.thorough
 def test_the_weights_of_the_least_held_out_loss_are_kept_though_training_ran_to_its_end():
     table = tabular.load_table("arrhythmia")
     data = fitting.in_memory(table, 0)
@@ -125,6 +127,7 @@ def test_unlabelled_matrix_with_early_stopping(rows, tmp_path, monkeypatch):
         run_score(monkeypatch, *arguments)
 
 
+@pytest.mark.thorough
 def test_a_file_too_large_for_memory_is_streamed(frame, tmp_path, monkeypatch, capsys):
     """And one of other marks is read so in training and in scoring, where the card tells them."""
     path = tmp_path / "own.csv"
@@ -231,6 +234,7 @@ def test_the_table_of_small_networks_has_no_vae(monkeypatch):
     assert len({table_tabular.key(*job) for job in jobs}) == len(jobs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("script", [score, score_images])
 def test_a_script_that_scores_runs_where_the_package_is_not_installed(script):
     """`-S` leaves out the file by which an environment finds a package that was installed from its repository."""

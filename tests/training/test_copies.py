@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.marks import after
 
 import tf_radogaga
 from tf_radogaga import FactorizedPrior, PassThrough, RaDOGAGA
@@ -70,7 +71,7 @@ ENCODERS = {
 }
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", after(2, ENCODERS))
 def test_layers_with_a_state_of_their_own_are_copied_and_saved_with_it(kind, tmp_path):
     model = model_of(ENCODERS[kind]())
     latents = model.encode(ROWS)
@@ -143,6 +144,7 @@ def test_arguments_that_are_told_or_left_at_their_default_are_no_matter(tmp_path
     assert copy.deepcopy(model_of(layers.Dense(2), kind=Told, boost=3.0)).boost == 3.0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, keras.optimizers.legacy.Adam])
 def test_a_training_goes_on_with_the_moments_of_its_optimizer(optimizer, tmp_path):
     model = model_of(keras.Sequential([layers.Dense(3, "tanh"), layers.Dense(2)]))

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from helpers.fed import Batches, assert_same, fitted, plain, weights_of
+from helpers.marks import after
 from helpers.models import encoded, scaled, small_model, table
 
 from tf_radogaga import DenseNetwork, RaDOGAGA
@@ -42,6 +43,7 @@ def test_another_preprocessing_takes_the_place_of_the_first_everywhere(few):
         np.testing.assert_allclose(energy, expected, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_steps_of_unknown_number_are_not_lost_in_executions_of_many(few):
     """Compiled, where four steps are one call; the same model trains by single steps and by many in turn."""
     counted = Data.from_tensor_slices(few).batch(10)
@@ -87,6 +89,7 @@ def test_validation_split_is_validation_data_of_the_last_rows(few, importance):
         plain().fit(Data.from_tensor_slices(few).batch(30), validation_split=0.2)
 
 
+@pytest.mark.thorough
 def test_rows_in_their_order_go_on_where_a_training_stopped(few):
     unbroken = fitted(few, epochs=2)
     model = plain()
@@ -146,7 +149,7 @@ def batches_of(data):
     return [batch if isinstance(batch, tuple) else (batch,) for batch in data]
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", after(1, [False, True]))
 def test_steps_of_batches_are_those_of_fit(few, importance, compiled):
     data = Data.from_tensor_slices((few, np.zeros(70), importance)).batch(20)
     trained, stepped = plain(few, compiled=compiled), plain(few, compiled=compiled)
@@ -195,6 +198,7 @@ class Interrupt(tf.keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.thorough
 def test_what_was_found_before_is_out_of_date_after_an_interrupt(few):
     model = plain(few, MixturePrior(2, 2, em_iterations=0))
     model.fit(few, validation_data=few, verbose=0)

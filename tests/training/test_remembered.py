@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.marks import after
 from helpers.models import fitted, small_model
 
 from tf_radogaga import load_model, save_model
@@ -27,7 +28,7 @@ def trained(rows):
     return model
 
 
-@pytest.mark.parametrize("route", ["copy", "files"])
+@pytest.mark.parametrize("route", after(1, ["copy", "files"]))
 def test_what_fit_found_is_found_in_the_other_too(trained, rows, route, tmp_path):
     other = moved(trained, route, tmp_path / "model")
     assert dict(other.straightening) == {"before": 0.5, "after": 0.125}
@@ -40,7 +41,7 @@ def test_what_fit_found_is_found_in_the_other_too(trained, rows, route, tmp_path
     assert trained.straightening["after"] == 0.125
 
 
-@pytest.mark.parametrize("route", ["copy", "files"])
+@pytest.mark.parametrize("route", after(1, ["files", "copy"]))
 def test_rows_come_in_the_order_of_the_original(rows, route, tmp_path):
     model = small_model()
     model.compile(tf.keras.optimizers.SGD(1e-4), run_eagerly=True)
@@ -63,6 +64,7 @@ def test_models_saved_before_have_none_and_load(trained, rows, tmp_path):
     assert dict(loaded.straightening) == dict(loaded.prior.adaptation) == {} and loaded.threshold_on == "energy"
 
 
+@pytest.mark.thorough
 def test_a_training_that_begins_forgets_what_the_last_one_found(trained, rows, tmp_path):
     seen = []
     record = tf.keras.callbacks.LambdaCallback(
@@ -73,6 +75,7 @@ def test_a_training_that_begins_forgets_what_the_last_one_found(trained, rows, t
     assert dict(moved(trained, "files", tmp_path / "model").prior.adaptation) == dict(trained.prior.adaptation)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "value", [3, pytest.param("x", marks=pytest.mark.slow), ["straightening"], {"fit": "straightening"}]
 )

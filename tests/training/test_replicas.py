@@ -51,6 +51,7 @@ def assert_same(one, several, rows):
         np.testing.assert_allclose(several.log_density(rows), one.log_density(rows), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -76,6 +77,7 @@ def test_so_they_do_compiled_on_a_stream_whose_last_batch_is_odd(rows, strategy)
     assert_same(one, trained(strategy.scope(), "log", rows, compiled=True), rows)
 
 
+@pytest.mark.thorough
 def test_two_devices_weigh_examples_as_one(rows, strategy):
     rows, weights = rows[:ROWS].astype("float32"), np.linspace(0, 2, ROWS)
     data = tf.data.Dataset.from_tensor_slices((rows, np.zeros(ROWS), weights)).batch(33)
@@ -155,6 +157,7 @@ def test_gradients_of_a_total_are_those_of_one_device(strategy):
     np.testing.assert_allclose(np.concatenate(gradient), 30 + 10 * 2 * x)
 
 
+@pytest.mark.thorough
 def test_a_value_that_is_not_finite_on_the_last_replica_is_told(rows, strategy):
     bad = rows[:64].astype("float32")
     bad[60] = np.nan

@@ -28,6 +28,7 @@ def endless(few, seen, size=10):
     return Data.from_generator(generate, output_signature=tf.TensorSpec((None, 4), tf.float32))
 
 
+@pytest.mark.thorough
 def test_passes_over_an_endless_stream_are_bounded(few):
     seen = []
     model = plain(few, MixturePrior(2, 2, em_iterations=3), finds_active=True)
@@ -61,6 +62,7 @@ def test_the_prior_of_an_endless_stream_is_that_of_an_epoch_or_of_enough_rows(fe
 # Sequences
 
 
+@pytest.mark.thorough
 def test_a_sequence_is_shuffled_by_batches_and_told_of_epochs(few):
     ordered, shuffled = Batches(10, few), Batches(10, few)
     plain(few).fit(ordered, epochs=2, shuffle=False, verbose=0)
@@ -75,6 +77,7 @@ def test_a_sequence_is_shuffled_by_batches_and_told_of_epochs(few):
     assert again.epochs == 2
 
 
+@pytest.mark.thorough
 def test_sequences_are_rows_wherever_rows_are(few):
     model = plain(few)
     sequence = Batches(10, few, np.zeros(70))
@@ -178,6 +181,7 @@ def test_what_is_not_supported_is_refused_by_type(few):
     np.testing.assert_array_equal(model.energy(few), energy)
 
 
+@pytest.mark.thorough
 def test_frames_of_other_libraries_are_tables(few):
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({str(i): few[:, i] for i in range(4)})

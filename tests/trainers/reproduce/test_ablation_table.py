@@ -95,6 +95,7 @@ def test_rows_that_repeat_once_are_rows_that_do_not_repeat():
     np.testing.assert_allclose(once, parts.chosen() - scale.log_scale - scale.surprise(test), atol=0.1)
 
 
+@pytest.mark.thorough
 def test_early_stopping_keeps_the_likeliest_look(monkeypatch):
     z, seen, looks = drawn(2).astype(np.float32), [], []
 
@@ -117,6 +118,7 @@ def test_early_stopping_keeps_the_likeliest_look(monkeypatch):
     np.testing.assert_allclose(model.log_density(held_out), highest[1], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_without_a_gauge_there_is_no_likelihood(folder):
     found = ablation.run(str(folder / "far.npz"), "trained-no-gauge", 0, 1, 3)
     assert "error" not in found and found["auroc"] > 0.5 and found["log_likelihood"] is None

@@ -65,6 +65,7 @@ def test_interrupted_table_goes_on_and_draws(tmp_path):
     assert json.loads((tmp_path / "table.json").read_text()) == records
 
 
+@pytest.mark.thorough
 def test_record_puts_active_dimensions_first_and_is_json(few_rows):
     record = table_vae_toy.run("mix", "downward-convex", 100.0, 5, 0, 10)
     assert set(record) == {*table_vae_toy.KEY, *LISTS, *SCALARS, "log_densities"}
