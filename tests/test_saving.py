@@ -19,6 +19,7 @@ np.savez(sys.argv[3], energy=model.energy(rows), threshold=model.threshold, late
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kind", "table"),
     [("log", "frame"), *(pytest.param(kind, "rows", marks=pytest.mark.slow) for kind in ("no-gauge", "dagmm"))],

@@ -137,6 +137,7 @@ assert "tf_radogaga" not in sys.modules and "tensorflow_compression" not in sys.
     assert_scores(read_tensors(tmp_path / "out"), served.detector.score_samples(rows))
 
 
+@pytest.mark.thorough
 def test_columns_of_text_are_inputs_of_their_own(tmp_path):
     frame = table(100)
     detector = AnomalyDetector(categorical=("code",), random_state=0).fit(frame)

@@ -94,6 +94,7 @@ class Folded(tf.keras.layers.Layer):
         return scale * x[:, :2] if self.forward else tf.concat([x / scale, 0 * x[:, :1]], axis=1)
 
 
+@pytest.mark.thorough
 def test_a_sheet_folded_double_has_a_perfect_decoder_and_is_refused():
     s, t = np.random.default_rng(0).normal(size=(2, 2000))
     sheet = np.stack([np.abs(s) + 0.5, t, 0.2 * np.sign(s)], axis=1).astype(np.float32)  # two leaves, 0.4 apart

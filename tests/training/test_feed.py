@@ -18,6 +18,7 @@ Data = tf.data.Dataset
 # One route
 
 
+@pytest.mark.thorough
 def test_every_kind_of_rows_trains_the_same_model(few, importance):
     expected = fitted(few)
     for same in (
