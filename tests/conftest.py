@@ -11,6 +11,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers side by side, each on a core 
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import tf_radogaga  # noqa: F401  before TensorFlow, whose Keras it chooses
+
+# isort: split
 import numpy as np
 import pytest
 import tensorflow as tf

@@ -35,7 +35,8 @@ CODE = ("tf_radogaga", "trainers", "tests", "docs")
 FILES = {"open", "read_text", "write_text", "read_bytes", "write_bytes", "read_file", "write_file", "GFile", "savez"}
 FILES |= {"mkdir", "unlink", "rmtree"}
 TOUCH_FILES = ("_core.directories", "saving", "serving", "datasets", "detector.files")
-LIBRARIES = {"matplotlib": ("plots",), "tensorflow_compression": ("networks", "priors")}
+LIBRARIES = {"matplotlib": ("plots",)}
+STACK = ("keras", "tf_keras", "tensorflow_probability", "tensorflow_compression", "tensorflow_compression_ops")
 
 
 def _name(path):
@@ -104,6 +105,11 @@ def test_no_file_imports_itself_by_way_of_others():
 def test_a_library_is_known_to_its_rooms_alone(library):
     users = {_room(module) for module in TREES for name in _imported(module) if _room(name) == library}
     assert users == set(LIBRARIES[library])
+
+
+def test_tensorflow_and_what_belongs_to_it_come_from_one_file():
+    names = {(module, name) for module in TREES if module != "_core.stack" for name in _imported(module)}
+    assert not [(m, n) for m, n in names if n in ("tensorflow", "tensorflow.keras") or n.partition(".")[0] in STACK]
 
 
 def test_few_touch_files():

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
 
 from tf_radogaga._core import directories
 from tf_radogaga._core.keras_configs import from_keras_config, keras_config, require_told
 from tf_radogaga._core.registry import registered_object
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training.copies import copy_model as copy_model

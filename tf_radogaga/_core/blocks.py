@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import tensorflow as tf
+
+from tf_radogaga._core.stack import tf
 
 ROWS = 2**16  # that are read, checked or scored at once, at most, where a row is a few numbers
 SCORED_ROWS = 2**14  # that a model scores at once, at most

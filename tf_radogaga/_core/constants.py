@@ -7,7 +7,7 @@ import contextvars
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import tensorflow as tf
+from tf_radogaga._core.stack import tf
 
 _T = TypeVar("_T")
 _exporting = contextvars.ContextVar("exporting", default=False)

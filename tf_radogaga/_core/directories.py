@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import tensorflow as tf
+from tf_radogaga._core.stack import tf
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STAGING = ".export-"

@@ -7,7 +7,8 @@ from typing import Any
 
 import narwhals as nw
 import pandas as pd
-import tensorflow as tf
+
+from tf_radogaga._core.stack import tf
 
 
 @tf.autograph.experimental.do_not_convert  # it cannot read narwhals, and graphs call this

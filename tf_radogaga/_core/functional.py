@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
+from tf_radogaga._core.stack import tf
 
 _DRAW = 256
 """Steps of a Philox counter that `tf.random.Generator` takes for one seed."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from tensorflow import keras
 
 from tf_radogaga._core.registry import registered_object
+from tf_radogaga._core.stack import keras
 
 _MODULES = (
     "keras",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tensorflow import keras
+from tf_radogaga._core.stack import keras
 
 
 def registered_object(name: Any) -> Any:

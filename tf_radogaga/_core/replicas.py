@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import tensorflow as tf
-from tensorflow import keras
+from tf_radogaga._core.stack import keras, tf
 
 STRATEGIES = (
     tf.distribute.MirroredStrategy,

@@ -15,7 +15,7 @@ and biases and in scatters, so weights are expected to drift apart by rounding;
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tf_radogaga._core.stack import tf
 
 
 def draw_seed() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tf_radogaga._core.stack import tf
 
 
 def sum_of_squares(values: tf.Tensor, first_axis: int = 1) -> tf.Tensor:

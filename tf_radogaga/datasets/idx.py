@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tensorflow import keras
 
 from tf_radogaga._core import checks
+from tf_radogaga._core.stack import keras
 
 URLS = {
     "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
+from tf_radogaga._core.stack import tf
 from tf_radogaga.datasets.found_images import chosen
 from tf_radogaga.datasets.images import File, find_images, load_encoded, load_files, tell_left_out
 

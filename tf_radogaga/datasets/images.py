@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from tf_radogaga._core.stack import tf
 from tf_radogaga.datasets.found_images import SUFFIXES, images_within, is_hidden
 from tf_radogaga.networks.shapes import check_image_shape
 from tf_radogaga.preprocessing import encoded_images

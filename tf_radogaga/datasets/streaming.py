@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from tf_radogaga._core.frames import listed
+from tf_radogaga._core.stack import tf
 from tf_radogaga.datasets.csv_files import BLOCK_ROWS, Options, read_csv
 from tf_radogaga.datasets.tabular import split_labels
 from tf_radogaga.preprocessing import TableEncoding

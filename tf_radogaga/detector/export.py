@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.rounding import WHOLE, as_served
+from tf_radogaga._core.stack import tf
 from tf_radogaga.detector.densities.average import AveragedDensities
 from tf_radogaga.detector.isometric_latent import IsometricDecoder, IsometricEncoder
 from tf_radogaga.detector.scorers import DensityScorer, Scorer

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_radogaga._core.rounding import FLOAT64, WHOLE, as_served, is_constant
+from tf_radogaga._core.stack import tf
 from tf_radogaga.detector.stored import Constants
 
 

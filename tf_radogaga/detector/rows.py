@@ -8,12 +8,12 @@ from typing import Any, Union
 import numpy as np
 import pandas as pd
 import scipy.sparse
-import tensorflow as tf
 from pandas.api.types import is_bool_dtype
 from sklearn.utils.validation import check_array
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.frames import listed, to_pandas
+from tf_radogaga._core.stack import tf
 from tf_radogaga.detector.densities.average import MOST_ROWS
 from tf_radogaga.preprocessing import TableEncoding
 from tf_radogaga.preprocessing.cells import TIMES, array_of, is_text, level, numbers

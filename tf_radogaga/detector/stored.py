@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
+
+from tf_radogaga._core.stack import keras, tf
 
 Constant = Callable[[str, np.ndarray], tf.Variable]
 """Keeps an array in a layer, by name."""

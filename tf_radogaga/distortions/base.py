@@ -10,7 +10,7 @@ Sources: Kato et al., ICML 2020, Eq. 6 and appendix A; Nakagawa et al., ICML 202
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tf_radogaga._core.stack import tf
 
 
 def event_sum(values: tf.Tensor) -> tf.Tensor:

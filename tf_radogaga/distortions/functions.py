@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core.registry import function_name, registered_function
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.distortions.pointwise import SumSquaredError
 

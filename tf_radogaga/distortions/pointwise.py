@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core import checks
 from tf_radogaga._core.squares import sum_of_squares
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion, event_sum, over_event
 
 

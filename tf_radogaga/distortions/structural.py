@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core import checks
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
 
 

@@ -7,10 +7,9 @@ import re
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
 
 from tf_radogaga import saving
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training import copies
 

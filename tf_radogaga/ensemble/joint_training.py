@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
 
 from tf_radogaga._core import checks, functional
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.ensemble.alike import WEIGHTS, require_alike, require_plain, require_pure
 from tf_radogaga.ensemble.vectorized import converters
 from tf_radogaga.models.autoencoder import Autoencoder

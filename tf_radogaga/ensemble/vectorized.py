@@ -6,8 +6,9 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-import tensorflow as tf
 from tensorflow.python.ops.parallel_for.pfor import _create_op, _pfor_converter_registry, _PforInput, wrap
+
+from tf_radogaga._core.stack import tf
 
 
 def _once_per_model(pfor_input):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-
 from tf_radogaga._core import blocks
+from tf_radogaga._core.stack import tf
 from tf_radogaga.isometry import tangents
 from tf_radogaga.isometry.protocols import Measured
 

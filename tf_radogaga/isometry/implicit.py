@@ -6,9 +6,9 @@ import math
 from typing import Any, cast
 
 import numpy as np
-import tensorflow as tf
 
 from tf_radogaga._core import checks
+from tf_radogaga._core.stack import tf
 from tf_radogaga.isometry import tangents
 from tf_radogaga.isometry.protocols import Measured, Variational
 

@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_radogaga._core import checks
+from tf_radogaga._core.stack import tf
 from tf_radogaga.isometry import tangents
 from tf_radogaga.isometry.implicit import inverse_variances, unit_steps, variational
 from tf_radogaga.isometry.protocols import Measured

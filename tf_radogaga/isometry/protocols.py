@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import tensorflow as tf
-
+from tf_radogaga._core.stack import tf
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors.base import Prior

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import tensorflow as tf
-
 from tf_radogaga._core import blocks
+from tf_radogaga._core.stack import tf
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.isometry.protocols import Measured
 

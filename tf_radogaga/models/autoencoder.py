@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
 
 from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.keras_configs import require_told
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models import image_pipelines

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
-from tensorflow import keras
-
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.parts import output
 from tf_radogaga.models.reconstruction_features import prior_input

@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import tensorflow as tf
-
+from tf_radogaga._core.stack import tf
 from tf_radogaga.isometry import active_directions, tangents
 from tf_radogaga.isometry.protocols import Measured
 from tf_radogaga.models.reconstruction_features import prior_input, with_scored_features

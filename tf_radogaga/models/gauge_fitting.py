@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
 
 from tf_radogaga._core import blocks
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.isometry import tangents
 from tf_radogaga.models.gauges import CouplingFlow, FlowGauge
 from tf_radogaga.priors.base import Prior

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
 
 from tf_radogaga._core.constants import as_constant
+from tf_radogaga._core.stack import keras, tf
 
 
 class IdentityGauge:

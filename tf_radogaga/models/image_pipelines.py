@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import tensorflow as tf
 from sklearn.utils.metaestimators import available_if
 
+from tf_radogaga._core.stack import tf
 from tf_radogaga.models.density import Scored
 from tf_radogaga.preprocessing.images import ImageScaling
 from tf_radogaga.training.rows import require_memory

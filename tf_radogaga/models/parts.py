@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core import replicas
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
 
 

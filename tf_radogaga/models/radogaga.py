@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core import checks, seeds
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import tensorflow as tf
-
 from tf_radogaga._core.squares import sum_of_squares
+from tf_radogaga._core.stack import tf
 
 _TINY = 1e-12  # squared length, so that rows of zeros have norms above 0
 

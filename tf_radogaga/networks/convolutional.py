@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import tensorflow as tf
-import tensorflow_compression as tfc
-from tensorflow import keras
-
 from tf_radogaga._core import checks
 from tf_radogaga._core.keras_configs import attributes
+from tf_radogaga._core.stack import keras, tf, tfc
 from tf_radogaga.networks.dense import DenseNetwork
 from tf_radogaga.networks.shapes import check_activations, check_image_shape, checked_images
 

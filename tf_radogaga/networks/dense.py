@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core.keras_configs import attributes
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.networks.shapes import check_activations, checked_images, element_count
 
 

@@ -7,8 +7,7 @@ import math
 from numbers import Integral
 from typing import Any
 
-import tensorflow as tf
-from tensorflow import keras
+from tf_radogaga._core.stack import keras, tf
 
 
 def check_networks(**networks: Any) -> None:

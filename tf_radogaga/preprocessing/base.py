@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
-from tensorflow import keras
+from tf_radogaga._core.stack import keras, tf
 
 register = keras.utils.register_keras_serializable(package="tf_radogaga")
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse
-import tensorflow as tf
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_scalar
+
+from tf_radogaga._core.stack import tf
 
 TIMES = (datetime.date, datetime.time, datetime.timedelta, pd.Period, np.datetime64, np.timedelta64)
 

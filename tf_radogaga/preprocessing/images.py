@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from tf_radogaga._core.stack import tf
 from tf_radogaga.networks.shapes import check_image_shape
 from tf_radogaga.preprocessing import encoded_images
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register

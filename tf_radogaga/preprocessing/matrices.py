@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from tf_radogaga._core import rounding
 from tf_radogaga._core.frames import check_names, column_names, to_pandas
 from tf_radogaga._core.rounding import is_constant
+from tf_radogaga._core.stack import tf
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 from tf_radogaga.preprocessing.cells import array_of, check_finite, numbers
 

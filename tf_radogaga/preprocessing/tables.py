@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from pandas.api.types import is_object_dtype
-from tensorflow import keras
 
 from tf_radogaga._core.frames import listed, to_pandas
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 from tf_radogaga.preprocessing.cells import canonical, is_text, level, levels, numbers, same_texts, spellings
 from tf_radogaga.preprocessing.matrices import MinMaxScaling

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tensorflow import keras
-
 from tf_radogaga import distortions
+from tf_radogaga._core.stack import keras
 from tf_radogaga.distortions.structural import StructuralDissimilarity
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.beta_vae import BetaVAE

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import tensorflow as tf
-from tensorflow import keras
-from tensorflow_probability import distributions as tfd
+from tf_radogaga._core.stack import keras, tf, tfp
 
 
 class Prior(keras.layers.Layer):
@@ -61,8 +59,8 @@ class Prior(keras.layers.Layer):
         return -tf.cast(self.distribution.log_prob(tf.cast(z, self.distribution.dtype)), tf.float32)
 
     @property
-    def distribution(self) -> tfd.Distribution:
-        """The prior as a `tfd.Distribution` over R^N, for `log_prob` and `sample`."""
+    def distribution(self) -> tfp.distributions.Distribution:
+        """The prior as a `tfp.distributions.Distribution` over R^N, for `log_prob` and `sample`."""
         raise NotImplementedError
 
     def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:

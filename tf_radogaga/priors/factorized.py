@@ -10,14 +10,10 @@ import weakref
 import zlib
 
 import numpy as np
-import tensorflow as tf
-import tensorflow_compression as tfc
-import tensorflow_probability as tfp
-from tensorflow import keras
-from tensorflow_probability import distributions as tfd
 
 from tf_radogaga._core import checks
 from tf_radogaga._core.constants import as_constant
+from tf_radogaga._core.stack import keras, tf, tfc, tfp
 from tf_radogaga.priors.base import Prior
 
 CODABLE = 2.0**30
@@ -122,8 +118,8 @@ class FactorizedPrior(Prior):
         self.noisy = NoisyDeepFactorized(batch_shape=(latent_units,), num_filters=self.filters, init_scale=init_scale)
 
     @property
-    def distribution(self) -> tfd.Distribution:
-        return tfd.Independent(self.noisy, reinterpreted_batch_ndims=1)
+    def distribution(self) -> tfp.distributions.Distribution:
+        return tfp.distributions.Independent(self.noisy, reinterpreted_batch_ndims=1)
 
     def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
         """As `Prior.log_prob_along`, for directions that are axes; any others have no closed form."""

@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
-from tensorflow_probability import distributions as tfd
 
 from tf_radogaga._core import blocks, checks, replicas, seeds
 from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.keras_configs import attributes
 from tf_radogaga._core.squares import sum_of_squares
+from tf_radogaga._core.stack import keras, tf, tfp
 from tf_radogaga._core.stopped_early import gaussian_mixture
 from tf_radogaga.priors.base import Prior
 
@@ -198,12 +196,12 @@ class MixturePrior(Prior):
         return as_constant(lambda: Mixture(*(tf.identity(v) for v in self.stored)))
 
     @property
-    def distribution(self) -> tfd.Distribution:
+    def distribution(self) -> tfp.distributions.Distribution:
         """The stored mixture, float64."""
         return as_constant(
-            lambda: tfd.MixtureSameFamily(
-                tfd.Categorical(logits=tf.identity(self.stored.log_weights)),
-                tfd.MultivariateNormalTriL(
+            lambda: tfp.distributions.MixtureSameFamily(
+                tfp.distributions.Categorical(logits=tf.identity(self.stored.log_weights)),
+                tfp.distributions.MultivariateNormalTriL(
                     tf.identity(self.stored.mean), scale_tril=tf.linalg.cholesky(self.stored.covariance)
                 ),
             )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tf_radogaga._core.stack import tf
 from tf_radogaga.serving import card, warmup
 from tf_radogaga.serving.signatures import TABLE
 

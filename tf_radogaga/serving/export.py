@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core import directories
 from tf_radogaga._core.constants import exporting
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.serving import card as cards
 from tf_radogaga.serving import warmup

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
+from tf_radogaga._core.stack import tf
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.density import blank
 from tf_radogaga.preprocessing.images import ImageScaling, decode_readable_images

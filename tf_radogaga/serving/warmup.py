@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
+
+from tf_radogaga._core.stack import tf
 
 PATH = Path("assets.extra", "tf_serving_warmup_requests")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
+from tf_radogaga._core.stack import tf
 
 
 def element(rows: Any, weights: Any = None) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
+
+from tf_radogaga._core.stack import keras, tf
 
 
 def non_finite_error(term: str, step: int) -> FloatingPointError:

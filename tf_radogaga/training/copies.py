@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core import functional
 from tf_radogaga._core.keras_configs import UNKNOWN, plain, require_told, with_input_shapes
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors.base import Prior
 from tf_radogaga.training.end_of_fit import Trained

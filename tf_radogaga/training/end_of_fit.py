@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import tensorflow as tf
-from tensorflow import keras
-
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.priors.base import Prior
 

@@ -9,10 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core import blocks, checks
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.training import batches, streams
 from tf_radogaga.training.callbacks import start_at_step

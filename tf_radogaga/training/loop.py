@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
 
 from tf_radogaga._core import checks, replicas, seeds
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.training import batches, copies, streams
 from tf_radogaga.training.callbacks import StopOnNonFinite, non_finite_error
 from tf_radogaga.training.end_of_fit import Trained, find_all, forget

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
-from tensorflow import keras
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.frames import to_pandas
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing import Preprocessing
 
 _MEMORY = "give rows in memory"

@@ -7,10 +7,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import tensorflow as tf
-from tensorflow import keras
-
 from tf_radogaga._core import replicas
+from tf_radogaga._core.stack import keras, tf
 
 
 class Steps:

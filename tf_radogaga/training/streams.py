@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow import keras
 
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.preprocessing.images import ImageScaling
 from tf_radogaga.training import batches

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from tf_radogaga._core import blocks
+from tf_radogaga._core.stack import tf
 from tf_radogaga.detector.densities.columns import IndependentColumns
 from tf_radogaga.detector.densities.kernel import KernelDensity
 from tf_radogaga.detector.densities.mixture import MixtureDensity

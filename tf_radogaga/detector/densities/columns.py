@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.rounding import is_constant
+from tf_radogaga._core.stack import tf
 from tf_radogaga.detector.stored import Constant
 
 COLUMN_BANDWIDTHS = np.geomspace(0.01, 1, 12)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from scipy.special import gammaln, logsumexp
 from sklearn.metrics.pairwise import euclidean_distances
 
 from tf_radogaga._core import blocks
+from tf_radogaga._core.stack import tf
 from tf_radogaga.detector.stored import Constant
 
 BANDWIDTHS = np.geomspace(0.01, 1.5, 17)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 from scipy.special import logsumexp, softmax
 
+from tf_radogaga._core.stack import tf
 from tf_radogaga._core.stopped_early import gaussian_mixture
 from tf_radogaga.detector.stored import Constant
 
