@@ -264,7 +264,7 @@ def test_wrong_arguments_of_priors_are_named(make, message):
 
 @pytest.mark.parametrize("prior", [None, NormalPrior, 3])
 def test_what_is_no_prior_is_refused_by_name(prior):
-    with pytest.raises(TypeError, match=r"prior: .* is neither a Prior nor a tfd.Distribution"):
+    with pytest.raises(TypeError, match=r"prior: .* is neither a Prior nor a tfp.distributions.Distribution"):
         RaDOGAGA(DenseNetwork(3, (), 2), DenseNetwork(2, (), 3), prior, 1, 1)
     with pytest.raises(TypeError, match="build: "):
         DistributionPrior(lambda: prior)

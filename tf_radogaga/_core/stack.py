@@ -7,8 +7,8 @@ The package runs on TensorFlow 2.14 and later. Two things depend on the version:
 - The operators of tensorflow-compression, which only its range coder uses. Those in its wheel load in TensorFlow 2.14
   alone; tensorflow-compression-ops has those for TensorFlow 2.15 to 2.17. Elsewhere `compress` and `decompress` raise.
 
-The process is changed in two places: the variable TF_USE_LEGACY_KERAS, and the entry of `sys.modules` for the module
-that loads the operators.
+The process is changed in three places: the variable TF_USE_LEGACY_KERAS; the entry of `sys.modules` for the module that
+loads the operators; and, on Python 3.12 and later, where tf-keras up to 2.18 keeps the generator of `set_random_seed`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -66,6 +67,23 @@ def _use_keras_2() -> Any:
     return tensorflow
 
 
+class _Seeds(threading.local):
+    """Where tf-keras keeps a generator. Up to 2.18 it calls `randint(1, 1e9)`, which Python 3.12 and later refuse."""
+
+    def __setattr__(self, name: str, generator: Any) -> None:
+        draw = generator.randint
+        generator.randint = lambda low, high: draw(int(low), int(high))
+        super().__setattr__(name, generator)
+
+
+def _let_seeds_be_drawn() -> None:
+    backend = importlib.import_module("tf_keras.src.backend")
+    given = getattr(backend._SEED_GENERATOR, "generator", None)
+    backend._SEED_GENERATOR = _Seeds()
+    if given is not None:
+        backend._SEED_GENERATOR.generator = given
+
+
 def _operators() -> Any:
     """The operators of tensorflow-compression for this TensorFlow, or functions of their names that raise."""
     try:
@@ -87,6 +105,8 @@ def _operators() -> Any:
 
 tf: Any = _use_keras_2()
 keras: Any = tf.keras
+if sys.version_info >= (3, 12):
+    _let_seeds_be_drawn()
 tfp: Any = _library("tensorflow_probability")
 if not tf.__version__.startswith("2.14."):
     sys.modules.setdefault(_OPERATORS, _operators())
