@@ -172,7 +172,7 @@ def test_a_pickle_in_a_config_is_not_run(saved, tmp_path):
 
 def test_of_what_keras_knows_only_this_package_and_the_user_are_registered():
     known = tf.keras.utils.get_custom_objects()
-    libraries = ("keras", "tensorflow", "tensorflow_probability", "tensorflow_compression")
+    libraries = ("keras", "tf_keras", "tensorflow", "tensorflow_probability", "tensorflow_compression")
     modules = {name: getattr(found, "__module__", None) or "" for name, found in known.items()}
     foreign = {name for name, module in modules.items() if module.partition(".")[0] in libraries}
     assert {"DistributionLambda", "Custom>Adam", "tensorflow_compression>GDN"} <= foreign

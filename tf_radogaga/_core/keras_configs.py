@@ -24,6 +24,9 @@ _MODULES = (
     "keras.src.engine.sequential",
     "keras.src.layers.core.tf_op_layer",
 )
+_PACKAGE = keras.Model.__module__.partition(".")[0]
+"""That of the Keras in use: keras, or tf_keras beside Keras 3; configurations in files name keras."""
+
 _PLAIN = ("__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__tuple__", "__slice__")
 UNKNOWN = {"SpectralNormalization": keras.layers.SpectralNormalization}
 """Layers of Keras that its own list of them lacks, so that a Sequential is not read again."""
@@ -64,7 +67,7 @@ def keras_config(value: Any) -> dict:
         TypeError: the object, or a part of it, is neither Keras' own nor registered, or runs code.
     """
     require_told(value)
-    config = with_input_shapes(keras.saving.serialize_keras_object(value))
+    config = with_input_shapes(_moved(keras.saving.serialize_keras_object(value), _PACKAGE, "keras"))
     if unsafe := _unsafe(config):
         raise TypeError(
             f"{unsafe}: not registered, so the model could not be read again; decorate the class or function with"
@@ -84,7 +87,20 @@ def from_keras_config(config: dict) -> Any:
             " tf.keras.utils.register_keras_serializable before loading."
         )
     with keras.utils.custom_object_scope(UNKNOWN):
-        return keras.saving.deserialize_keras_object(config)
+        return keras.saving.deserialize_keras_object(_moved(config, "keras", _PACKAGE))
+
+
+def _moved(config: Any, old: str, new: str) -> Any:
+    """A configuration in which the private modules of Keras are those of a package of another name."""
+    if isinstance(config, list):
+        return [_moved(item, old, new) for item in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: _moved(item, old, new) for key, item in config.items()}
+    module = config.get("module")
+    if "class_name" in config and isinstance(module, str) and module.startswith(f"{old}.src."):
+        config["module"] = new + module[len(old) :]
+    return config
 
 
 def require_told(value: Any) -> None:

@@ -77,7 +77,7 @@ class _Seeds(threading.local):
 
 
 def _let_seeds_be_drawn() -> None:
-    backend = importlib.import_module("tf_keras.src.backend")
+    backend: Any = importlib.import_module("tf_keras.src.backend")
     given = getattr(backend._SEED_GENERATOR, "generator", None)
     backend._SEED_GENERATOR = _Seeds()
     if given is not None:

@@ -43,7 +43,8 @@ class Autoencoder(TrainedOnRows):
         encoder: x -> latent, (B, *event) -> (B, N): `DenseNetwork` or any Keras layer or model of yours. Its weights,
             also those that it makes at its first call, are made here.
         decoder: latent -> x_hat, (B, N) -> (B, *event), likewise.
-        prior: P(z), a `Prior` or a `tfd.Distribution`; over N + 2 dimensions with `reconstruction_features`.
+        prior: P(z), a `Prior` or a `tfp.distributions.Distribution`; over N + 2 dimensions with
+            `reconstruction_features`.
         preprocess: adapted layer from raw rows to x; default: rows are x, or images of any size become it, where the
             encoder tells the shape of its input.
         distortion: D(x, y), default the sum of squared errors; or a function (x, y) -> (B,) of your own.

@@ -176,11 +176,11 @@ class TrainedOnRows(Trained):
             with executions(self, training.uncounted, *makes):
                 history = super().fit(
                     training.batches,
-                    epochs=epochs,
+                    epochs=max(epochs, 1),  # later releases of Keras refuse 0
                     verbose=verbose,
                     callbacks=[*tf.nest.flatten(callbacks or []), StopOnNonFinite(), *training.callbacks],
                     validation_data=training.validation,
-                    initial_epoch=initial_epoch,
+                    initial_epoch=initial_epoch if epochs else max(initial_epoch, 1),
                     steps_per_epoch=training.steps,
                     validation_steps=validation_steps,
                     validation_freq=validation_freq,
