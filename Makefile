@@ -7,13 +7,18 @@
 # make scale  memory and seconds of training and scoring 10 million streamed rows, with a figure
 # make peers  the environment of the peers alone, for their rows in the tables of trainers/reproduce/tables.py
 # make docs   the documentation site, as HTML in outputs/docs
-# make venv   set up only; PYTHON=... chooses the interpreter (3.9 to 3.11)
-PYTHON ?= $(firstword $(foreach v,3.11 3.10 3.9,$(shell command -v python$(v))) python3)
-VENV := .venv
+# make venv   set up only
+# make matrix the tests on each TensorFlow in an environment of its own, and a table of what passed; MEMBERS=3.12:2.17
+# PYTHON=... chooses the interpreter (3.9 to 3.13), TF=... the TensorFlow (2.14 to 2.21), in an environment of its own
+PYTHON ?= $(firstword $(foreach v,3.11 3.10 3.9 3.12 3.13,$(shell python$(v) -c 'print("python$(v)")' 2>/dev/null)) python3)
+VENV := .venv$(addprefix -,$(TF))
+TF ?= $(shell $(PYTHON) -c 'import sys; print({12: "2.17", 13: "2.21"}.get(sys.version_info[1], "2.14"))')
+# on 2.14 tensorflow-compression's own wheel, elsewhere the same without its pins
+COMPRESSION := $(if $(filter 2.14,$(TF)),,./stack/tensorflow_compression)
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 
-.PHONY: demo test thorough lint models bench scale peers docs venv clean
+.PHONY: demo test thorough lint models bench scale peers docs venv matrix clean
 
 demo: venv
 	$(BIN)/python trainers/demo.py
@@ -49,12 +54,15 @@ lint: venv
 venv: $(VENV)/.done
 
 # the stamp is written last, so an interrupted set-up is done again
-$(VENV)/.done: pyproject.toml setup.py
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 9) <= v <= (3, 11) else "Python 3.9 to 3.11 is needed, $(PYTHON) is %d.%d; give another: make PYTHON=python3.11" % v)'
+$(VENV)/.done: pyproject.toml setup.py stack/tensorflow_compression/repack.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 9) <= v <= (3, 13) else "Python 3.9 to 3.13 is needed, $(PYTHON) is %d.%d; give another: make PYTHON=python3.11" % v)'
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(COMPRESSION) -e '.[dev,tf$(subst .,,$(TF))]'
 	touch $@
+
+matrix:
+	$(PYTHON) stack/matrix.py $(MEMBERS)
 
 peers: $(PEERS)/.done
 

@@ -30,7 +30,7 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 MOST_LINES, MOST_METHODS = 350, 25
-CODE = ("tf_radogaga", "trainers", "tests", "docs")
+CODE = ("tf_radogaga", "trainers", "tests", "docs", "stack")
 
 FILES = {"open", "read_text", "write_text", "read_bytes", "write_bytes", "read_file", "write_file", "GFile", "savez"}
 FILES |= {"mkdir", "unlink", "rmtree"}

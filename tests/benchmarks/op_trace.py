@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import families
 import tensorflow as tf
 from own_sides import training_products
-from tensorflow.core.profiler.protobuf import xplane_pb2
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 from turns import medians, repeated
 
 from tf_radogaga.models import radogaga

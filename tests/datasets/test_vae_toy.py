@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.integrate import cumulative_trapezoid
+from scipy.integrate import cumulative_trapezoid, trapezoid
 from scipy.stats import ks_1samp, norm
 
 from tf_radogaga.datasets.toy import BASIS
@@ -27,7 +27,7 @@ def data(request):
 def test_shape_is_a_density_of_mean_0_and_variance_1(shape):
     density = np.exp(shape.log_density(LINE))
     for power, moment in enumerate((1, 0, 1)):
-        assert np.trapz(LINE**power * density, LINE) == pytest.approx(moment, abs=1e-9)
+        assert trapezoid(LINE**power * density, LINE) == pytest.approx(moment, abs=1e-9)
     np.testing.assert_allclose(shape.cdf(LINE), cumulative_trapezoid(density, LINE, initial=0), atol=1e-6)
 
 
@@ -54,7 +54,7 @@ def test_excess_is_the_mean_square_slope_of_the_transport(shape):
     z = np.linspace(-5, 5, 4001)
     u = np.interp(norm.cdf(z), shape.cdf(LINE), LINE)
     slope = np.gradient(u, z)
-    assert shape.excess() == pytest.approx(np.trapz(slope**2 * norm.pdf(z), z), rel=2e-3)
+    assert shape.excess() == pytest.approx(trapezoid(slope**2 * norm.pdf(z), z), rel=2e-3)
     assert shape.excess() >= 1 - 1e-9
 
 
@@ -96,7 +96,7 @@ def test_rows_follow_their_density(data):
     entropy = 0.5 * np.log(VARIANCES).sum()
     for shape in SETS[name]:
         logs = shape.log_density(LINE)
-        entropy -= np.trapz(np.exp(logs) * logs, LINE)
+        entropy -= trapezoid(np.exp(logs) * logs, LINE)
     assert -log_density.mean() == pytest.approx(entropy, abs=5 * log_density.std() / np.sqrt(len(log_density)))
 
 

@@ -18,6 +18,7 @@ from helpers.marks import after
 from helpers.models import adapted_model
 
 from tf_radogaga import MixturePrior
+from tf_radogaga._core.stack import HAS_RANGE_CODER
 from tf_radogaga.priors import DistributionPrior, FactorizedPrior
 
 tfd = tfp.distributions
@@ -67,7 +68,11 @@ def test_no_rows_cannot_be_sampled(count):
         model.sample(count)
 
 
+range_coder = pytest.mark.skipif(not HAS_RANGE_CODER, reason=f"no range coder for TensorFlow {tf.__version__}")
+
+
 @pytest.mark.thorough
+@range_coder
 def test_decompressing_decodes_the_quantized_latents():
     kernel = isometric_kernel(2, 3)
     rows = rows_along(kernel, n=100) * 5
@@ -81,6 +86,7 @@ def test_decompressing_decodes_the_quantized_latents():
     assert float(error) == pytest.approx(2 / 12 / SCALE, rel=0.2)  # the noise of the loss: sigma2 in each dimension
 
 
+@range_coder
 def test_a_row_too_far_for_the_coder_is_named():
     kernel = isometric_kernel(2, 3)
     rows = rows_along(kernel, n=100)

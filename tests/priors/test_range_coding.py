@@ -5,10 +5,12 @@ import zlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers.factorized import bimodal_and_normal, perturbed
 
+from tf_radogaga._core.stack import HAS_RANGE_CODER, tf
 from tf_radogaga.priors import FactorizedPrior
+
+pytestmark = pytest.mark.skipif(not HAS_RANGE_CODER, reason=f"no range coder for TensorFlow {tf.__version__}")
 
 
 @pytest.fixture(scope="module")

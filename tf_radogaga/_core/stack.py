@@ -84,6 +84,10 @@ def _let_seeds_be_drawn() -> None:
         backend._SEED_GENERATOR.generator = given
 
 
+class _NoOperators(ModuleType):
+    """Functions in the place of operators, which raise."""
+
+
 def _operators() -> Any:
     """The operators of tensorflow-compression for this TensorFlow, or functions of their names that raise."""
     try:
@@ -98,7 +102,7 @@ def _operators() -> Any:
             " tensorflow-compression-ops."
         )
 
-    module = ModuleType(_OPERATORS)
+    module = _NoOperators(_OPERATORS)
     module.__dict__.update(dict.fromkeys(_NAMES, missing), __all__=list(_NAMES))
     return module
 
@@ -110,4 +114,5 @@ if sys.version_info >= (3, 12):
 tfp: Any = _library("tensorflow_probability")
 if not tf.__version__.startswith("2.14."):
     sys.modules.setdefault(_OPERATORS, _operators())
+HAS_RANGE_CODER: bool = type(sys.modules.get(_OPERATORS)) is not _NoOperators
 tfc: Any = _library("tensorflow_compression")

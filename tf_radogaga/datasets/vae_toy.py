@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.integrate import trapezoid
 from scipy.special import logsumexp, ndtr, ndtri
 
 from tf_radogaga._core import checks
@@ -72,7 +73,7 @@ class Shape:
         u = np.linspace((centres - 7 * deviations).min(), (centres + 7 * deviations).max(), points)
         mirrored = Shape(self.weights, tuple(-c for c in self.centres), self.deviations)
         z = np.where(u < 0, ndtri(self.cdf(u)), -ndtri(mirrored.cdf(-u)))  # each tail from its own end
-        return float(np.trapz(np.exp(-(z**2) - np.log(2 * np.pi) - self.log_density(u)), u))
+        return float(trapezoid(np.exp(-(z**2) - np.log(2 * np.pi) - self.log_density(u)), u))
 
 
 def _row(weights: np.ndarray) -> Shape:

@@ -108,7 +108,8 @@ def numbers(values: Any, column: str, first_row: int = 0, dtype: Any = np.float3
     if array.ndim != 1:
         raise ValueError(f"column {column!r}: shape {array.shape} where one number for each row is expected.")
     if array.dtype.kind not in "fiub":
-        for row, value in enumerate(array):
+        plain = array.dtype.kind in "USc"  # NumPy 2 names the type of a scalar in its repr
+        for row, value in enumerate(array.tolist() if plain else array):
             if not (_is_number(value) or _is_missing(value)):
                 raise TypeError(
                     f"column {column!r}, row {first_row + row}: {value!r} (dtype {array.dtype}) where a number"
