@@ -91,7 +91,8 @@ def from_keras_config(config: dict) -> Any:
 
 
 def _moved(config: Any, old: str, new: str) -> Any:
-    """A configuration in which the private modules of Keras are those of a package of another name."""
+    """A configuration in which the private modules of Keras are those of a package of another name, and in which inputs
+    lack the argument that they have from 2.18 on."""
     if isinstance(config, list):
         return [_moved(item, old, new) for item in config]
     if not isinstance(config, dict):
@@ -100,6 +101,8 @@ def _moved(config: Any, old: str, new: str) -> Any:
     module = config.get("module")
     if "class_name" in config and isinstance(module, str) and module.startswith(f"{old}.src."):
         config["module"] = new + module[len(old) :]
+    if config.get("class_name") == "InputLayer" and config["config"].get("optional") is False:
+        config["config"] = {key: item for key, item in config["config"].items() if key != "optional"}
     return config
 
 
