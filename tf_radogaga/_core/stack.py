@@ -51,14 +51,13 @@ def _use_keras_2() -> Any:
     if three:
         os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     tensorflow = _library("tensorflow")
-    if tuple(map(int, tensorflow.__version__.split(".")[:2])) < (2, 14):
+    major, minor = map(int, tensorflow.__version__.split(".")[:2])
+    if (major, minor) < (2, 14):
         raise ImportError(f"tf_radogaga needs TensorFlow 2.14 or later (found: {tensorflow.__version__}). {_INSTALL}")
     try:
         found = getattr(tensorflow.keras, "__version__", "2.")  # Keras 2.14 does not tell
     except ImportError as error:
-        raise ImportError(
-            f"tf_radogaga needs Keras 2: pip install 'tf-keras~={tensorflow.__version__}' ({error})"
-        ) from error
+        raise ImportError(f"tf_radogaga needs Keras 2: pip install 'tf-keras=={major}.{minor}.*' ({error})") from error
     if not found.startswith("2."):
         raise ImportError(
             f"tf_radogaga needs Keras 2, and tf.keras is Keras {found} in this process already. Import tf_radogaga"
