@@ -7,7 +7,7 @@ taken. This file imports nothing but TensorFlow: trainers/score_images.py loads 
 
 from __future__ import annotations
 
-from tf_radogaga._core.stack import tf
+import tensorflow as tf
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 """How the files begin."""
