@@ -1,6 +1,6 @@
 # make demo   set up, then train, score and export on real data
-# make test   set up, then run the tests
-# make thorough  the same laws on further families, kinds and pages, and whole runs of the scripts
+# make test   set up, then run the quick tests
+# make thorough  tests on further families, kinds and pages; whole runs of scripts; other processes, kills, full disks
 # make lint   ruff, and mypy on the package
 # make models trains, exports and checks the models of saved_models/ again, then puts them in their places
 # make bench  speed and memory beside peers, which get an environment of their own; BENCH=--quick to see that it runs

@@ -26,8 +26,7 @@ QUICKLY_EXPORTED = ("dagmm", "radogaga", "radogaga-features", "beta-vae-decompos
         [
             ("radogaga", "subclassed"),
             ("dagmm", "subclassed"),
-            ("radogaga", "sequential"),
-            ("radogaga", "functional"),
+            *(("radogaga", kind) for kind in NETWORKS if kind != "subclassed"),
             *((family, "subclassed") for family in SAVED if family not in ("radogaga", "dagmm")),
         ],
     ),

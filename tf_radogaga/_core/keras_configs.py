@@ -101,8 +101,9 @@ def _moved(config: Any, old: str, new: str) -> Any:
     module = config.get("module")
     if "class_name" in config and isinstance(module, str) and module.startswith(f"{old}.src."):
         config["module"] = new + module[len(old) :]
-    if config.get("class_name") == "InputLayer" and config["config"].get("optional") is False:
-        config["config"] = {key: item for key, item in config["config"].items() if key != "optional"}
+    own = config.get("config")
+    if config.get("class_name") == "InputLayer" and isinstance(own, dict) and own.get("optional") is False:
+        config["config"] = {key: item for key, item in own.items() if key != "optional"}
     return config
 
 
