@@ -2,8 +2,9 @@
 
     make matrix                               all members; some ten minutes each, on two cores
     make matrix MEMBERS="3.12:2.17 3.9:2.14"  these pairs of a Python and a TensorFlow
+    make matrix MEMBERS="--keep outputs/matrix"  keeps the environments there, for the next run and for make versions
 
-Each environment lies in a temporary folder (2.7 GB) and is removed after its tests.
+Otherwise each environment (2.7 GB) lies in a temporary folder and is removed after its tests.
 """
 
 import argparse
@@ -40,6 +41,7 @@ def measure(python, tensorflow, folder):
     """Versions, the counts of outcomes, and the names of the tests that failed; or why there is no environment."""
     if shutil.which(f"python{python}") is None or subprocess.run([f"python{python}", "-c", ""]).returncode:
         return f"python{python} is not installed"
+    folder.mkdir(parents=True, exist_ok=True)
     environment = folder / "venv"
     setting = [f"PYTHON=python{python}", f"TF={tensorflow}", f"VENV={environment}"]
     built = subprocess.run(["make", "-C", str(ROOT), *setting, "venv"], capture_output=True, text=True)
@@ -48,6 +50,7 @@ def measure(python, tensorflow, folder):
     program = str(environment / "bin" / "python")
     versions = subprocess.run([program, "-c", VERSIONS], capture_output=True, text=True, check=True).stdout.split()
     report = folder / "report.xml"
+    report.unlink(missing_ok=True)
     tests = ["-q", "-n", "2", "--dist", "worksteal", "-m", "not slow and not thorough", f"--junitxml={report}"]
     subprocess.run([program, "-m", "pytest", *tests], cwd=ROOT, stdout=sys.stderr, env={**os.environ, "COLUMNS": "120"})
     if not report.exists():
@@ -63,13 +66,17 @@ def measure(python, tensorflow, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("members", nargs="*", type=member, default=[member(text) for text in MEMBERS])
+    add = parser.add_argument
+    add("members", nargs="*", type=member, default=[member(text) for text in MEMBERS], help="such as 3.12:2.17")
+    add("--keep", type=Path, help="folder that keeps the environments, each under its member's name")
+    args = parser.parse_args()
     failures = []
     print("| Python |", " | ".join(PACKAGES), "| passed | failed | skipped |")
     print("| --- |" + " --- |" * (len(PACKAGES) + 3), flush=True)
-    for python, tensorflow in parser.parse_args().members:
-        with tempfile.TemporaryDirectory() as folder:
-            found = measure(python, tensorflow, Path(folder))
+    for python, tensorflow in args.members:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = args.keep.absolute() / f"{python}-{tensorflow}" if args.keep else Path(temporary)
+            found = measure(python, tensorflow, folder)
         if isinstance(found, str):
             print(f"| {python} | {tensorflow} | {found} |", flush=True)
             failures.append(found)
