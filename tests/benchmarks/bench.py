@@ -41,10 +41,10 @@ QUICK_BATCHES = 8
 COLUMNS = (
     ("epoch [s]", "epoch", ".3f"),
     ("steps/s", "steps_per_second", ",.0f"),
-    ("time / tf_radogaga", "epoch_ratio", ".2f"),
+    ("time / {}", "epoch_ratio", ".2f"),
     ("fit of one epoch [s]", "fit", ".3f"),
     ("scored rows/s", "rows_per_second", ",.0f"),
-    ("time / tf_radogaga", "score_ratio", ".2f"),
+    ("time / {}", "score_ratio", ".2f"),
     ("peak memory [MB]", "peak_memory", ",.0f"),
 )
 
@@ -116,13 +116,14 @@ def measure(workers: Mapping[str, Any], rounds: int) -> list[dict]:
     return measured[1:]
 
 
-def summary(measured: list[dict], steps: int, rows: int) -> dict[str, dict[str, float]]:
+def summary(measured: list[dict], steps: int, rows: int, reference: str = REFERENCE) -> dict[str, dict[str, float]]:
     """Medians over the rounds by side, ratios taken within each round.
 
     Args:
         measured: as `measure` returns it.
         steps: in an epoch.
         rows: that are scored.
+        reference: the side that ratios are over.
     """
 
     def median(side, request, key, over=None):
@@ -133,44 +134,49 @@ def summary(measured: list[dict], steps: int, rows: int) -> dict[str, dict[str, 
         side: {
             "epoch": median(side, "train", "epoch"),
             "steps_per_second": steps / median(side, "train", "epoch"),
-            "epoch_ratio": median(side, "train", "epoch", REFERENCE),
+            "epoch_ratio": median(side, "train", "epoch", reference),
             "fit": median(side, "train", "seconds"),
             "rows_per_second": rows / median(side, "score", "seconds"),
-            "score_ratio": median(side, "score", "seconds", REFERENCE),
+            "score_ratio": median(side, "score", "seconds", reference),
             "peak_memory": measured[-1][side]["score"]["peak_memory"],
         }
         for side in measured[0]
     }
 
 
-def table(sides: Mapping[str, Mapping[str, float]]) -> str:
-    """The summary in Markdown, a line a side."""
-    lines = [["", *(title for title, _, _ in COLUMNS)], ["---"] * (len(COLUMNS) + 1)]
+def table(sides: Mapping[str, Mapping[str, float]], reference: str = REFERENCE) -> str:
+    """The summary in Markdown, a line a side; `reference` is the side that ratios are over."""
+    lines = [["", *(title.format(reference) for title, _, _ in COLUMNS)], ["---"] * (len(COLUMNS) + 1)]
     for side, numbers in sides.items():
         lines.append([side, *(format(numbers[key], form) for _, key, form in COLUMNS)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} must be at least 1")
+    return number
+
+
+def arguments(description: str | None, out: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--rounds", type=int, default=5, help="of which medians are taken (default: %(default)s)")
-    add("--threads", type=int, default=os.cpu_count(), help="of every side (default: all cores, %(default)s)")
+    add("--rounds", type=positive, default=5, help="of which medians are taken (default: %(default)s)")
+    add("--threads", type=positive, default=os.cpu_count(), help="of every side (default: all cores, %(default)s)")
     add("--data-dir", type=Path, help="folder of kddcup99_10pct.csv.gz; rows at random without it")
     add("--quick", action="store_true", help="few rows and one round, to see that it runs; no figures to keep")
-    add("--peers-python", type=Path, default=ROOT / ".venv-peers/bin/python", help="with peers.txt installed")
-    add("--out", type=Path, default=ROOT / "outputs/bench.json", help="JSON file to write (default: %(default)s)")
-    args = parser.parse_args()
-    for name in ("rounds", "threads"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name}: {getattr(args, name)} must be at least 1")
-    if not args.peers_python.exists():
-        parser.error(f"--peers-python: {args.peers_python} is not there; make bench builds it")
-    return args
+    add("--out", type=Path, default=ROOT / "outputs" / out, help="JSON file to write (default: %(default)s)")
+    return parser
 
 
-def main() -> None:
-    args = parse_arguments()
+def run(args: argparse.Namespace, commands: Mapping[str, list], reference: str = REFERENCE) -> None:
+    """Starts the sides, measures them in turn, prints the table and writes `args.out`.
+
+    Args:
+        args: as parsed by `arguments`.
+        commands: {side: command}; the folder of the task is added to each.
+        reference: the side that ratios are over.
+    """
     rounds, threads = 1 if args.quick else args.rounds, str(args.threads)
     environment = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), threads)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -179,18 +185,26 @@ def main() -> None:
         subprocess.run([sys.executable, HERE / "task.py", "--out", folder, *options], check=True)
         task = json.loads((Path(folder) / "task.json").read_text())
         workers, versions = {}, {}
-        for script, names in SCRIPTS.items():
-            python = args.peers_python if script in PEERS else sys.executable
-            for side in names:
-                command = [python, HERE / script, side, folder]
-                workers[side] = stack.enter_context(Worker(side, command, environment))
-                versions[side] = workers[side].started()
+        for side, command in commands.items():
+            workers[side] = stack.enter_context(Worker(side, [*command, folder], environment))
+            versions[side] = workers[side].started()
         measured = measure(workers, rounds)
-    sides = summary(measured, task["rows"]["train"] // task["network"]["batch_size"], task["rows"]["test"])
-    print(table(sides))
+    steps = task["rows"]["train"] // task["network"]["batch_size"]
+    sides = summary(measured, steps, task["rows"]["test"], reference)
+    print(table(sides, reference))
     setting = {"data": "KDDCup99" if args.data_dir else "random", "threads": args.threads, **task, "versions": versions}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({"setting": setting, "sides": sides, "rounds": measured}, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = arguments(__doc__, "bench.json")
+    parser.add_argument("--peers-python", type=Path, default=ROOT / ".venv-peers/bin/python", help="has peers.txt")
+    args = parser.parse_args()
+    if not args.peers_python.exists():
+        parser.error(f"--peers-python: {args.peers_python} is not there; make bench builds it")
+    python = {script: args.peers_python if script in PEERS else sys.executable for script in SCRIPTS}
+    run(args, {side: [python[script], HERE / script, side] for script, names in SCRIPTS.items() for side in names})
 
 
 if __name__ == "__main__":

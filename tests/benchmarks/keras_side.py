@@ -30,7 +30,7 @@ def plain_keras(task: Task) -> Side:
     dense = [keras.layers.Dense(width, "tanh") for width in task.units]
     dense.append(keras.layers.Dense(task.latent_units))
     dense += [keras.layers.Dense(width, "tanh") for width in task.units[::-1]]
-    network = keras.Sequential([keras.Input(inputs), *dense, keras.layers.Dense(inputs)])
+    network = keras.Sequential([keras.Input((inputs,)), *dense, keras.layers.Dense(inputs)])
     network.compile("adam", "mse")
 
     def score():
