@@ -26,6 +26,7 @@ NUMBERS = {
     "pipes": ("a|b\n1|2\n3|4\n", {}, [[1, 2], [3, 4]]),
     "spaces, as given": ("a b\n1  2\n3 4\n", {"separator": " "}, [[1, 2], [3, 4]]),
     "spaces behind commas": ('a, b\n1, "2"\n3, 4\n', {}, [[1, 2], [3, 4]]),
+    "long exponents": ("a,b\n1e1520214917428,2\n-1e99999,1e-99999\n", {}, [[np.inf, 2], [-np.inf, 0]]),
     "one column": ("a\n1.5\n2\n", {}, [[1.5], [2]]),
     "one row": ("a,b\n1,2\n", {}, [[1, 2]]),
     "decimal commas": ("a;b\n1,5;2\n0,125;4\n", {}, [[1.5, 2], [0.125, 4]]),

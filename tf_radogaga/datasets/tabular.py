@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from tf_radogaga._core.frames import listed
 from tf_radogaga.datasets.csv_files import Options, read_csv
 from tf_radogaga.datasets.csv_files.lines import damage
+from tf_radogaga.datasets.csv_files.numbers import to_numeric
 from tf_radogaga.datasets.idx import fetched
 from tf_radogaga.preprocessing import MinMaxScaling, Preprocessing, TableEncoding
 
@@ -214,7 +215,7 @@ def split_labels(
 
 
 def _as_labels(values: np.ndarray | pd.Series, first_row: int = 0) -> np.ndarray:
-    labels = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy()
+    labels = to_numeric(pd.Series(values)).to_numpy()
     bad = np.flatnonzero(~np.isin(labels, (0, 1)))
     if bad.size:
         raise ValueError(

@@ -17,6 +17,7 @@ MISSING = frozenset(
 
 _GROUPED = r"[0-9]{1,3}(?:(?P<thousands>[,.'\u2019\u00a0\u202f])[0-9]{3})(?:(?P=thousands)[0-9]{3})*"
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
+_LONG_EXPONENT = re.compile(r"[eE][+-]?[0-9]{4}").search
 _CELL = re.compile(
     rf"[+-]?(?=[.,]?[0-9])(?P<whole>{_GROUPED}|[0-9]*)(?:(?P<decimal>[.,])[0-9]*)?{_EXPONENT}\s*(?P<percent>%?)",
     re.ASCII,
@@ -175,11 +176,18 @@ def numbers(cells: Iterable[str], decimal: str, thousands: str | None, percent: 
         cells = [cell.translate(plain) if fits(cell) else "" for cell in map(str.strip, cells)]
     else:
         cells = [cell.strip() for cell in cells]  # spaces that do not break too
-    values = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
+    values = to_numeric(pd.Series(cells, dtype=object))
     if values.dtype.kind != "i":  # pandas leaves out digits behind the 17th, zeros before them counted
         exact = [_float(cell) if number else np.nan for cell, number in zip(cells, values.notna())]
         values = pd.Series(exact, dtype="float64")
     return values / 100 if percent else values
+
+
+def to_numeric(cells: pd.Series) -> pd.Series:
+    """Numbers, NaN where a cell is none. pandas 2 ends the process at exponents such as that of 1e1520214917428."""
+    if not pd.api.types.is_numeric_dtype(cells):
+        cells = cells.map(lambda cell: str(_float(cell)) if isinstance(cell, str) and _LONG_EXPONENT(cell) else cell)
+    return pd.to_numeric(cells, errors="coerce")
 
 
 def _float(cell: str) -> float:
