@@ -45,6 +45,14 @@ class Mixture(NamedTuple):
         """-log sum_k pi_k N(z; mu_k, Sigma_k) in nats, (B, N) -> (B,)."""
         return -tf.reduce_logsumexp(self.component_log_prob(z), axis=-1)
 
+    def padded(self, components: int) -> Mixture:
+        """The same mixture as one of more components: copies of the heaviest, which weigh nothing."""
+        heaviest = tf.argmax(self.log_weights)
+        more = components - self.mean.shape[0]
+        log_weights = tf.concat([self.log_weights, tf.fill((more,), np.log(1e-20))], axis=0)
+        copies = (tf.concat([v, tf.repeat(v[heaviest][None], more, axis=0)], axis=0) for v in self[1:])
+        return Mixture(log_weights, *copies)
+
     def along(self, directions: tf.Tensor) -> Mixture:
         """The mixture of the coordinates z . d_j along orthonormal directions (n, N): a marginal of this one."""
         directions = tf.cast(directions, self.mean.dtype)
@@ -119,6 +127,9 @@ class MixturePrior(Prior):
         dropout: dropout rate after each hidden layer of the estimation network.
         covariance_floor: added to every variance of every component, in units of z squared.
         em_iterations: most EM refinements in `adapt`; 0 scores by the network's own mixture.
+        selection: None, or "bic": `adapt` takes as many of the components as have the least Bayesian information
+            criterion, from scikit-learn's clusters alone, and keeps their number in `adaptation`. A mixture of p
+            parameters misses the log density by about sqrt(p / rows) nats, needed or not.
 
     Raises:
         ValueError: an argument outside its range.
@@ -135,14 +146,19 @@ class MixturePrior(Prior):
         dropout: float = 0.5,
         covariance_floor: float = 1e-6,
         em_iterations: int = 100,
+        selection: str | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
         checks.at_least(1, latent_units=latent_units, components=components)
         checks.at_least(0, covariance_floor=covariance_floor, em_iterations=em_iterations)
         checks.in_range("dropout", dropout, 0, 1)
+        checks.one_of("selection", selection, (None, "bic"))
+        if selection and not em_iterations:
+            raise ValueError("em_iterations: 0 leaves nothing to select from; give more, or selection=None.")
         self.latent_units, self.components, self.units = latent_units, components, tuple(units)
         self.dropout, self.covariance_floor, self.em_iterations = dropout, covariance_floor, em_iterations
+        self.selection = selection
         self.minimum_rows = components
         self.adaptation: dict[str, float] = {}
         self.hidden = [keras.layers.Dense(width, "tanh", dtype="float32") for width in self.units]
@@ -234,13 +250,17 @@ class MixturePrior(Prior):
         if not refine:
             self.store(mixture)
             return
-        starts = [mixture]
-        if self.em_iterations and self.components > 1:
-            starts.append(self.clustered(latents, rows))
+        if self.selection:
+            starts = [self.clustered(latents, rows, range(1, self.components + 1))]
+            told = {"components": starts[0].mean.shape[0]}
+        else:
+            several = self.em_iterations and self.components > 1
+            starts, told = [mixture, *([self.clustered(latents, rows, [self.components])] if several else [])], {}
         results = [self._expectation_maximization(start, latents, rows) for start in starts]
         best, nll, iterations = min(results, key=lambda result: result[1][-1])
-        self.store(best)
-        self.adaptation.update(nll_network=results[0][1][0], nll_em=nll[-1], em_iterations=iterations)
+        self.store(best.padded(self.components))
+        told = told or {"nll_network": results[0][1][0]}
+        self.adaptation.update(told, nll_em=nll[-1], em_iterations=iterations)
 
     def _expectation_maximization(self, mixture: Mixture, latents: Iterable[tf.Tensor], rows: int):
         """The refined mixture, its mean -log likelihoods from the start to it, and the number of iterations."""
@@ -259,14 +279,14 @@ class MixturePrior(Prior):
             mixture = statistics.mixture(self.covariance_floor)
         return best, history, len(history) - 1
 
-    def clustered(self, latents: Iterable[tf.Tensor], rows: int) -> Mixture:
-        """A start of EM that owes nothing to the network: scikit-learn's, on spread rows."""
+    def clustered(self, latents: Iterable[tf.Tensor], rows: int, components: Iterable[int]) -> Mixture:
+        """A start of EM that owes nothing to the network: scikit-learn's of the least BIC, on spread rows."""
         sample = blocks.EvenSample(CLUSTERED_ROWS, rows)
         for z in latents:
             sample.add(z)
         options = {"n_init": 3, "reg_covar": self.covariance_floor, "random_state": 0}
         z = np.asarray(sample.rows, np.float64)
-        found = gaussian_mixture(z, self.components, **options)  # EM goes on from here
+        found = min((gaussian_mixture(z, k, **options) for k in components), key=lambda mixture: mixture.bic(z))
         inverse = np.swapaxes(found.precisions_cholesky_, 1, 2)
         return Mixture(*(tf.constant(v) for v in (np.log(found.weights_), found.means_, found.covariances_, inverse)))
 
@@ -277,5 +297,5 @@ class MixturePrior(Prior):
         self.is_adapted.assign(True)
 
     def get_config(self) -> dict:
-        names = "latent_units", "components", "units", "dropout", "covariance_floor", "em_iterations"
+        names = "latent_units", "components", "units", "dropout", "covariance_floor", "em_iterations", "selection"
         return attributes(self, *names)
