@@ -21,7 +21,7 @@ FLOORS = (
     ("isometry",),
     ("models",),
     ("saving", "serving", "presets"),
-    ("ensemble", "detector", "plots"),
+    ("ensemble", "detector", "plots", "unfolding"),
     ("",),
     ("__main__",),
 )

@@ -24,6 +24,7 @@ from tf_radogaga.preprocessing import ImageScaling, MinMaxScaling, PassThrough, 
 from tf_radogaga.priors import DistributionPrior, FactorizedPrior, MixturePrior, NormalPrior, Prior
 from tf_radogaga.saving import load_model, save_model
 from tf_radogaga.serving import export_saved_model
+from tf_radogaga.unfolding import fit_isometric
 
 __all__ = [
     "DAGMM",
@@ -54,6 +55,7 @@ __all__ = [
     "TableEncoding",
     "UpwardConvexError",
     "export_saved_model",
+    "fit_isometric",
     "fit_together",
     "implicit_report",
     "isometry_report",

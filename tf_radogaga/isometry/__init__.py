@@ -30,6 +30,7 @@ from tf_radogaga.isometry.measures import (
     response,
     round_trips,
     tangent_pairs,
+    torn_rows,
     traversals,
 )
 from tf_radogaga.isometry.report import ImplicitReport, IsometryReport, implicit_report, isometry_report
@@ -50,6 +51,7 @@ __all__ = [
     "response",
     "round_trips",
     "tangent_pairs",
+    "torn_rows",
     "traversals",
     "unit_norms",
 ]

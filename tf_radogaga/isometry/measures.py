@@ -7,12 +7,16 @@ import math
 from typing import Any
 
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 from tf_radogaga._core import checks
 from tf_radogaga._core.stack import tf
 from tf_radogaga.isometry import tangents
 from tf_radogaga.isometry.implicit import inverse_variances, unit_steps, variational
 from tf_radogaga.isometry.protocols import Measured
+
+TEAR = 3.0
+"""Times as far in z as in x are two rows between which a latent is torn."""
 
 
 def tangent_pairs(
@@ -195,6 +199,32 @@ def round_trips(model: Measured, rows: Any) -> np.ndarray:
     along = model.by_blocks(rows, moves).numpy().astype(np.float64) @ axes.T
     with np.errstate(divide="ignore", invalid="ignore"):  # a dimension that does not vary, without noise
         return np.sqrt((along**2 / (variance + noise)).mean(axis=1))
+
+
+def torn_rows(model: Measured, rows: Any, neighbours: int = 10) -> np.ndarray:
+    """Whether one of the nearest neighbours of a row in x is far from it in z, (B,): False is right.
+
+        |z - z'| > TEAR (sqrt(metric_scale D(x, x')) + noise_step)
+
+    Encoder and decoder are continuous, so a latent that has no room for the data is torn or folded somewhere: a closed
+    circle in one unit, a whole sphere in two. At all other rows it may be isometric.
+
+    Args:
+        rows: B, at least two; all are compared with each other, so some thousands will do.
+        neighbours: how many of the nearest, by Euclidean distance in x. Those farther than such neighbours are in the
+            median are left out: in a thin tail they may lie on another turn of a roll.
+    """
+    _, axes, variance = latent_axes(model, rows)
+    x = model.by_blocks(rows, tf.identity)
+    z = _latents(model, rows).numpy().astype(np.float64) @ axes.T
+    flat = tf.reshape(x, (len(z), -1)).numpy()
+    distances, nearest = NearestNeighbors(n_neighbors=min(neighbours, len(z) - 1)).fit(flat).kneighbors()
+    step, most, torn = noise_step(model, variance), np.median(distances[:, -1]), np.zeros(len(z), bool)
+    for distance, near in zip(distances.T, nearest.T):
+        squares = _scale(model) * np.maximum(model.distortion.excess(x, tf.gather(x, near)), 0)
+        far = np.linalg.norm(z - z[near], axis=1) > TEAR * (np.sqrt(squares) + step)
+        torn |= far & (distance <= most)
+    return torn
 
 
 def _latents(model: Measured, rows: Any) -> tf.Tensor:

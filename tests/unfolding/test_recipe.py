@@ -1,0 +1,82 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import tf_radogaga as tr
+from tf_radogaga.datasets.manifolds import DEVELOPABLE
+from tf_radogaga.unfolding import recipe
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    for name in ("STEPS", "START_STEPS"):
+        monkeypatch.setattr(recipe, name, 30)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["arc of a circle", pytest.param("swiss roll", marks=pytest.mark.slow)])
+def test_the_density_of_a_surface_is_true(name, tmp_path):
+    surface = DEVELOPABLE[name].embedded(8)
+    train, test = surface.sample(10_000, seed=0), surface.sample(4000, seed=1)
+    model = tr.fit_isometric(train.rows, train.coordinates.shape[1], verbose=0)
+    errors = np.abs(model.log_density(test.rows) - test.log_density)
+    assert np.median(errors) < 0.05 and np.quantile(errors, 0.95) < 0.3
+    report = tr.isometry_report(model, test.rows)
+    assert report.verdict.startswith("isometric:")
+    some = np.random.default_rng(0).integers(4000, size=(2, 500))
+    z = model.encode(test.rows).numpy() / np.sqrt(model.metric_scale)
+    geodesic = np.linalg.norm(test.coordinates[some[0]] - test.coordinates[some[1]], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(z[some[0]] - z[some[1]], axis=1), geodesic, rtol=0.05, atol=0.05)
+    tr.save_model(model, tmp_path / "model")
+    loaded = tr.load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.log_density(test.rows), model.log_density(test.rows))
+
+
+@pytest.mark.thorough
+def test_a_latent_that_is_no_copy_is_told_and_starts_are_made_again(quick, monkeypatch):
+    rows, started = DEVELOPABLE["swiss roll"].sample(500).rows, []
+    chart = recipe.chart
+    monkeypatch.setattr(recipe, "chart", lambda x, units, seed: started.append(seed) or chart(x, units, seed))
+    with pytest.warns(UserWarning, match=r"no latent of 1 units is a copy of the rows \(reconstruction .* in 2 starts"):
+        model = tr.fit_isometric(rows, 1, starts=2, seed=5, verbose=0)
+    assert started == [5, 6]
+    assert np.isfinite(model.log_density(rows)).all()
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore:latent_units. no latent")
+def test_a_seed_gives_the_same_model_and_scale_and_place_do_not_matter(quick):
+    rows = DEVELOPABLE["sine sheet"].sample(300).rows
+    first, again, moved = (
+        tr.fit_isometric(x, 2, starts=1, seed=1, verbose=0).log_density(x) for x in (rows, rows, 64 * rows + 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(moved + 2 * np.log(64), first, atol=0.05)
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore:latent_units. no latent")
+def test_the_model_takes_frames_and_exports(quick, tmp_path):
+    frame = pd.DataFrame(DEVELOPABLE["sine sheet"].sample(300).rows, columns=["a", "b", "c"])
+    model = tr.fit_isometric(frame, 2, starts=1, verbose=0)
+    served = tf.saved_model.load(str(tr.export_saved_model(model, tmp_path)))
+    rows = tf.constant(frame.to_numpy(np.float32))
+    np.testing.assert_allclose(
+        served.signatures["serving_default"](features=rows)["energy"], model.energy(frame), rtol=1e-5
+    )
+
+
+def test_bad_arguments_are_named():
+    rows = np.random.default_rng(0).normal(size=(300, 3))
+    for options, message in (
+        ({"latent_units": 0}, "latent_units: 0 must be in 1 to 3, the columns"),
+        ({"latent_units": 4}, "latent_units: 4 must be in 1 to 3, the columns"),
+        ({"rows": rows[:50]}, "rows: 50 must be at least 200"),
+        ({"rows": rows[:, 0]}, r"rows: shape \(300,\) must be a matrix"),
+        ({"rows": np.ones((300, 3))}, "rows: 300 rows must be not all the same"),
+        ({"rows": np.where(rows > 2.5, np.nan, rows)}, "row"),
+        ({"starts": 0}, "starts: 0 must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tr.fit_isometric(**{"rows": rows, "latent_units": 2, **options})

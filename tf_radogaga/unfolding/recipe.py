@@ -1,0 +1,149 @@
+"""A RaDOGAGA of rows on a curved surface, with nothing to choose."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from tf_radogaga._core import checks
+from tf_radogaga._core.stack import keras
+from tf_radogaga.isometry import measures
+from tf_radogaga.isometry.verdicts import LEAST_RECONSTRUCTION, MOST_ROUND_TRIP
+from tf_radogaga.models.radogaga import RaDOGAGA
+from tf_radogaga.networks import DenseNetwork
+from tf_radogaga.preprocessing import PassThrough
+from tf_radogaga.priors.mixture import MixturePrior
+from tf_radogaga.unfolding.charts import chart
+
+WIDTH, COMPONENTS = 128, 8
+"""Of the two hidden layers of each network, and of the mixture at most."""
+
+NOISE_SHARE = 1 / 16_000
+"""Variance of the noise along one latent unit, over the total variance of the rows."""
+
+LAMBDA_RATIO = 10.0
+"""lambda1 / lambda2."""
+
+BATCH, STEPS, RATE = 256, 4000, 2e-3
+START_STEPS, START_RATE = 3000, 3e-3
+
+MOST_TORN = 0.001
+"""Share of torn rows in a latent that is one copy of the data."""
+
+LEAST_ROWS = 200
+CHECKED_ROWS = 4000
+
+
+def fit_isometric(
+    rows: Any, latent_units: int, starts: int = 3, seed: int = 0, verbose: int | str = "auto"
+) -> RaDOGAGA:
+    """Trains a RaDOGAGA whose latent is an isometric copy of rows on a curved surface, and whose density is absolute.
+
+    Networks that start anywhere can fold a rolled surface, and no training unfolds it. So they first learn a `chart`,
+    the coordinates of the rows along the surface. Then RaDOGAGA(d) is trained, with a "flow" gauge, and the mixture
+    takes as many components as BIC says. Where the latent still is no copy of the rows, another start is made.
+
+    Args:
+        rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not.
+        latent_units: N, the dimension of the surface.
+        starts: most trainings; the best one is returned, with a warning if none is a copy of the rows.
+        seed: of weights, noise, batches and the rows that charts take. The seeds of the process are set by it.
+        verbose: as Keras takes it.
+
+    Returns:
+        The model, fitted. It takes raw rows, and `log_density` is in nats in their coordinates.
+
+    Raises:
+        TypeError, ValueError: bad rows, naming column and row; fewer than `LEAST_ROWS` of them, or rows that do not
+            vary; latent_units not in 1 to M; starts below 1.
+    """
+    checks.at_least(1, starts=starts)
+    checks.at_least(0, seed=seed)
+    preprocess = PassThrough(_width(rows))
+    x = np.asarray(preprocess.check(rows))
+    checks.at_least(LEAST_ROWS, rows=len(x))
+    checks.require("latent_units", latent_units, 1 <= latent_units <= x.shape[1], f"in 1 to {x.shape[1]}, the columns")
+    variance = float(x.var(axis=0, dtype=np.float64).sum())
+    checks.require("rows", f"{len(x)} rows", variance > 0, "not all the same")
+    checked = x[np.random.default_rng(seed).permutation(len(x))[:CHECKED_ROWS]]
+    fits: list[tuple[float, RaDOGAGA, str]] = []
+    for start in range(starts):
+        keras.utils.set_random_seed(seed + start)
+        model = _untrained(x, latent_units, variance, preprocess)
+        _learn(model, x, chart(x, latent_units, seed + start), verbose)
+        model.compile(_optimizer(RATE, STEPS))
+        model.fit(x, batch_size=BATCH, epochs=_epochs(len(x), STEPS), verbose=verbose)
+        share, trouble = _trouble(model, checked)
+        if not trouble:
+            return model
+        fits.append((share, model, trouble))
+    _, model, trouble = max(fits, key=lambda fit: fit[0])
+    warnings.warn(
+        f"latent_units: no latent of {latent_units} units is a copy of the rows ({trouble}), in {starts} starts;"
+        " densities are wrong where it is folded or torn. Give more units, or more rows.",
+        stacklevel=2,
+    )
+    return model
+
+
+def _width(rows: Any) -> int:
+    shape = getattr(rows, "shape", None) or np.shape(rows)
+    checks.require("rows", f"shape {tuple(shape)}", len(shape) == 2, "a matrix (rows, columns)")
+    return shape[1]
+
+
+def _untrained(x: np.ndarray, units: int, variance: float, preprocess: PassThrough) -> RaDOGAGA:
+    """Networks see inputs of unit variance; y and x_hat are in the units of x."""
+    columns, scale, mean = x.shape[1], (variance / x.shape[1]) ** 0.5, x.mean(axis=0)
+    out = (variance / units) ** 0.5
+    encoder = keras.Sequential(
+        [
+            keras.layers.Rescaling(1 / scale, (-mean / scale).tolist()),
+            DenseNetwork(columns, (WIDTH, WIDTH), units, "gelu"),
+            keras.layers.Rescaling(out),
+        ]
+    )
+    decoder = keras.Sequential(
+        [
+            keras.layers.Rescaling(1 / out),
+            DenseNetwork(units, (WIDTH, WIDTH), columns, "gelu"),
+            keras.layers.Rescaling(scale, mean.tolist()),
+        ]
+    )
+    prior = MixturePrior(units, COMPONENTS, selection="bic")
+    lambda2 = 1 / (2 * NOISE_SHARE * variance)
+    return RaDOGAGA(
+        encoder, decoder, prior, LAMBDA_RATIO * lambda2, lambda2, h="identity", gauge="flow", preprocess=preprocess
+    )
+
+
+def _learn(model: RaDOGAGA, x: np.ndarray, y: np.ndarray, verbose: int | str) -> None:
+    """The encoder learns y of x, the decoder x of y."""
+    y = y.astype(np.float32)
+    given, coordinates = keras.Input(x.shape[1:]), keras.Input(y.shape[1:])
+    both = keras.Model([given, coordinates], [model.encoder(given), model.decoder(coordinates)])
+    both.compile(_optimizer(START_RATE, START_STEPS), "mse", steps_per_execution=10)
+    both.fit([x, y], [y, x], batch_size=BATCH, epochs=_epochs(len(x), START_STEPS), verbose=verbose)
+
+
+def _optimizer(rate: float, steps: int) -> keras.optimizers.Optimizer:
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
+
+
+def _epochs(rows: int, steps: int) -> int:
+    return -(-steps // -(-rows // BATCH))
+
+
+def _trouble(model: RaDOGAGA, rows: np.ndarray) -> tuple[float, str]:
+    """The reconstructed share, and what tells that the latent is no copy of the rows, or nothing."""
+    share = measures.reconstructed_share(model, rows)
+    trip = float(np.sqrt(np.mean(measures.round_trips(model, rows) ** 2)))
+    torn = float(measures.torn_rows(model, rows).mean())
+    found = {
+        f"reconstruction {share:.3f} < {LEAST_RECONSTRUCTION}": share < LEAST_RECONSTRUCTION,
+        f"round trip {trip:.3f} > {MOST_ROUND_TRIP}": trip > MOST_ROUND_TRIP,
+        f"torn rows {torn:.4f} > {MOST_TORN}": torn > MOST_TORN,
+    }
+    return share, ", ".join(text for text, wrong in found.items() if wrong)
