@@ -46,13 +46,10 @@ def test_a_latent_that_is_no_copy_is_told_and_starts_are_made_again(quick, monke
 
 @pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:latent_units. no latent")
-def test_a_seed_gives_the_same_model_and_scale_and_place_do_not_matter(quick):
+def test_a_seed_gives_the_same_model_in_any_unit(quick):
     rows = DEVELOPABLE["sine sheet"].sample(300).rows
-    first, again, moved = (
-        tr.fit_isometric(x, 2, starts=1, seed=1, verbose=0).log_density(x) for x in (rows, rows, 64 * rows + 1)
-    )
-    np.testing.assert_array_equal(first, again)
-    np.testing.assert_allclose(moved + 2 * np.log(64), first, atol=0.05)
+    here, there = (tr.fit_isometric(x, 2, starts=1, seed=1, verbose=0).log_density(x) for x in (rows, 64 * rows))
+    np.testing.assert_allclose(there + 2 * np.log(64), here, atol=0.02)
 
 
 @pytest.mark.thorough
@@ -70,11 +67,11 @@ def test_the_model_takes_frames_and_exports(quick, tmp_path):
 def test_bad_arguments_are_named():
     rows = np.random.default_rng(0).normal(size=(300, 3))
     for options, message in (
-        ({"latent_units": 0}, "latent_units: 0 must be in 1 to 3, the columns"),
-        ({"latent_units": 4}, "latent_units: 4 must be in 1 to 3, the columns"),
+        ({"latent_units": 0}, "latent_units: 0 must be at least 1"),
+        ({"latent_units": 4}, "latent_units: 4 must be at most 3, the columns"),
         ({"rows": rows[:50]}, "rows: 50 must be at least 200"),
-        ({"rows": rows[:, 0]}, r"rows: shape \(300,\) must be a matrix"),
-        ({"rows": np.ones((300, 3))}, "rows: 300 rows must be not all the same"),
+        ({"rows": rows[:, 0]}, r"rows: shape \(300,\); a matrix"),
+        ({"rows": np.ones((300, 3))}, "rows: all 300 are the same"),
         ({"rows": np.where(rows > 2.5, np.nan, rows)}, "row"),
         ({"starts": 0}, "starts: 0 must be at least 1"),
     ):

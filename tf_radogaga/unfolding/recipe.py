@@ -59,14 +59,15 @@ def fit_isometric(
         TypeError, ValueError: bad rows, naming column and row; fewer than `LEAST_ROWS` of them, or rows that do not
             vary; latent_units not in 1 to M; starts below 1.
     """
-    checks.at_least(1, starts=starts)
+    latent_units, starts = checks.whole_number("latent_units", latent_units), checks.whole_number("starts", starts)
     checks.at_least(0, seed=seed)
     preprocess = PassThrough(_width(rows))
     x = np.asarray(preprocess.check(rows))
     checks.at_least(LEAST_ROWS, rows=len(x))
-    checks.require("latent_units", latent_units, 1 <= latent_units <= x.shape[1], f"in 1 to {x.shape[1]}, the columns")
+    checks.require("latent_units", latent_units, latent_units <= x.shape[1], f"at most {x.shape[1]}, the columns")
     variance = float(x.var(axis=0, dtype=np.float64).sum())
-    checks.require("rows", f"{len(x)} rows", variance > 0, "not all the same")
+    if not variance > 0:
+        raise ValueError(f"rows: all {len(x)} are the same, so they lie on no surface.")
     checked = x[np.random.default_rng(seed).permutation(len(x))[:CHECKED_ROWS]]
     fits: list[tuple[float, RaDOGAGA, str]] = []
     for start in range(starts):
@@ -90,7 +91,8 @@ def fit_isometric(
 
 def _width(rows: Any) -> int:
     shape = getattr(rows, "shape", None) or np.shape(rows)
-    checks.require("rows", f"shape {tuple(shape)}", len(shape) == 2, "a matrix (rows, columns)")
+    if len(shape) != 2:
+        raise ValueError(f"rows: shape {tuple(shape)}; a matrix (rows, columns) is needed.")
     return shape[1]
 
 
