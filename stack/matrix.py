@@ -1,8 +1,8 @@
 """Runs the default tests with each supported TensorFlow, in an environment of its own, and prints a table of them.
 
-    make matrix                               all members; some ten minutes each, on two cores
+    make matrix                               all members; some five minutes each, on two cores
     make matrix MEMBERS="3.12:2.17 3.9:2.14"  these pairs of a Python and a TensorFlow
-    make matrix MEMBERS="--keep outputs/matrix"  keeps the environments there, for the next run and for make versions
+    make matrix MEMBERS="--keep outputs/matrix"  keeps the environments there for the next run
 
 Otherwise each environment (2.7 GB) lies in a temporary folder and is removed after its tests.
 """

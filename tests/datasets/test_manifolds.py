@@ -104,6 +104,13 @@ def test_curves_have_unit_speed(curve):
     np.testing.assert_allclose(speed, 1, atol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_arc_lengths_off_the_curve_are_told():
+    for curve, s in ((Spiral(), [-1.0]), (Sine(10.0), np.linspace(0, 400, 200_001))):
+        with pytest.raises(ValueError, match="s: no point of the curve was found"):
+            curve.points(np.array(s))
+
+
 def test_turns_of_the_spiral_lie_apart_by_its_pitch():
     pitch, spiral = 0.2, Spiral(0.2)
     s = spiral.length(np.array([5.0, 5.0 + 2 * np.pi]))

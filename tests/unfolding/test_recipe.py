@@ -69,11 +69,16 @@ def test_bad_arguments_are_named():
     for options, message in (
         ({"latent_units": 0}, "latent_units: 0 must be at least 1"),
         ({"latent_units": 4}, "latent_units: 4 must be at most 3, the columns"),
-        ({"rows": rows[:50]}, "rows: 50 must be at least 200"),
+        ({"rows": rows[:50]}, "rows: 50 distinct ones; 200 are needed"),
+        ({"rows": np.repeat(rows[:5], 60, axis=0)}, "rows: 5 distinct ones; 200 are needed"),
+        ({"rows": rows @ np.ones((3, 30)), "latent_units": 17}, "latent_units: 17 must be at most 16"),
         ({"rows": rows[:, 0]}, r"rows: shape \(300,\); a matrix"),
-        ({"rows": np.ones((300, 3))}, "rows: all 300 are the same"),
+        ({"rows": np.ones((300, 3))}, "rows: 1 distinct ones"),
         ({"rows": np.where(rows > 2.5, np.nan, rows)}, "row"),
         ({"starts": 0}, "starts: 0 must be at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
             tr.fit_isometric(**{"rows": rows, "latent_units": 2, **options})
+    for name in ("latent_units", "starts", "seed"):
+        with pytest.raises(TypeError, match=f"{name}: None must be a whole number"):
+            tr.fit_isometric(**{"rows": rows, "latent_units": 2, name: None})

@@ -16,7 +16,7 @@ from tf_radogaga.isometry.implicit import inverse_variances, unit_steps, variati
 from tf_radogaga.isometry.protocols import Measured
 
 TEAR = 3.0
-"""Times as far in z as in x are two rows between which a latent is torn."""
+"""A latent is torn between two rows that lie this many times as far apart in z as in x."""
 
 
 def tangent_pairs(
@@ -211,12 +211,14 @@ def torn_rows(model: Measured, rows: Any, neighbours: int = 10) -> np.ndarray:
 
     Args:
         rows: B, at least two; all are compared with each other, so some thousands will do.
-        neighbours: how many of the nearest, by Euclidean distance in x. Those farther than such neighbours are in the
-            median are left out: in a thin tail they may lie on another turn of a roll.
+        neighbours: how many of the nearest, by Euclidean distance in x. Those farther away than the median distance to
+            the last of them are left out: in a thin tail they may lie on another turn of a roll.
     """
+    checks.at_least(1, neighbours=neighbours)
     _, axes, variance = latent_axes(model, rows)
     x = model.by_blocks(rows, tf.identity)
     z = _latents(model, rows).numpy().astype(np.float64) @ axes.T
+    checks.at_least(2, rows=len(z))
     flat = tf.reshape(x, (len(z), -1)).numpy()
     distances, nearest = NearestNeighbors(n_neighbors=min(neighbours, len(z) - 1)).fit(flat).kneighbors()
     step, most, torn = noise_step(model, variance), np.median(distances[:, -1]), np.zeros(len(z), bool)

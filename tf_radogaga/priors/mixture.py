@@ -127,9 +127,9 @@ class MixturePrior(Prior):
         dropout: dropout rate after each hidden layer of the estimation network.
         covariance_floor: added to every variance of every component, in units of z squared.
         em_iterations: most EM refinements in `adapt`; 0 scores by the network's own mixture.
-        selection: None, or "bic": `adapt` takes as many of the components as have the least Bayesian information
-            criterion, from scikit-learn's clusters alone, and keeps their number in `adaptation`. A mixture of p
-            parameters misses the log density by about sqrt(p / rows) nats, needed or not.
+        selection: None, or "bic": `adapt` starts EM from scikit-learn's clusters alone, as many of them as have the
+            least Bayesian information criterion, up to `components`, and keeps their number in `adaptation`. A mixture
+            of p parameters misses the log density by about sqrt(p / rows) nats, needed or not.
 
     Raises:
         ValueError: an argument outside its range.

@@ -39,7 +39,7 @@ def chart(x: np.ndarray, units: int, seed: int = 0) -> np.ndarray:
     core = np.unique(x, axis=0, return_index=True)[1]  # equal rows are one row
     core = rng.permutation(core)[:GRAPH_ROWS]
     plane = min(5 * (units + 1), len(core))
-    reach = NearestNeighbors(n_neighbors=min(NEIGHBOURS + 1, len(core))).fit(x[core]).kneighbors()[0][:, -1]
+    reach = NearestNeighbors(n_neighbors=min(NEIGHBOURS + 1, len(core) - 1)).fit(x[core]).kneighbors()[0][:, -1]
     core = core[reach <= np.quantile(reach, CORE)]
     graph, inside = _graph(x[core])
     core, graph = core[inside], _narrow(graph[inside][:, inside])

@@ -32,7 +32,9 @@ START_STEPS, START_RATE = 3000, 3e-3
 MOST_TORN = 0.001
 """Share of torn rows in a latent that is one copy of the data."""
 
-LEAST_ROWS = 200
+LEAST_ROWS, MOST_UNITS = 200, 16
+"""Distinct rows, and latent units, with which a chart is sought."""
+
 CHECKED_ROWS = 4000
 
 
@@ -46,9 +48,10 @@ def fit_isometric(
     takes as many components as BIC says. Where the latent still is no copy of the rows, another start is made.
 
     Args:
-        rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not.
+        rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
+            out rows that are thousands of times as far off as the others; scales are of the variance.
         latent_units: N, the dimension of the surface.
-        starts: most trainings; the best one is returned, with a warning if none is a copy of the rows.
+        starts: most trainings; if none is a copy of the rows, the one that reconstructs best, and a warning.
         seed: of weights, noise, batches and the rows that charts take. The seeds of the process are set by it.
         verbose: as Keras takes it.
 
@@ -56,18 +59,20 @@ def fit_isometric(
         The model, fitted. It takes raw rows, and `log_density` is in nats in their coordinates.
 
     Raises:
-        TypeError, ValueError: bad rows, naming column and row; fewer than `LEAST_ROWS` of them, or rows that do not
-            vary; latent_units not in 1 to M; starts below 1.
+        TypeError, ValueError: bad rows, naming column and row; fewer than `LEAST_ROWS` distinct ones; latent_units
+            not in 1 to M, or above `MOST_UNITS`; starts below 1.
+        FloatingPointError: the training diverged.
     """
-    latent_units, starts = checks.whole_number("latent_units", latent_units), checks.whole_number("starts", starts)
-    checks.at_least(0, seed=seed)
+    for name, value, least in (("latent_units", latent_units, 1), ("starts", starts, 1), ("seed", seed, 0)):
+        if checks.whole_number(name, value, least) is None:
+            raise TypeError(f"{name}: None must be a whole number.")
     preprocess = PassThrough(_width(rows))
     x = np.asarray(preprocess.check(rows))
-    checks.at_least(LEAST_ROWS, rows=len(x))
     checks.require("latent_units", latent_units, latent_units <= x.shape[1], f"at most {x.shape[1]}, the columns")
+    checks.require("latent_units", latent_units, latent_units <= MOST_UNITS, f"at most {MOST_UNITS}")
+    if (distinct := len(np.unique(x, axis=0))) < LEAST_ROWS:
+        raise ValueError(f"rows: {distinct} distinct ones; {LEAST_ROWS} are needed to tell the shape of a surface.")
     variance = float(x.var(axis=0, dtype=np.float64).sum())
-    if not variance > 0:
-        raise ValueError(f"rows: all {len(x)} are the same, so they lie on no surface.")
     checked = x[np.random.default_rng(seed).permutation(len(x))[:CHECKED_ROWS]]
     fits: list[tuple[float, RaDOGAGA, str]] = []
     for start in range(starts):
@@ -80,7 +85,7 @@ def fit_isometric(
         if not trouble:
             return model
         fits.append((share, model, trouble))
-    _, model, trouble = max(fits, key=lambda fit: fit[0])
+    _, model, trouble = max(fits, key=lambda fit: np.nan_to_num(fit[0], nan=-np.inf))
     warnings.warn(
         f"latent_units: no latent of {latent_units} units is a copy of the rows ({trouble}), in {starts} starts;"
         " densities are wrong where it is folded or torn. Give more units, or more rows.",
@@ -144,8 +149,8 @@ def _trouble(model: RaDOGAGA, rows: np.ndarray) -> tuple[float, str]:
     trip = float(np.sqrt(np.mean(measures.round_trips(model, rows) ** 2)))
     torn = float(measures.torn_rows(model, rows).mean())
     found = {
-        f"reconstruction {share:.3f} < {LEAST_RECONSTRUCTION}": share < LEAST_RECONSTRUCTION,
-        f"round trip {trip:.3f} > {MOST_ROUND_TRIP}": trip > MOST_ROUND_TRIP,
+        f"reconstruction {share:.3f} < {LEAST_RECONSTRUCTION}": not share >= LEAST_RECONSTRUCTION,
+        f"round trip {trip:.3f} > {MOST_ROUND_TRIP}": not trip <= MOST_ROUND_TRIP,
         f"torn rows {torn:.4f} > {MOST_TORN}": torn > MOST_TORN,
     }
     return share, ", ".join(text for text, wrong in found.items() if wrong)

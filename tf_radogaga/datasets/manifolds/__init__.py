@@ -94,7 +94,7 @@ class Manifold:
         return self.law.log_prob(u).numpy() - self.chart.log_volume(u)
 
     def distances(self, u: np.ndarray, v: np.ndarray | None = None) -> np.ndarray:
-        """Geodesic distances (n, k) from u (n, N) to v (k, N), or among u.
+        """Geodesic distances (n, k) from u (n, N) to v (k, N), or among u; on a circle, those of it cut open at pi.
 
         Raises:
             NotImplementedError: no closed form is known (`Torus`, `Pictures`).
@@ -158,8 +158,8 @@ DEVELOPABLE = {
         Product((Circle(), Circle())), clusters([0.5, 0.5], [[-0.7, -0.4], [0.7, 0.4]], [[0.4, 0.35], [0.35, 0.4]])
     ),
 }
-"""By name; they unroll without stretching. The tails beyond a cut of the circle, or the roll's centre, hold less than
-1e-6 of the rows, but for the arc: 1e-4 of them are closer than 0.1 to its cut."""
+"""By name; they unroll without stretching. The tails beyond a cut of a circle, or the roll's centre, hold less than
+1e-6 of the rows."""
 
 CURVED = {
     "half sphere": Manifold(Sphere(), _TWO_CAPS),

@@ -42,7 +42,7 @@ class Circle:
 
 @dataclass(frozen=True)
 class Sine:
-    """y = height sin(x), from s = 0 at x = 0."""
+    """y = height sin(x), from s = 0 at x = 0; a height of 2.5 at most, for which the inversion was tried."""
 
     height: float = 1.5
     columns: int = 2
@@ -59,7 +59,8 @@ class Sine:
 
 @dataclass(frozen=True)
 class Spiral:
-    """Archimedes' spiral, radius = pitch angle: turns lie 2 pi pitch apart. It starts at s = 0, in the centre."""
+    """Archimedes' spiral, radius = pitch angle: turns lie 2 pi pitch apart. It starts at s = 0, in the centre; there is
+    nothing at s < 0."""
 
     pitch: float = 0.1
     columns: int = 2
@@ -80,6 +81,6 @@ def _inverted(function, derivative, values: np.ndarray, start: np.ndarray, steps
     for _ in range(steps):
         change = (function(x) - values) / derivative(x)
         x = x - change
-        if np.abs(change).max(initial=0) < 1e-13:
-            break
-    return x
+        if np.abs(change).max(initial=0) < 1e-12 * (1 + np.abs(x).max(initial=0)):
+            return x
+    raise ValueError("s: no point of the curve was found; the arc length is outside its range, or the curve too steep.")
