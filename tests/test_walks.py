@@ -30,7 +30,7 @@ def met():
 
     before = sys.gettrace()
     sys.settrace(look)  # of calls alone
-    yield lambda: {str(Path(file).relative_to(ROOT)) for file in files if file.startswith(f"{ROOT}/tf_radogaga/")}
+    yield lambda: {str(Path(file).relative_to(ROOT)) for file in list(files) if file.startswith(f"{ROOT}/tf_radogaga/")}
     sys.settrace(before)
 
 

@@ -237,10 +237,13 @@ def test_the_table_of_small_networks_has_no_vae(monkeypatch):
 @pytest.mark.thorough
 @pytest.mark.parametrize("script", [score, score_images])
 def test_a_script_that_scores_runs_where_the_package_is_not_installed(script):
-    """`-S` leaves out the file by which an environment finds a package that was installed from its repository."""
-    command = [sys.executable, "-S", script.__file__, "--help"]
-    libraries = {"PYTHONPATH": sysconfig.get_path("purelib")}
-    done = subprocess.run(command, env=libraries, capture_output=True, text=True)
+    """`-S` leaves out the files by which an environment finds a package that was installed from its repository, and, on
+    Python 3.12, setuptools' distutils, which some versions of TensorFlow want."""
+    run = "import runpy, setuptools, sys; runpy.run_path(sys.argv[0], run_name='__main__')"
+    start = f"import sys; sys.argv = [{script.__file__!r}, '--help']; {run}"
+    libraries = ":".join([sysconfig.get_path("purelib"), str(Path(script.__file__).parent)])
+    command = [sys.executable, "-S", "-c", start]
+    done = subprocess.run(command, env={"PYTHONPATH": libraries}, capture_output=True, text=True)
     assert done.stdout.startswith(f"usage: {Path(script.__file__).name} "), done.stderr
 
 
