@@ -63,9 +63,8 @@ def fit_isometric(
             not in 1 to M, or above `MOST_UNITS`; starts below 1.
         FloatingPointError: the training diverged.
     """
-    for name, value, least in (("latent_units", latent_units, 1), ("starts", starts, 1), ("seed", seed, 0)):
-        if checks.whole_number(name, value, least) is None:
-            raise TypeError(f"{name}: None must be a whole number.")
+    latent_units, starts = _whole("latent_units", latent_units), _whole("starts", starts)
+    seed = _whole("seed", seed, least=0)
     preprocess = PassThrough(_width(rows))
     x = np.asarray(preprocess.check(rows))
     checks.require("latent_units", latent_units, latent_units <= x.shape[1], f"at most {x.shape[1]}, the columns")
@@ -92,6 +91,12 @@ def fit_isometric(
         stacklevel=2,
     )
     return model
+
+
+def _whole(name: str, value: Any, least: int = 1) -> int:
+    if value is None:
+        raise TypeError(f"{name}: None must be a whole number.")
+    return checks.whole_number(name, value, least)
 
 
 def _width(rows: Any) -> int:
