@@ -104,11 +104,15 @@ def test_curves_have_unit_speed(curve):
     np.testing.assert_allclose(speed, 1, atol=1e-8)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value")
-def test_arc_lengths_off_the_curve_are_told():
-    for curve, s in ((Spiral(), [-1.0]), (Sine(10.0), np.linspace(0, 400, 200_001))):
-        with pytest.raises(ValueError, match="s: no point of the curve was found"):
-            curve.points(np.array(s))
+def test_the_spiral_has_nothing_before_its_start():
+    with pytest.raises(ValueError, match=r"s: -1.0 is negative"):
+        Spiral().points(np.array([3.0, -1.0]))
+
+
+@pytest.mark.parametrize("height", [0.1, 3.0, 20.0])
+def test_points_of_a_sine_lie_at_their_arc_length_however_steep_it_is(height):
+    s = np.linspace(-200, 200, 5001)
+    np.testing.assert_allclose(Sine(height).length(Sine(height).points(s)[:, 0]), s, atol=1e-10)
 
 
 def test_turns_of_the_spiral_lie_apart_by_its_pitch():

@@ -236,14 +236,14 @@ def test_the_table_of_small_networks_has_no_vae(monkeypatch):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("script", [score, score_images])
-def test_a_script_that_scores_runs_where_the_package_is_not_installed(script):
+def test_a_script_that_scores_runs_where_the_package_is_not_installed(script, tmp_path):
     """`-S` leaves out the files by which an environment finds a package that was installed from its repository, and, on
     Python 3.12, setuptools' distutils, which some versions of TensorFlow want."""
-    run = "import runpy, setuptools, sys; runpy.run_path(sys.argv[0], run_name='__main__')"
-    start = f"import sys; sys.argv = [{script.__file__!r}, '--help']; {run}"
+    absent = "import importlib.util, runpy, setuptools, sys; assert not importlib.util.find_spec('tf_radogaga')"
+    run = f"sys.argv = [{script.__file__!r}, '--help']; runpy.run_path(sys.argv[0], run_name='__main__')"
     libraries = ":".join([sysconfig.get_path("purelib"), str(Path(script.__file__).parent)])
-    command = [sys.executable, "-S", "-c", start]
-    done = subprocess.run(command, env={"PYTHONPATH": libraries}, capture_output=True, text=True)
+    command = [sys.executable, "-S", "-c", f"{absent}; {run}"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": libraries}, capture_output=True, text=True)
     assert done.stdout.startswith(f"usage: {Path(script.__file__).name} "), done.stderr
 
 

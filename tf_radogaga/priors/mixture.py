@@ -128,8 +128,8 @@ class MixturePrior(Prior):
         covariance_floor: added to every variance of every component, in units of z squared.
         em_iterations: most EM refinements in `adapt`; 0 scores by the network's own mixture.
         selection: None, or "bic": `adapt` starts EM from scikit-learn's clusters alone, as many of them as have the
-            least Bayesian information criterion, up to `components`, and keeps their number in `adaptation`. A mixture
-            of p parameters misses the log density by about sqrt(p / rows) nats, needed or not.
+            least Bayesian information criterion on `CLUSTERED_ROWS` latents, up to `components`. `adaptation` holds
+            their number. A mixture of p parameters misses the log density by about sqrt(p / rows) nats, needed or not.
 
     Raises:
         ValueError: an argument outside its range.

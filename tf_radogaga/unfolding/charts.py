@@ -18,13 +18,13 @@ GRAPH_ROWS, LANDMARKS = 3000, 100
 """Rows at which paths are sought, and from which, at most."""
 
 NEIGHBOURS = 10
-"""Of a row in the graph; both must be among those of the other, which spares shortcuts between turns of a roll."""
+"""Of each row. The graph joins two rows where each is a neighbour of the other, to avoid shortcuts between turns."""
 
 CORE = 0.95
 """Share of the rows that go into the graph, the densest; in thin tails neighbours may lie on other turns."""
 
 BRIDGED = 0.02
-"""Least share of the rows of a part of the graph that is joined to the largest part."""
+"""Separate parts of the graph are joined to the largest where they hold at least this share of its rows."""
 
 
 def chart(x: np.ndarray, units: int, seed: int = 0) -> np.ndarray:
@@ -117,11 +117,13 @@ def unfolded(x: np.ndarray, graph: csr_matrix, planes: np.ndarray, sources: np.n
 
 
 def extended(x: np.ndarray, y: np.ndarray, reach: float) -> np.ndarray:
-    """y (n, units), known in some rows and NaN in the others, in all rows: the nearest first, by the linear map that
-    holds around their nearest row, where that is what is near in y.
+    """y (n, units) where the rows that hold NaN are filled in, those near a known row first.
+
+    Each takes the linear map from x to y that fits the known rows around its nearest known row. These are chosen by
+    their distance in y, so that they lie on the same turn of a roll.
 
     Args:
-        reach: how near is near in x, at first.
+        reach: distance in x within which rows are filled in at once.
     """
     y, units = y.copy(), y.shape[1]
     while (unknown := np.flatnonzero(np.isnan(y[:, 0]))).size:

@@ -41,17 +41,19 @@ CHECKED_ROWS = 4000
 def fit_isometric(
     rows: Any, latent_units: int, starts: int = 3, seed: int = 0, verbose: int | str = "auto"
 ) -> RaDOGAGA:
-    """Trains a RaDOGAGA whose latent is an isometric copy of rows on a curved surface, and whose density is absolute.
+    """Trains a RaDOGAGA on rows that lie on a curved surface, so that its latent is an isometric copy of them.
 
     Networks that start anywhere can fold a rolled surface, and no training unfolds it. So they first learn a `chart`,
     the coordinates of the rows along the surface. Then RaDOGAGA(d) is trained, with a "flow" gauge, and the mixture
-    takes as many components as BIC says. Where the latent still is no copy of the rows, another start is made.
+    takes as many components as BIC says. If the latent still is no copy of the rows, the training starts anew. Only
+    reconstruction, round trip and tears decide this; `isometry_report` tells how isometric the latent is.
 
     Args:
         rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
             out rows that are thousands of times as far off as the others; scales are of the variance.
         latent_units: N, the dimension of the surface.
-        starts: most trainings; if none is a copy of the rows, the one that reconstructs best, and a warning.
+        starts: how many trainings at most. If no latent is a copy of the rows, the function warns and returns the model
+            that reconstructs best. Noise off the surface of more than a hundredth of the variance has this effect too.
         seed: of weights, noise, batches and the rows that charts take. The seeds of the process are set by it.
         verbose: as Keras takes it.
 
@@ -87,7 +89,8 @@ def fit_isometric(
     _, model, trouble = max(fits, key=lambda fit: np.nan_to_num(fit[0], nan=-np.inf))
     warnings.warn(
         f"latent_units: no latent of {latent_units} units is a copy of the rows ({trouble}), in {starts} starts;"
-        " densities are wrong where it is folded or torn. Give more units, or more rows.",
+        " it is folded or torn, or noise carries the rows off the surface. Where it is folded or torn, densities are"
+        " wrong: give more units or more rows.",
         stacklevel=2,
     )
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,13 +43,13 @@ class Circle:
 
 @dataclass(frozen=True)
 class Sine:
-    """y = height sin(x), from s = 0 at x = 0; a height of 2.5 at most, for which the inversion was tried."""
+    """y = height sin(x), from s = 0 at x = 0."""
 
     height: float = 1.5
     columns: int = 2
 
     def points(self, s: np.ndarray) -> np.ndarray:
-        x = _inverted(self.length, lambda x: np.hypot(1, self.height * np.cos(x)), s, s / np.hypot(1, self.height))
+        x = np.sign(s) * _inverted(self.length, np.abs(s), np.abs(s))  # x is at most s
         return np.stack([x, self.height * np.sin(x)], axis=1)
 
     def length(self, x: np.ndarray) -> np.ndarray:
@@ -66,8 +67,9 @@ class Spiral:
     columns: int = 2
 
     def points(self, s: np.ndarray) -> np.ndarray:
-        start = np.sqrt(2 * s / self.pitch)
-        angle = _inverted(self.length, lambda angle: self.pitch * np.hypot(1, angle), s, start)
+        if not (s >= 0).all():
+            raise ValueError(f"s: {np.min(s)} is negative; the spiral starts at 0.")
+        angle = _inverted(self.length, s, np.sqrt(2 * s / self.pitch))  # s is at least pitch angle^2 / 2
         return self.pitch * angle[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
     def length(self, angle: np.ndarray) -> np.ndarray:
@@ -75,12 +77,11 @@ class Spiral:
         return self.pitch / 2 * (angle * np.hypot(1, angle) + np.arcsinh(angle))
 
 
-def _inverted(function, derivative, values: np.ndarray, start: np.ndarray, steps: int = 50) -> np.ndarray:
-    """Where an increasing function takes the values, by Newton's method."""
-    x = np.asarray(start, np.float64)
-    for _ in range(steps):
-        change = (function(x) - values) / derivative(x)
-        x = x - change
-        if np.abs(change).max(initial=0) < 1e-12 * (1 + np.abs(x).max(initial=0)):
-            return x
-    raise ValueError("s: no point of the curve was found; the arc length is outside its range, or the curve too steep.")
+def _inverted(function: Callable[[np.ndarray], np.ndarray], values: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Where an increasing function takes the values, between 0 and `most`: by bisection, to the last digit."""
+    low, high = np.zeros_like(most), most
+    for _ in range(64):
+        middle = (low + high) / 2
+        below = function(middle) < values
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return (low + high) / 2
