@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tf_radogaga._core.constants import as_constant
-from tf_radogaga._core.stack import keras, tf
+from tf_radogaga._core.stack import keras, tf, tfp
+
+REACH = 4.0
+"""Of the splines of a flow, in standard deviations."""
+
+LEAST_BIN = 0.01
+"""Width and height of a piece of a spline, over those of the whole; also the least slope at a knot."""
 
 
 class IdentityGauge:
@@ -80,22 +87,26 @@ class LatentGauge(keras.layers.Layer):
 class CouplingFlow(keras.layers.Layer):
     """z = phi(u), invertible: couplings, each of half the coordinates by the others; at first the identity.
 
-        c_b <- sinh((arsinh(c_b) + d) exp(k)) exp(s) + t,     d, s in (-1, 1), k in (-1/4, 1/4), t functions of c_a
+        c_b <- S(c_b) exp(s) + t,     S, s in (-1, 1) and t functions of c_a
 
-    in coordinates c along an orthonormal basis, of which the first `moved` take part and the others stay as they are.
-    The bounds keep rows far off the data finite.
+    in coordinates c along an orthonormal basis, of which the first `moved` take part and the others stay as they are. S
+    is a monotone rational-quadratic spline between -REACH and REACH standard deviations and the identity beyond, so rows
+    far off the data stay finite.
 
-    Sources: Dinh et al., ICLR 2017 (affine couplings); Jones and Pewsey, Biometrika 2009 (sinh-arcsinh).
+    Sources: Durkan et al., Neural Spline Flows, NeurIPS 2019; Dinh et al., ICLR 2017 (affine couplings).
 
     Args:
         units: N.
         couplings: how many.
-        width: hidden units (tanh) of d, k, s and t.
+        width: hidden units (tanh) of S, s and t.
+        bins: pieces of each spline.
     """
 
-    def __init__(self, units: int, couplings: int = 12, width: int = 64, name: str | None = None):
+    def __init__(
+        self, units: int, couplings: int = 4, width: int = 64, bins: int = 12, name: str | None = None
+    ):
         super().__init__(name=name, dtype=tf.float32)
-        self.units, self.couplings, self.width = units, couplings, width
+        self.units, self.couplings, self.width, self.bins = units, couplings, width, bins
         self.basis = self.add_weight("basis", (units, units), initializer="identity", trainable=False)
         self.moved = self.add_weight("moved", (units,), initializer="zeros", trainable=False)
         self.centre = self.add_weight("centre", (units,), initializer="zeros", trainable=False)
@@ -104,7 +115,7 @@ class CouplingFlow(keras.layers.Layer):
         for number in range(couplings):
             initial = keras.initializers.GlorotUniform(seed=number)
             hidden = keras.layers.Dense(width, "tanh", kernel_initializer=initial, dtype="float32")
-            outputs = keras.layers.Dense(4 * units, kernel_initializer="zeros", dtype="float32")
+            outputs = keras.layers.Dense((3 * bins + 1) * units, kernel_initializer="zeros", dtype="float32")
             hidden.build((None, units))
             outputs.build((None, width))
             self.networks.append([hidden, outputs])
@@ -137,31 +148,34 @@ class CouplingFlow(keras.layers.Layer):
             halves += [steering, 1 - steering]
         return halves[: self.couplings]
 
-    def _steered(self, network: list, steering: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """d, exp(k), exp(s) and t at each coordinate, those of the identity where it steers or does not move."""
-        steered = (1 - steering) * self.moved
+    def _steered(self, network: list, steering: tf.Tensor, c: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor]:
+        """S, exp(s) and t at each coordinate, those of the identity where it steers or does not move."""
         hidden, outputs = network
-        skew, tail, scale, shift = tf.split(outputs(hidden(c * steering * self.moved)), 4, axis=-1)
-        tail, scale = tf.exp(0.25 * steered * tf.tanh(tail)), tf.exp(steered * tf.tanh(scale))
-        return steered * tf.tanh(skew), tail, scale, steered * shift
+        found = tf.reshape(outputs(hidden(c * steering * self.moved)), (-1, self.units, 3 * self.bins + 1))
+        found *= ((1 - steering) * self.moved)[:, None]
+        widths, heights, slopes, scale, shift = tf.split(found, [self.bins, self.bins, self.bins - 1, 1, 1], axis=-1)
+        widths, heights = (LEAST_BIN + (1 - self.bins * LEAST_BIN) * tf.nn.softmax(v) for v in (widths, heights))
+        slopes = tf.nn.softplus(slopes + math.log(math.e - 1)) * (1 - LEAST_BIN) + LEAST_BIN
+        spline = tfp.bijectors.RationalQuadraticSpline(2 * REACH * widths, 2 * REACH * heights, slopes, -REACH)
+        return spline, tf.exp(tf.tanh(scale[..., 0])), shift[..., 0]
 
     def call(self, u: tf.Tensor) -> tf.Tensor:
         c = (tf.linalg.matmul(u, self.basis, transpose_b=True) - self.centre) / self.spread
         for network, steering in zip(self.networks, self.halves()):
-            skew, tail, scale, shift = self._steered(network, steering, c)
-            c = tf.sinh((tf.asinh(c) + skew) * tail) * scale + shift
+            spline, scale, shift = self._steered(network, steering, c)
+            c = spline.forward(c) * scale + shift
         return (c * self.spread + self.centre) @ self.basis
 
     def inverse(self, z: tf.Tensor) -> tf.Tensor:
         """u of z."""
         c = (tf.linalg.matmul(z, self.basis, transpose_b=True) - self.centre) / self.spread
         for network, steering in reversed(list(zip(self.networks, self.halves()))):
-            skew, tail, scale, shift = self._steered(network, steering, c)
-            c = tf.sinh(tf.asinh((c - shift) / scale) / tail - skew)
+            spline, scale, shift = self._steered(network, steering, c)
+            c = spline.inverse((c - shift) / scale)
         return (c * self.spread + self.centre) @ self.basis
 
     def get_config(self) -> dict:
-        return {"units": self.units, "couplings": self.couplings, "width": self.width}
+        return {name: getattr(self, name) for name in ("units", "couplings", "width", "bins")}
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
