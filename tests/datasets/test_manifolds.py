@@ -4,7 +4,7 @@ from helpers.marks import after
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
-from tf_radogaga.datasets.manifolds import CURVED, DEVELOPABLE, MANIFOLDS, Manifold, angle, clusters
+from tf_radogaga.datasets.manifolds import CURVED, DEVELOPABLE, MANIFOLDS, Angle, Clusters, Manifold
 from tf_radogaga.datasets.manifolds.charts import Product, Sphere, Torus
 from tf_radogaga.datasets.manifolds.curves import Circle, Line, Sine, Spiral
 
@@ -44,7 +44,7 @@ def test_density_of_pictures_integrates_to_one():
     """E[q(u) / (p(x) volume)] = 1 for a density q of u, with volumes by other differences than those of the density."""
     manifold = MANIFOLDS["pictures"]
     data = manifold.sample(3000)
-    narrow = clusters([1.0], [[0, 0, np.log(2.2), 0]], [[0.5, 0.5, 0.07, 0.2]])
+    narrow = Clusters([1.0], [[0, 0, np.log(2.2), 0]], [[0.5, 0.5, 0.07, 0.2]])
     jacobian = jacobians(manifold, data.coordinates, step=1e-4)
     log_volume = 0.5 * np.linalg.slogdet(np.swapaxes(jacobian, 1, 2) @ jacobian)[1]
     weights = np.exp(narrow.log_prob(data.coordinates).numpy() - data.log_density - log_volume)
@@ -168,7 +168,7 @@ def test_rows_follow_the_law():
 
 
 def test_what_cannot_be_is_named():
-    manifold = Manifold(Product((Circle(), Line())), clusters([1], [[0, 0]], [[1, 1]]))
+    manifold = Manifold(Product((Circle(), Line())), Clusters([1], [[0, 0]], [[1, 1]]))
     with pytest.raises(ValueError, match="columns: 2 must be at least 3"):
         manifold.embedded(2)
     with pytest.raises(ValueError, match="noise"):
@@ -181,7 +181,7 @@ def test_what_cannot_be_is_named():
 
 def test_a_law_of_the_angle_closes_the_circle():
     """The von Mises law is the same at both sides of the cut."""
-    circle = Manifold(Product((Circle(),)), angle(0.5))
+    circle = Manifold(Product((Circle(),)), Angle(0.5))
     ends = np.array([[np.pi], [-np.pi]])
     np.testing.assert_allclose(*circle.points(ends), atol=1e-12)
     np.testing.assert_allclose(*circle.log_density(ends))

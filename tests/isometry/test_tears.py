@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_radogaga import MixturePrior, PassThrough, RaDOGAGA
-from tf_radogaga.datasets.manifolds import DEVELOPABLE, Circle, Line, Manifold, Product, angle, clusters
+from tf_radogaga.datasets.manifolds import DEVELOPABLE, Angle, Circle, Clusters, Line, Manifold, Product
 from tf_radogaga.isometry import torn_rows
 
 keras = tf.keras
@@ -43,7 +43,7 @@ def by_angle(rows):
 @pytest.mark.parametrize("height", [0.0, 0.3], ids=["circle", "cylinder"])
 def test_a_closed_surface_is_torn_along_the_cut_alone(height):
     curves = (Circle(), Line()) if height else (Circle(),)
-    law = clusters([1], [[0, 0]], [[3, height]]) if height else angle(0.2)
+    law = Clusters([1], [[0, 0]], [[3, height]]) if height else Angle(0.2)
     surface = Manifold(Product(curves), law)
     data = surface.sample(3000)
     torn = torn_rows(by_angle(data.rows), data.rows)

@@ -89,9 +89,9 @@ class CouplingFlow(keras.layers.Layer):
 
         c_b <- S(c_b) exp(s) + t,     S, s in (-1, 1) and t functions of c_a
 
-    in coordinates c along an orthonormal basis, of which the first `moved` take part and the others stay as they are. S
-    is a monotone rational-quadratic spline between -REACH and REACH standard deviations and the identity beyond, so rows
-    far off the data stay finite.
+    in coordinates c along an orthonormal basis, of which the first `moved` take part and the others stay as they are.
+    S is a monotone rational-quadratic spline between -REACH and REACH standard deviations and the identity beyond, so
+    rows far off the data stay finite.
 
     Sources: Durkan et al., Neural Spline Flows, NeurIPS 2019; Dinh et al., ICLR 2017 (affine couplings).
 
@@ -102,9 +102,7 @@ class CouplingFlow(keras.layers.Layer):
         bins: pieces of each spline.
     """
 
-    def __init__(
-        self, units: int, couplings: int = 4, width: int = 64, bins: int = 12, name: str | None = None
-    ):
+    def __init__(self, units: int, couplings: int = 4, width: int = 64, bins: int = 12, name: str | None = None):
         super().__init__(name=name, dtype=tf.float32)
         self.units, self.couplings, self.width, self.bins = units, couplings, width, bins
         self.basis = self.add_weight("basis", (units, units), initializer="identity", trainable=False)

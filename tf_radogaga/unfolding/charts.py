@@ -23,6 +23,9 @@ NEIGHBOURS = 10
 CORE = 0.95
 """Share of the rows that go into the graph, the densest; in thin tails neighbours may lie on other turns."""
 
+NOISE_NEIGHBOURS, NOISE_ROWS = 30, 1000
+"""Of each row, and rows, by which the noise off the surface is measured."""
+
 BRIDGED = 0.02
 """Separate parts of the graph are joined to the largest where they hold at least this share of its rows."""
 
@@ -87,6 +90,21 @@ def tangent_planes(x: np.ndarray, near: np.ndarray, units: int) -> np.ndarray:
         spread = x[part] - x[part].mean(axis=1, keepdims=True)
         planes.append(np.linalg.svd(spread, full_matrices=False)[2][:, :units])
     return np.concatenate(planes)
+
+
+def noise_share(x: np.ndarray, units: int, seed: int = 0) -> float:
+    """Share of the variance of rows x (n, M) that lies off the tangent planes of their surface of `units` dimensions.
+
+    The median over rows, so a few of them do not matter. Up to a quarter too low, since neighbours are alike in noise.
+    """
+    around = min(NOISE_NEIGHBOURS, len(x))
+    queries = np.random.default_rng(seed).permutation(len(x))[:NOISE_ROWS]
+    near = NearestNeighbors(n_neighbors=around).fit(x).kneighbors(x[queries], return_distance=False)
+    off = []
+    for part in np.array_split(near, max(len(near) // 100, 1)):
+        spread = x[part] - x[part].mean(axis=1, keepdims=True)
+        off.append(np.sum(np.linalg.svd(spread, compute_uv=False)[:, units:] ** 2, axis=1))
+    return float(np.median(np.concatenate(off)) / (around - 1 - units) / x.var(axis=0, dtype=np.float64).sum())
 
 
 def unfolded(x: np.ndarray, graph: csr_matrix, planes: np.ndarray, sources: np.ndarray) -> np.ndarray:

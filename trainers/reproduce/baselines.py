@@ -104,12 +104,12 @@ def _peers_obstacle(python: Path) -> str | None:
         imported = subprocess.run([python, "-c", "import pyod.models.vae"], capture_output=True, text=True)
         if not imported.returncode:
             return None
-    found = _last_line(imported.stderr) if python.exists() else "not there"
+    found = last_line(imported.stderr) if python.exists() else "not there"
     deep = ", ".join(DEEP)
     return f"{deep} need pyod and torch, but --peers-python {python}: {found}; make peers, or name another interpreter"
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
     return text.strip().rpartition("\n")[-1]
 
 
@@ -151,5 +151,5 @@ def _peer_energies(name: str, train: np.ndarray, test: np.ndarray, seed: int, py
         command = [python, HERE / "peers.py", name, str(seed), folder]
         ended = subprocess.run(command, capture_output=True, text=True)
         if ended.returncode:
-            raise ValueError(f"{name}: {_last_line(ended.stderr)}")
+            raise ValueError(f"{name}: {last_line(ended.stderr)}")
         return np.load(Path(folder) / "scores.npy")

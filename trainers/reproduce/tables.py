@@ -8,10 +8,11 @@
     python trainers/reproduce/tables.py vae-toy --quick --jobs 2
     python trainers/reproduce/tables.py faces --data-dir img_align_celeba
     python trainers/reproduce/tables.py outliers --jobs 2
+    python trainers/reproduce/tables.py curved --quick --jobs 2
 
 Every method meets the same splits. FILE.md holds mean (sd) over the seeds beside the papers' figures; FILE.json one
-record for each run; contamination and vae-toy also draw figures beside them. Records already in FILE.json are kept, so
-an interrupted table goes on and a longer one adds to it.
+record for each run; contamination, vae-toy and curved also draw figures beside them. Records already in FILE.json are
+kept, so an interrupted table goes on and a longer one adds to it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import tensorflow as tf
 from tf_radogaga_trainers.reproduce import (
     table_ablation,
     table_contamination,
+    table_curved,
     table_faces,
     table_more,
     table_outliers,
@@ -49,6 +51,7 @@ TABLES = {
     "vae-toy": table_vae_toy,
     "faces": table_faces,
     "outliers": table_outliers,
+    "curved": table_curved,
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Manifold:
 
     Args:
         chart: phi.
-        law: of u: `sample(rows, seed=)` and `log_prob(u)`, float64, as TensorFlow Probability's distributions.
+        law: of u; a distribution of TensorFlow Probability of float64 is one too.
         columns: M; default: as many as phi has.
         noise: standard deviation of normal noise, added to each column.
         embedding_seed: of BASIS, (m, M), whose rows are orthonormal.
@@ -51,7 +51,7 @@ class Manifold:
     """
 
     chart: Chart
-    law: Any
+    law: Law
     columns: int | None = None
     noise: float = 0.0
     embedding_seed: int = 0
@@ -102,10 +102,34 @@ class Manifold:
         return self.chart.distances(u, u if v is None else v)
 
 
-def clusters(weights: Any, centres: Any, deviations: Any) -> Any:
-    """A mixture of normals of u: weights (K,), centres (K, N), deviations (K, N) along the axes."""
-    normals = tfd.MultivariateNormalDiag(np.array(centres, np.float64), np.array(deviations, np.float64))
-    return tfd.MixtureSameFamily(tfd.Categorical(probs=np.array(weights, np.float64)), normals)
+class Law(Protocol):
+    """Of u. Laws build their distribution when it is first needed: an import must leave TensorFlow to be configured."""
+
+    def sample(self, rows: int, seed: Any) -> tf.Tensor:
+        """(rows, N), float64; `seed` as TensorFlow Probability takes it."""
+
+    def log_prob(self, u: np.ndarray) -> tf.Tensor:
+        """(n,) of u (n, N), nats."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Clusters:
+    """A mixture of normals: weights (K,), centres (K, N), deviations (K, N) along the axes."""
+
+    weights: Any
+    centres: Any
+    deviations: Any
+
+    @functools.cached_property
+    def mixture(self) -> Any:
+        normals = tfd.MultivariateNormalDiag(np.array(self.centres, np.float64), np.array(self.deviations, np.float64))
+        return tfd.MixtureSameFamily(tfd.Categorical(probs=np.array(self.weights, np.float64)), normals)
+
+    def sample(self, rows: int, seed: Any) -> tf.Tensor:
+        return self.mixture.sample(rows, seed=seed)
+
+    def log_prob(self, u: np.ndarray) -> tf.Tensor:
+        return self.mixture.log_prob(u)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,26 +160,38 @@ class Caps:
         return self.on_the_sphere.log_prob(Sphere().points(u)) + Sphere().log_volume(u)
 
 
-def angle(concentration: float) -> Any:
+@dataclasses.dataclass(frozen=True)
+class Angle:
     """A von Mises law of the angle, which is the arc length of a unit circle."""
-    return tfd.Sample(tfd.VonMises(np.float64(0), np.float64(concentration)), 1)
+
+    concentration: float
+
+    @functools.cached_property
+    def of_one(self) -> Any:
+        return tfd.Sample(tfd.VonMises(np.float64(0), np.float64(self.concentration)), 1)
+
+    def sample(self, rows: int, seed: Any) -> tf.Tensor:
+        return self.of_one.sample(rows, seed=seed)
+
+    def log_prob(self, u: np.ndarray) -> tf.Tensor:
+        return self.of_one.log_prob(u)
 
 
 _TWO_CAPS = Caps((0.6, 0.4), ((0.5, 0, 1), (-0.5, 0.2, 1)), (20.0, 25.0))
-_PICTURES = clusters([1.0], [[0, 0, np.log(2.2), 0]], [[0.8, 0.8, 0.1, 0.3]])
+_PICTURES = Clusters([1.0], [[0, 0, np.log(2.2), 0]], [[0.8, 0.8, 0.1, 0.3]])
 
 DEVELOPABLE = {
-    "arc of a circle": Manifold(Product((Circle(),)), angle(6.0)),
-    "sine sheet": Manifold(Product((Sine(), Line())), clusters([0.5, 0.5], [[-3, 0], [3, 1]], [[1.5, 1], [1.2, 0.7]])),
+    "arc of a circle": Manifold(Product((Circle(),)), Angle(6.0)),
+    "sine sheet": Manifold(Product((Sine(), Line())), Clusters([0.5, 0.5], [[-3, 0], [3, 1]], [[1.5, 1], [1.2, 0.7]])),
     "swiss roll": Manifold(
         Product((Spiral(), Line())),
-        clusters([0.3, 0.4, 0.3], [[4.8, -0.5], [10, 0.5], [16, 0]], [[0.8, 0.6], [1.4, 0.5], [1.2, 0.7]]),
+        Clusters([0.3, 0.4, 0.3], [[4.8, -0.5], [10, 0.5], [16, 0]], [[0.8, 0.6], [1.4, 0.5], [1.2, 0.7]]),
     ),
     "cylinder": Manifold(
-        Product((Circle(), Line())), clusters([0.5, 0.5], [[-0.8, 0], [0.8, 0.5]], [[0.4, 0.6], [0.35, 0.4]])
+        Product((Circle(), Line())), Clusters([0.5, 0.5], [[-0.8, 0], [0.8, 0.5]], [[0.4, 0.6], [0.35, 0.4]])
     ),
     "flat torus": Manifold(
-        Product((Circle(), Circle())), clusters([0.5, 0.5], [[-0.7, -0.4], [0.7, 0.4]], [[0.4, 0.35], [0.35, 0.4]])
+        Product((Circle(), Circle())), Clusters([0.5, 0.5], [[-0.7, -0.4], [0.7, 0.4]], [[0.4, 0.35], [0.35, 0.4]])
     ),
 }
 """By name; they unroll without stretching. The tails beyond a cut of a circle, or the roll's centre, hold less than
@@ -163,7 +199,7 @@ DEVELOPABLE = {
 
 CURVED = {
     "half sphere": Manifold(Sphere(), _TWO_CAPS),
-    "torus patch": Manifold(Torus(), clusters([0.5, 0.5], [[-0.6, -0.5], [0.6, 0.5]], [[0.35, 0.5], [0.3, 0.4]])),
+    "torus patch": Manifold(Torus(), Clusters([0.5, 0.5], [[-0.6, -0.5], [0.6, 0.5]], [[0.35, 0.5], [0.3, 0.4]])),
     "sphere in 64 columns": Manifold(Sphere(), _TWO_CAPS, columns=64),
     "pictures": Manifold(Pictures(), _PICTURES),
 }
