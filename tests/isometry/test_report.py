@@ -59,6 +59,8 @@ def test_the_certificate_holds_the_numbers_and_json_takes_them(curved):
         ("reconstruction, share of D", report.reconstructed_share, "1"),
         ("round trip, root mean square", report.round_trip_rms, "0"),
         ("round trip, 95 % below", report.round_trip_quantile, "0"),
+        ("torn rows, share", report.torn_share, "0"),
+        ("local dimension", report.local_dimension, "3"),
         ("response, least dimension", report.response_mean.min(), "1"),
         ("response, greatest dimension", report.response_mean.max(), "1"),
         ("isometry gap, mean", report.gap_mean, "0"),
@@ -69,7 +71,7 @@ def test_the_certificate_holds_the_numbers_and_json_takes_them(curved):
     assert lines["metric scale"][0] == f"{report.metric_scale:.4g}"
     assert lines["latent variance, greatest"][0] == f"{report.spectrum[0]:.4g}"
     assert lines["active dimensions"] == ["3", "of", "3"]
-    assert text.endswith(f"verdict: {report.verdict}") and 15 <= len(text.splitlines()) <= 21
+    assert text.endswith(f"verdict: {report.verdict}") and 15 <= len(text.splitlines()) <= 23
     read = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert read["spectrum"] == report.spectrum.tolist() and read["verdict"] == report.verdict
     assert set(read) == {*vars(report), "verdict"}

@@ -30,9 +30,9 @@ from tf_radogaga.isometry.measures import (
     response,
     round_trips,
     tangent_pairs,
-    torn_rows,
     traversals,
 )
+from tf_radogaga.isometry.neighbourhoods import local_dimension, torn_rows
 from tf_radogaga.isometry.report import ImplicitReport, IsometryReport, implicit_report, isometry_report
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "isometry_report",
     "latent_axes",
     "latent_spectrum",
+    "local_dimension",
     "reconstructed_share",
     "response",
     "round_trips",

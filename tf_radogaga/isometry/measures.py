@@ -7,16 +7,12 @@ import math
 from typing import Any
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from tf_radogaga._core import checks
 from tf_radogaga._core.stack import tf
 from tf_radogaga.isometry import tangents
 from tf_radogaga.isometry.implicit import inverse_variances, unit_steps, variational
 from tf_radogaga.isometry.protocols import Measured
-
-TEAR = 3.0
-"""A latent is torn between two rows that lie this many times as far apart in z as in x."""
 
 
 def tangent_pairs(
@@ -31,7 +27,7 @@ def tangent_pairs(
         latent (pairs,) and data (pairs,), float64, in squared units of z: equal where the model is isometric.
     """
     checks.at_least(1, pairs=pairs)
-    z, directions, random = _latents(model, rows), _measured_directions(model), np.random.default_rng(seed)
+    z, directions, random = latents(model, rows), _measured_directions(model), np.random.default_rng(seed)
     chosen = random.integers(len(z), size=pairs)
     z = tf.gather(z, chosen)
     along = random.standard_normal((pairs, 2, len(directions)))
@@ -43,7 +39,7 @@ def tangent_pairs(
         x_hat, tangent = tangents.tangents(model.decode, z[part], vectors[part])
         return model.distortion.inner_product(x_hat, tangent[:, 0], tangent[:, 1])
 
-    data = _scale(model) * tangents.in_blocks(products, pairs, 2 * model.preprocess.width).numpy().astype(np.float64)
+    data = scale(model) * tangents.in_blocks(products, pairs, 2 * model.preprocess.width).numpy().astype(np.float64)
     return np.sum(along[:, 0] * along[:, 1], axis=1), data
 
 
@@ -51,7 +47,7 @@ def gram_matrices(model: Measured, rows: Any, implicit: bool = False) -> tf.Tens
     """metric_scale J' A J at the latent of each row along `active_directions`, (B, n, n): the identity is right.
     Sources: Kato et al., ICML 2020, Eq. 13; Nakagawa et al., ICML 2021, Eq. 14."""
     directions = _measured_directions(model)
-    found = _scale(model) * tangents.at_rows(tangents.gram, model, _latents(model, rows), directions)
+    found = scale(model) * tangents.at_rows(tangents.gram, model, latents(model, rows), directions)
     if implicit:
         steps = tf.linalg.matmul(unit_steps(model, rows), directions, transpose_b=True)
         found *= steps[:, :, None] * steps[:, None, :]
@@ -65,7 +61,7 @@ def latent_axes(model: Measured, rows: Any) -> tuple[np.ndarray, np.ndarray, np.
     Returns:
         The mean of z (N,), orthonormal directions (n, N), and the variances of z along them (n,); float64.
     """
-    z, axes = (t.numpy().astype(np.float64) for t in (_latents(model, rows), _measured_directions(model)))
+    z, axes = (t.numpy().astype(np.float64) for t in (latents(model, rows), _measured_directions(model)))
     mean = z.mean(axis=0)
     covariance = axes @ (z - mean).T @ (z - mean) @ axes.T / len(z)
     variance = np.diagonal(covariance)
@@ -106,14 +102,14 @@ def response(
     _, found, variance = latent_axes(model, rows)
     step = noise_step(model, variance) if step is None else step
     checks.require("step", step, step > 0, "positive; its default is 0 where z does not vary over the rows")
-    z, moves = _latents(model, rows), step * tf.cast(found if axes is None else axes, tf.float32)
+    z, moves = latents(model, rows), step * tf.cast(found if axes is None else axes, tf.float32)
 
     def excess(part: slice) -> tf.Tensor:
         x_hat = tf.repeat(model.decode(z[part]), len(moves), axis=0)
         moved = model.decode(tf.reshape(z[part, None] + moves, (-1, z.shape[1])))
         return tf.reshape(model.distortion.excess(x_hat, moved), (-1, len(moves)))
 
-    return _scale(model) / step**2 * tangents.in_blocks(excess, len(z), model.preprocess.width * len(moves))
+    return scale(model) / step**2 * tangents.in_blocks(excess, len(z), model.preprocess.width * len(moves))
 
 
 def traversals(model: Measured, rows: Any, dimensions: int = 9, steps: int = 9, span: float = 2.0) -> tf.Tensor:
@@ -201,35 +197,7 @@ def round_trips(model: Measured, rows: Any) -> np.ndarray:
         return np.sqrt((along**2 / (variance + noise)).mean(axis=1))
 
 
-def torn_rows(model: Measured, rows: Any, neighbours: int = 10) -> np.ndarray:
-    """Whether one of the nearest neighbours of a row in x is far from it in z, (B,): False is right.
-
-        |z - z'| > TEAR (sqrt(metric_scale D(x, x')) + noise_step)
-
-    Encoder and decoder are continuous, so a latent that has no room for the data is torn or folded somewhere: a closed
-    circle in one unit, a whole sphere in two. At all other rows it may be isometric.
-
-    Args:
-        rows: B, at least two; all are compared with each other, so some thousands will do.
-        neighbours: how many of the nearest, by Euclidean distance in x. Those farther away than the median distance to
-            the last of them are left out: in a thin tail they may lie on another turn of a roll.
-    """
-    checks.at_least(1, neighbours=neighbours)
-    _, axes, variance = latent_axes(model, rows)
-    x = model.by_blocks(rows, tf.identity)
-    z = _latents(model, rows).numpy().astype(np.float64) @ axes.T
-    checks.at_least(2, rows=len(z))
-    flat = tf.reshape(x, (len(z), -1)).numpy()
-    distances, nearest = NearestNeighbors(n_neighbors=min(neighbours, len(z) - 1)).fit(flat).kneighbors()
-    step, most, torn = noise_step(model, variance), np.median(distances[:, -1]), np.zeros(len(z), bool)
-    for distance, near in zip(distances.T, nearest.T):
-        squares = _scale(model) * np.maximum(model.distortion.excess(x, tf.gather(x, near)), 0)
-        far = np.linalg.norm(z - z[near], axis=1) > TEAR * (np.sqrt(squares) + step)
-        torn |= far & (distance <= most)
-    return torn
-
-
-def _latents(model: Measured, rows: Any) -> tf.Tensor:
+def latents(model: Measured, rows: Any) -> tf.Tensor:
     return model.by_blocks(rows, model.encode_x)
 
 
@@ -237,7 +205,7 @@ def _measured_directions(model: Measured) -> tf.Tensor:
     return model.active_directions if model.active_dimensions else tf.eye(model.latent_units)
 
 
-def _scale(model: Measured) -> float:
+def scale(model: Measured) -> float:
     return 1.0 if model.metric_scale is None else model.metric_scale
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tf_radogaga._core import checks
-from tf_radogaga.isometry import implicit, measures
+from tf_radogaga.isometry import implicit, measures, neighbourhoods
 from tf_radogaga.isometry.protocols import Measured, Variational
 from tf_radogaga.isometry.verdicts import Report, implicitly_isometric, isometric
 from tf_radogaga.preprocessing.cells import array_of
@@ -17,6 +17,9 @@ from tf_radogaga.training.rows import in_memory
 
 QUANTILE = 0.95
 """Of the round trips in a report."""
+
+NEIGHBOURING_ROWS = 2000
+"""Rows, drawn at random, whose neighbours are looked for, at most."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,6 +62,8 @@ class IsometryReport(Report):
             ("reconstruction, share of D", self.reconstructed_share, 1, ""),
             ("round trip, root mean square", self.round_trip_rms, 0, "standard deviations of z"),
             (f"round trip, {100 * QUANTILE:g} % below", self.round_trip_quantile, 0, ""),
+            ("torn rows, share", self.torn_share, 0, "neighbours in x that are far apart in z"),
+            ("local dimension", self.local_dimension, self.measured_dimensions, ""),
             ("response, least dimension", self.response_mean.min(), 1, f"at a step of {self.response_step:.4g} z"),
             ("response, greatest dimension", self.response_mean.max(), 1, ""),
             ("latent variance, greatest", self.spectrum[0], "", "z^2"),
@@ -109,7 +114,7 @@ def isometry_report(
             data, gram, responses = scale * data, scale * gram, scale * responses
     diagonal = np.diagonal(gram, axis1=1, axis2=2)
     return IsometryReport(
-        **_common(model, rows, some, (latent, data), gram),
+        **_common(model, rows, some, (latent, data), gram, seed),
         model=type(model).__name__,
         metric_scale=scale,
         scale_is_fitted=model.metric_scale is None,
@@ -177,6 +182,8 @@ class ImplicitReport(Report):
             f"reconstruction, share of D: {self.reconstructed_share:.4f}",
             f"round trip, in standard deviations of z: root mean square {self.round_trip_rms:.4f},"
             f" {100 * QUANTILE:g} % below {self.round_trip_quantile:.4f}",
+            f"torn rows, share: {self.torn_share:.4g}; local dimension: {self.local_dimension} of"
+            f" {self.measured_dimensions}",
             f"coding loss: {self.coding_loss:.4g}, in theory {self.active_dimensions * self.beta / 2:.4g};"
             f" transform loss: {self.transform_loss:.4g}",
         ]
@@ -206,7 +213,7 @@ def implicit_report(
     gram = measures.gram_matrices(model, some, implicit=True).numpy().astype(np.float64)
     transform, coding = np.stack(model.transform_and_coding(rows), axis=1).mean(axis=0)
     return ImplicitReport(
-        **_common(model, rows, some, measures.tangent_pairs(model, rows, pairs, seed, implicit=True), gram),
+        **_common(model, rows, some, measures.tangent_pairs(model, rows, pairs, seed, implicit=True), gram, seed),
         beta=model.beta,
         active_dimensions=model.active_dimensions,
         dimension=order,
@@ -224,12 +231,15 @@ def implicit_report(
     )
 
 
-def _common(model: Measured, rows: Any, some: Any, pairs: tuple[np.ndarray, ...], gram: np.ndarray) -> dict[str, Any]:
+def _common(
+    model: Measured, rows: Any, some: Any, pairs: tuple[np.ndarray, ...], gram: np.ndarray, seed: int
+) -> dict[str, Any]:
     """The fields of `Report`, from tangent pairs of `rows` and the Gram matrices (B, n, n) of `some` of them."""
     (latent, data), diagonal = pairs, np.diagonal(gram, axis1=1, axis2=2)
     with np.errstate(divide="ignore", invalid="ignore"):  # a decoder that answers nothing has no r and no cosines
         r = np.corrcoef(latent, data)[0, 1]
         cosines = np.abs(gram) / np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
+    near = draw(rows, NEIGHBOURING_ROWS, seed)
     cosines, trips = cosines[:, ~np.eye(gram.shape[1], dtype=bool)], measures.round_trips(model, rows)
     return {
         "rows": len(rows),
@@ -242,6 +252,9 @@ def _common(model: Measured, rows: Any, some: Any, pairs: tuple[np.ndarray, ...]
         "reconstructed_share": measures.reconstructed_share(model, rows),
         "round_trip_rms": float(np.sqrt(np.mean(trips**2))),
         "round_trip_quantile": float(np.quantile(trips, QUANTILE)),
+        "torn_share": float(neighbourhoods.torn_rows(model, near).mean()) if len(near) > 1 else 0.0,
+        "local_dimension": neighbourhoods.local_dimension(model, near),
+        "measured_dimensions": gram.shape[1],
     }
 
 

@@ -22,6 +22,9 @@ MOST_ROUND_TRIP = 0.1
 """The same for the root mean square of `round_trips`: 0.02 to 0.05 when training is done, 0.17 to 0.7 when it is not.
 An encoder that shortens z by a tenth just misses this and `LEAST_RECONSTRUCTION`."""
 
+MOST_TORN = 0.001
+"""Share of torn rows in a latent that is one copy of the data."""
+
 LEAST_IMPLICIT_R, MOST_IMPLICIT_SLOPE_ERROR = 0.95, 0.1
 """Of an implicitly isometric beta-VAE. Posterior deviations are estimates: the paper's unit norms are 0.92 to 0.98."""
 
@@ -40,6 +43,9 @@ class Report(abc.ABC):
     reconstructed_share: float  # of `reconstructed_share`
     round_trip_rms: float  # of `round_trips`
     round_trip_quantile: float  # 95 % of the rows lie below
+    torn_share: float  # of `torn_rows`, of some rows
+    local_dimension: int  # of `local_dimension`, of the same rows
+    measured_dimensions: int  # n
 
     @property
     @abc.abstractmethod
@@ -88,10 +94,15 @@ def implicitly_isometric(report: Report) -> str:
 
 
 def _inverts(report: Report) -> dict[str, bool]:
-    """What encoder and decoder need to undo each other."""
+    """What a latent needs to be a copy of the data; what few models lack is told only where it is lacking."""
+    rare = {
+        f"torn rows <= {MOST_TORN}": report.torn_share <= MOST_TORN,
+        f"local dimension {report.measured_dimensions}": report.local_dimension == report.measured_dimensions,
+    }
     return {
         f"reconstruction >= {LEAST_RECONSTRUCTION}": report.reconstructed_share >= LEAST_RECONSTRUCTION,
         f"round trip <= {MOST_ROUND_TRIP}": report.round_trip_rms <= MOST_ROUND_TRIP,
+        **{text: holds for text, holds in rare.items() if not holds},
     }
 
 

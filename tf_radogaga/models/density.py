@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
+
+from tf_radogaga._core import blocks
 from tf_radogaga._core.stack import tf
-from tf_radogaga.isometry import active_directions, tangents
+from tf_radogaga.isometry import active_directions, neighbourhoods, tangents
 from tf_radogaga.isometry.protocols import Measured
 from tf_radogaga.models.reconstruction_features import prior_input, with_scored_features
 from tf_radogaga.training.end_of_fit import Step
+
+SHEET_ROWS, LEAST_SHEET_ROWS = 2000, 500
+"""Training rows whose neighbours in z tell a sheet, at most and at least."""
 
 
 class Scored(Measured, Protocol):
@@ -166,5 +173,26 @@ def _find_directions(model: Scored, dataset: tf.data.Dataset, in_memory: bool, r
         model.density.find_active(dataset)
 
 
+def _warn_of_sheets(model: Scored, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
+    """The rows may lie on a thin sheet of fewer dimensions, as a circle in two units; it has no density there."""
+    active = model.active_dimensions
+    if not refine or active < 2 or model.metric_scale is None:
+        return
+    sample = blocks.EvenSample(SHEET_ROWS)
+    for x in dataset:
+        sample.add(model.encode_x(x))
+        if sample.seen > 10 * SHEET_ROWS:  # a stream need not be read again to its end
+            break
+    z = tf.linalg.matmul(sample.rows, model.active_directions, transpose_b=True).numpy().astype(np.float64)
+    found = neighbourhoods.dimension(z, model.noise_variance) if len(z) >= LEAST_SHEET_ROWS else active
+    if found < active:
+        warnings.warn(
+            f"latent_units: the rows lie on a sheet of dimension {found} in {active} active latent dimensions, so"
+            " log_density is no density in nats; energies still rank rows. Train with as many units as the sheet has.",
+            stacklevel=2,
+        )
+
+
 PRIOR = Step(_adapt_prior, lambda model: model.prior.invalidate())
 DIRECTIONS = Step(_find_directions, lambda model: model._informative.assign(0))
+SHEETS = Step(_warn_of_sheets, lambda model: None)

@@ -9,8 +9,8 @@ import numpy as np
 
 from tf_radogaga._core import checks
 from tf_radogaga._core.stack import keras
-from tf_radogaga.isometry import measures
-from tf_radogaga.isometry.verdicts import LEAST_RECONSTRUCTION, MOST_ROUND_TRIP
+from tf_radogaga.isometry import measures, neighbourhoods
+from tf_radogaga.isometry.verdicts import LEAST_RECONSTRUCTION, MOST_ROUND_TRIP, MOST_TORN
 from tf_radogaga.models.radogaga import RaDOGAGA
 from tf_radogaga.networks import DenseNetwork
 from tf_radogaga.preprocessing import PassThrough
@@ -28,9 +28,6 @@ LAMBDA_RATIO = 10.0
 
 BATCH, STEPS, RATE = 256, 4000, 2e-3
 START_STEPS, START_RATE = 3000, 3e-3
-
-MOST_TORN = 0.001
-"""Share of torn rows in a latent that is one copy of the data."""
 
 NOISE_MISSED = 4 / 3
 """What no latent reconstructs, at most, over `charts.noise_share`, which misses up to a quarter of the noise."""
@@ -158,10 +155,12 @@ def _trouble(model: RaDOGAGA, rows: np.ndarray, noise: float) -> tuple[float, st
     """The reconstructed share, and what tells that the latent is no copy of the rows, or nothing."""
     share, least = measures.reconstructed_share(model, rows), LEAST_RECONSTRUCTION - NOISE_MISSED * noise
     trip = float(np.sqrt(np.mean(measures.round_trips(model, rows) ** 2)))
-    torn = float(measures.torn_rows(model, rows).mean())
+    torn = float(neighbourhoods.torn_rows(model, rows).mean())
+    local = neighbourhoods.local_dimension(model, rows)
     found = {
         f"reconstruction {share:.3f} < {least:.3g}": not share >= least,
         f"round trip {trip:.3f} > {MOST_ROUND_TRIP}": not trip <= MOST_ROUND_TRIP,
         f"torn rows {torn:.4f} > {MOST_TORN}": torn > MOST_TORN,
+        f"local dimension {local} < {model.active_dimensions}": local < model.active_dimensions,
     }
     return share, ", ".join(text for text, wrong in found.items() if wrong)
