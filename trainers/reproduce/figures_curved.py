@@ -56,23 +56,33 @@ def unrolled(drawn: dict[str, list]) -> Figure:
     beside the true ones. The grid on the surface is square where the latent is isometric."""
     points, latent, coordinates = (np.array(drawn[name]) for name in ("points", "latent", "coordinates"))
     log_density, true = np.array(drawn["log_density"]), np.array(drawn["true"])
-    figure = Figure(figsize=(17, 4.2), layout="constrained")
-    roll = figure.add_subplot(1, 4, 1, projection="3d")
+    figure = Figure(figsize=(14, 4.6), layout="constrained")
+    grid = figure.add_gridspec(2, 3, width_ratios=[1, 1.6, 1])
+    roll = figure.add_subplot(grid[:, 0], projection="3d")
     for line in drawn["grid"]:
         roll.plot(*np.array(line).T, color="black", linewidth=0.4, alpha=0.6)
     shades = np.clip(log_density, *np.quantile(log_density, [0.02, 1]))
-    roll.scatter(*points.T, c=shades, s=4, depthshade=False)
-    roll.view_init(elev=60, azim=-70)
-    roll.set(title="data, and equal steps of the latent")
-    panels = [figure.add_subplot(1, 4, place) for place in (2, 3, 4)]
-    named = {"log p(x) [nats]": shades, "true length along the surface": coordinates}
-    for axes, (label, colours) in zip(panels, named.items()):
-        shown = axes.scatter(*latent.T, c=colours, s=5, cmap="viridis" if axes is panels[0] else "twilight")
-        figure.colorbar(shown, ax=axes, label=label, location="bottom", shrink=0.8)
-        axes.set(aspect="equal", title="latent, in units of the data")
+    roll.scatter(*points.T, c=shades, s=3, depthshade=False)
+    roll.view_init(elev=68, azim=-80)
+    roll.set(title="data; grid: equal steps of z", xticks=[], yticks=[], zticks=[], box_aspect=np.ptp(points, axis=0))
+    for row, label, colours, cmap in (
+        (0, "log p(x) [nats]", shades, "viridis"),
+        (1, "true length", coordinates, "twilight"),
+    ):
+        axes = figure.add_subplot(grid[row, 1])
+        figure.colorbar(axes.scatter(*latent.T, c=colours, s=3, cmap=cmap), ax=axes, label=label)
+        axes.set(aspect="equal")
+        if not row:
+            axes.set(title="latent z, in units of the data")
+    right = figure.add_subplot(grid[:, 2])
     ends = [true.min(), true.max()]
-    panels[2].scatter(true, log_density, s=4, alpha=0.4, linewidths=0)
-    panels[2].plot(ends, ends, color="black", linewidth=1)
+    right.scatter(true, log_density, s=4, alpha=0.4, linewidths=0)
+    right.plot(ends, ends, color="black", linewidth=1)
     error = np.median(np.abs(log_density - true))
-    panels[2].set(xlabel="true log p(x) [nats]", ylabel="the model's", title=f"median absolute error {error:.3f} nats")
+    right.set(
+        aspect="equal",
+        xlabel="true log p(x) [nats]",
+        ylabel="log p(x) of the model",
+        title=f"median absolute error {error:.3f} nats",
+    )
     return figure

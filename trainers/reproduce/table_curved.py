@@ -47,11 +47,13 @@ METHODS = {
     "beta-VAE in y": curved_methods.beta_vae,
     "autoencoder + mixture": curved_methods.autoencoder,
     "PCA + mixture": curved_methods.pca,
+    "autoregressive flow": curved_methods.autoregressive_flow,
     "Isomap": curved_methods.isomap,
 }
 PEERS = {"spline flow": curved_methods.spline_flow, "UMAP": curved_methods.umap}
 SHOWN = ("swiss roll", FIT, 0)
 """Of the figure, for which its record keeps what is drawn."""
+FLOWS = ("spline flow", "autoregressive flow")
 QUICK_SURFACES, QUICK_METHODS = ("swiss roll", "half sphere"), (FIT, "PCA + mixture")
 
 HEADS = {  # heading: (metric, digits)
@@ -100,7 +102,7 @@ def jobs(args: argparse.Namespace) -> list[tuple]:
         for seed in range(_seeds(args))
         for surface in _surfaces(args)
         for method in _methods(args)
-        if method not in missing and (surface, method) != (NOISY, "spline flow")
+        if method not in missing and not (surface == NOISY and method in FLOWS)
     ]
 
 
@@ -113,17 +115,23 @@ def _constants(method: str) -> tuple:
     """What a method's results depend on."""
     common = curved_methods.STEPS, recipe.BATCH, recipe.RATE, recipe.WIDTH, recipe.NOISE_SHARE, recipe.LAMBDA_RATIO
     flow = gauge_fitting.LEARNING_RATE, gauge_fitting.BATCH, gauge_fitting.EPOCHS
-    if method in PEERS:
+    if method in (*PEERS, *FLOWS):
         return curved_methods.STEPS, curved_methods.FLOW_NOISE, curved_methods.NEIGHBOUR_ROWS
-    return (*common, *(flow if "flow" in method or method == FIT else ()))
+    return (*common, *(flow if method == FIT or "flow gauge" in method else ()))
+
+
+def drawn(surface: str, seed: int) -> tuple[ManifoldData, ManifoldData, Task]:
+    """Rows to train on, rows held out, and both for a method."""
+    manifold = SURFACES[surface]
+    train, test = manifold.sample(ROWS, seed=2 * seed), manifold.sample(HELD_OUT, seed=2 * seed + 1)
+    rows = (data.rows.astype(np.float32) for data in (train, test))
+    return train, test, Task(*rows, train.coordinates.shape[1], manifold.chart.columns, seed)
 
 
 def run(surface: str, method: str, seed: int, peers_python: str) -> dict:
     """One record. A training that fails becomes a record with an error."""
     manifold = SURFACES[surface]
-    train, test = manifold.sample(ROWS, seed=2 * seed), manifold.sample(HELD_OUT, seed=2 * seed + 1)
-    rows = (data.rows.astype(np.float32) for data in (train, test))
-    task = Task(*rows, train.coordinates.shape[1], manifold.chart.columns, seed)
+    _, test, task = drawn(surface, seed)
     record = dict(zip(KEY, key(surface, method, seed, peers_python)))
     tf.keras.utils.set_random_seed(seed)
     started = time.time()
@@ -181,8 +189,8 @@ volume. `gap`: median of |log p by the Jacobian - log p by the isometric volume|
 latent distances with geodesic ones, over {PAIRS} pairs. `recall`: share of the {NEIGHBOURS} nearest geodesic neighbours
 that are among the {NEIGHBOURS} nearest in the latent. `worst`: the greatest median error of a seed, by the isometric
 and by the Jacobian volume. RaDOGAGA, beta-VAE and autoencoder train {curved_methods.STEPS} steps of
-256 rows with networks of the size of `fit_isometric`; they start anywhere. The spline flow trains as many, on
-rows with noise, and is told which plane holds the surface. "sphere in 64 columns, noise" has normal noise whose length
+256 rows with networks of the size of `fit_isometric`; they start anywhere. The flows train as many, on
+rows with noise, and are told which plane holds the surface. "sphere in 64 columns, noise" has normal noise whose length
 is a tenth of the radius; there the true density is that of the point before the noise."""
 
 
