@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 from sklearn.neighbors import NearestNeighbors
 
 from tf_radogaga.datasets.manifolds import DEVELOPABLE, MANIFOLDS
-from tf_radogaga.unfolding.charts import _graph, chart, extended, tangent_planes, unfolded
+from tf_radogaga.unfolding.charts import _graph, chart, extended, noise_share, tangent_planes, unfolded
 
 
 def moved_onto(y, u):
@@ -80,3 +80,11 @@ def test_rows_that_are_equal_or_far_apart_have_coordinates_too():
 def test_a_seed_gives_the_same_chart_again():
     rows = MANIFOLDS["half sphere"].sample(1000).rows
     np.testing.assert_array_equal(chart(rows, 2, seed=1), chart(rows, 2, seed=1))
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.02, 0.05])
+def test_the_noise_off_a_surface_is_measured_but_for_a_third(sd):
+    surface = MANIFOLDS["half sphere"].embedded(20, noise=sd)
+    rows = surface.sample(4000).rows
+    share = 18 * sd**2 / rows.var(axis=0).sum()
+    assert 2 / 3 * share <= noise_share(rows, 2) <= share + 2e-3

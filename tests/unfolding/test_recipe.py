@@ -9,13 +9,15 @@ from tf_radogaga.unfolding import recipe
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(monkeypatch, small_flows):
     for name in ("STEPS", "START_STEPS"):
         monkeypatch.setattr(recipe, name, 30)
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", ["arc of a circle", pytest.param("swiss roll", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["arc of a circle", *(pytest.param(n, marks=pytest.mark.slow) for n in ("sine sheet", "swiss roll"))]
+)
 def test_the_density_of_a_surface_is_true(name, tmp_path):
     surface = DEVELOPABLE[name].embedded(8)
     train, test = surface.sample(10_000, seed=0), surface.sample(4000, seed=1)
@@ -79,6 +81,32 @@ def test_bad_arguments_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             tr.fit_isometric(**{"rows": rows, "latent_units": 2, **options})
-    for name in ("latent_units", "starts", "seed"):
+    for name in ("starts", "seed"):
         with pytest.raises(TypeError, match=f"{name}: None must be a whole number"):
             tr.fit_isometric(**{"rows": rows, "latent_units": 2, name: None})
+
+
+def test_without_latent_units_the_least_that_copy_the_rows_are_taken(monkeypatch):
+    tried = []
+    monkeypatch.setattr(recipe, "_fitted", lambda x, units, preprocess, seed, verbose: tried.append((units, seed)))
+    monkeypatch.setattr(recipe, "_trouble", lambda *_: (0.5, "" if len(tried) == 3 else "folded"))
+    rows = np.random.default_rng(0).normal(size=(300, 5))
+    tr.fit_isometric(rows, seed=4)
+    assert tried == [(1, 4), (2, 4), (3, 4)]
+    tried.extend(3 * [None])
+    with pytest.warns(UserWarning, match="no latent of 1 to 5 units is a copy"):
+        tr.fit_isometric(rows)
+
+
+def test_noise_off_the_surface_is_not_asked_of_a_reconstruction(monkeypatch):
+    measures, neighbourhoods = recipe.measures, recipe.neighbourhoods
+    monkeypatch.setattr(measures, "reconstructed_share", lambda *_: 0.95)
+    monkeypatch.setattr(measures, "round_trips", lambda *_: np.zeros(3))
+    monkeypatch.setattr(neighbourhoods, "torn_rows", lambda *_: np.zeros(3))
+    monkeypatch.setattr(neighbourhoods, "local_dimension", lambda *_: 2)
+    model = type("Fitted", (), {"active_dimensions": 2})()
+    assert recipe._trouble(model, None, noise=0.0)[1] == "reconstruction 0.950 < 0.99"
+    assert recipe._trouble(model, None, noise=0.026)[1].startswith("reconstruction")
+    assert not recipe._trouble(model, None, noise=0.027)[1]
+    monkeypatch.setattr(neighbourhoods, "local_dimension", lambda *_: 1)
+    assert recipe._trouble(model, None, noise=0.1)[1] == "local dimension 1 < 2"

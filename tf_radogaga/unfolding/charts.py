@@ -23,7 +23,7 @@ NEIGHBOURS = 10
 CORE = 0.95
 """Share of the rows that go into the graph, the densest; in thin tails neighbours may lie on other turns."""
 
-NOISE_NEIGHBOURS, NOISE_ROWS = 30, 1000
+NOISE_NEIGHBOURS, NOISE_ROWS = 60, 1000
 """Of each row, and rows, by which the noise off the surface is measured."""
 
 BRIDGED = 0.02
@@ -95,7 +95,7 @@ def tangent_planes(x: np.ndarray, near: np.ndarray, units: int) -> np.ndarray:
 def noise_share(x: np.ndarray, units: int, seed: int = 0) -> float:
     """Share of the variance of rows x (n, M) that lies off the tangent planes of their surface of `units` dimensions.
 
-    The median over rows, so a few of them do not matter. Up to a quarter too low, since neighbours are alike in noise.
+    The median over rows, so a few of them do not matter. Up to a third too low, since neighbours are alike in noise.
     """
     around = min(NOISE_NEIGHBOURS, len(x))
     queries = np.random.default_rng(seed).permutation(len(x))[:NOISE_ROWS]

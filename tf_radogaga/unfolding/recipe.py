@@ -29,8 +29,8 @@ LAMBDA_RATIO = 10.0
 BATCH, STEPS, RATE = 256, 4000, 2e-3
 START_STEPS, START_RATE = 3000, 3e-3
 
-NOISE_MISSED = 4 / 3
-"""What no latent reconstructs, at most, over `charts.noise_share`, which misses up to a quarter of the noise."""
+NOISE_MISSED = 1.5
+"""What no latent reconstructs, at most, over `charts.noise_share`, which misses up to a third of the noise."""
 
 LEAST_ROWS, MOST_UNITS = 200, 16
 """Distinct rows, and latent units, with which a chart is sought."""
@@ -39,21 +39,23 @@ CHECKED_ROWS = 4000
 
 
 def fit_isometric(
-    rows: Any, latent_units: int, starts: int = 3, seed: int = 0, verbose: int | str = "auto"
+    rows: Any, latent_units: int | None = None, starts: int = 3, seed: int = 0, verbose: int | str = "auto"
 ) -> RaDOGAGA:
     """Trains a RaDOGAGA on rows that lie on a curved surface, so that its latent is an isometric copy of them.
 
     Networks that start anywhere can fold a rolled surface, and no training unfolds it. So they first learn a `chart`,
     the coordinates of the rows along the surface. Then RaDOGAGA(d) is trained, with a "flow" gauge, and the mixture
     takes as many components as BIC says. If the latent still is no copy of the rows, the training starts anew. Only
-    reconstruction, round trip and tears decide this; `isometry_report` tells how isometric the latent is.
+    reconstruction, round trip, tears and the local dimension decide this; `isometry_report` tells how isometric the
+    latent is.
 
     Args:
         rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
             out rows that are thousands of times as far off as the others; scales are of the variance.
-        latent_units: N, the dimension of the surface.
-        starts: how many trainings at most. If no latent is a copy of the rows, the function warns and returns the model
-            that reconstructs best. What noise carries off the surface is measured, and not asked of a reconstruction.
+        latent_units: N, the dimension of the surface; None: the least with which one start gives a copy of the rows.
+        starts: how many trainings at most, of one N. If no latent is a copy of the rows, the function warns and returns
+            the model that reconstructs best. What noise carries off the surface is measured, and not asked of a
+            reconstruction.
         seed: of weights, noise, batches and the rows that charts take. The seeds of the process are set by it.
         verbose: as Keras takes it.
 
@@ -65,34 +67,42 @@ def fit_isometric(
             not in 1 to M, or above `MOST_UNITS`; starts below 1.
         FloatingPointError: the training diverged.
     """
-    latent_units, starts = _whole("latent_units", latent_units), _whole("starts", starts)
-    seed = _whole("seed", seed, least=0)
+    starts, seed = _whole("starts", starts), _whole("seed", seed, least=0)
     preprocess = PassThrough(_width(rows))
     x = np.asarray(preprocess.check(rows))
-    checks.require("latent_units", latent_units, latent_units <= x.shape[1], f"at most {x.shape[1]}, the columns")
-    checks.require("latent_units", latent_units, latent_units <= MOST_UNITS, f"at most {MOST_UNITS}")
+    most = min(x.shape[1], MOST_UNITS)
+    if latent_units is not None:
+        latent_units = _whole("latent_units", latent_units)
+        checks.require("latent_units", latent_units, latent_units <= x.shape[1], f"at most {x.shape[1]}, the columns")
+        checks.require("latent_units", latent_units, latent_units <= MOST_UNITS, f"at most {MOST_UNITS}")
     if (distinct := len(np.unique(x, axis=0))) < LEAST_ROWS:
         raise ValueError(f"rows: {distinct} distinct ones; {LEAST_ROWS} are needed to tell the shape of a surface.")
-    variance = float(x.var(axis=0, dtype=np.float64).sum())
-    noise = noise_share(x, latent_units, seed)
-    checked = x[np.random.default_rng(seed).permutation(len(x))[:CHECKED_ROWS]]
+    counts = [latent_units] if latent_units else range(1, most + 1)
     fits: list[tuple[float, RaDOGAGA, str]] = []
-    for start in range(starts):
-        keras.utils.set_random_seed(seed + start)
-        model = _untrained(x, latent_units, variance, preprocess)
-        _learn(model, x, chart(x, latent_units, seed + start), verbose)
-        model.compile(_optimizer(RATE, STEPS))
-        model.fit(x, batch_size=BATCH, epochs=_epochs(len(x), STEPS), verbose=verbose)
-        share, trouble = _trouble(model, checked, noise)
-        if not trouble:
-            return model
-        fits.append((share, model, trouble))
+    for units in counts:
+        noise = noise_share(x, units, seed)
+        for start in range(starts if latent_units else 1):
+            model = _fitted(x, units, preprocess, seed + start, verbose)
+            share, trouble = _trouble(model, x[np.random.default_rng(seed).permutation(len(x))[:CHECKED_ROWS]], noise)
+            if not trouble:
+                return model
+            fits.append((share, model, trouble))
     _, model, trouble = max(fits, key=lambda fit: np.nan_to_num(fit[0], nan=-np.inf))
+    tried = f"{latent_units} units" if latent_units else f"1 to {most} units"
     warnings.warn(
-        f"latent_units: no latent of {latent_units} units is a copy of the rows ({trouble}), in {starts} starts;"
+        f"latent_units: no latent of {tried} is a copy of the rows ({trouble}), in {len(fits)} starts;"
         " it is folded or torn, and densities are wrong there: give more units or more rows.",
         stacklevel=2,
     )
+    return model
+
+
+def _fitted(x: np.ndarray, units: int, preprocess: PassThrough, seed: int, verbose: int | str) -> RaDOGAGA:
+    keras.utils.set_random_seed(seed)
+    model = _untrained(x, units, float(x.var(axis=0, dtype=np.float64).sum()), preprocess)
+    _learn(model, x, chart(x, units, seed), verbose)
+    model.compile(_optimizer(RATE, STEPS))
+    model.fit(x, batch_size=BATCH, epochs=_epochs(len(x), STEPS), verbose=verbose)
     return model
 
 

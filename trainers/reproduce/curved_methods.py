@@ -90,9 +90,9 @@ def autoencoder(task: Task) -> Found:
     scale = _scale(task.train)
     encoder, decoder = _networks(task)
     model = keras.Sequential([encoder, decoder])
-    model.compile(_optimizer(), "mse")
+    model.compile(_optimizer(STEPS), "mse")
     x = task.train / scale
-    model.fit(x, x, batch_size=recipe.BATCH, epochs=_epochs(len(x)), verbose=0)
+    model.fit(x, x, batch_size=recipe.BATCH, epochs=_epochs(len(x), STEPS), verbose=0)
     test = tf.constant(task.test / scale)
     z = encoder(test)
     with tf.GradientTape() as tape:
@@ -140,8 +140,9 @@ class _Flow(keras.Model):
         return self.flow.log_prob(x + FLOW_NOISE * tf.random.normal(tf.shape(x)) if training else x)
 
 
-def autoregressive_flow(task: Task, steps: int = STEPS) -> Found:
-    """As `spline_flow`, of TensorFlow Probability."""
+def autoregressive_flow(task: Task, steps: int | None = None) -> Found:
+    """As `spline_flow`, of TensorFlow Probability; STEPS, or so many."""
+    steps = steps or STEPS
     train, test, shift = _with_noise(task)
     model = _Flow(task.columns)
     model.compile(_optimizer(steps), loss=lambda _, log_p: -log_p)
@@ -187,17 +188,17 @@ def _networks(task: Task, heads: int = 1) -> tuple[tr.DenseNetwork, tr.DenseNetw
     )
 
 
-def _optimizer(steps: int = STEPS) -> keras.optimizers.Optimizer:
+def _optimizer(steps: int) -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(recipe.RATE, steps))
 
 
-def _epochs(rows: int, steps: int = STEPS) -> int:
+def _epochs(rows: int, steps: int) -> int:
     return math.ceil(steps / math.ceil(rows / recipe.BATCH))
 
 
 def _fit(model: Any, x: np.ndarray) -> None:
-    model.compile(_optimizer())
-    model.fit(x, batch_size=recipe.BATCH, epochs=_epochs(len(x)), verbose=0)
+    model.compile(_optimizer(STEPS))
+    model.fit(x, batch_size=recipe.BATCH, epochs=_epochs(len(x), STEPS), verbose=0)
 
 
 def _densities(model: Any, test: np.ndarray, shift: float) -> dict[str, np.ndarray]:
