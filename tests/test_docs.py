@@ -29,8 +29,8 @@ WORDS = 1100
 """Of a page without its code: what one reads in five minutes."""
 
 LONG = (
-    *(f"docs/start/{page}.md" for page in ("table", "distortion", "images", "serving")),
-    *(f"docs/guides/{page}.md" for page in ("images", "many-models")),
+    *(f"docs/start/{page}.md" for page in ("table", "curved", "distortion", "images", "serving")),
+    *(f"docs/guides/{page}.md" for page in ("images", "many-models", "unfolding")),
 )
 """Pages whose code takes more than some seconds."""
 
