@@ -35,7 +35,7 @@ def test_the_citation_has_the_version():
 def test_every_script_that_users_run_is_a_command():
     """All but what `baselines.py` starts in an environment of its own."""
     scripts = {path.stem for path in (ROOT / "trainers").rglob("*.py") if '__name__ == "__main__"' in path.read_text()}
-    assert scripts - {"peers"} == set(command.SCRIPTS)
+    assert scripts - {"peers", "peers_curved"} == set(command.SCRIPTS)
 
 
 def test_the_command_tells_a_line_of_each_script(capsys):

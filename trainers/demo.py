@@ -86,7 +86,7 @@ def serve(detector: tr.AnomalyDetector, test: np.ndarray) -> None:
         sys.exit(f"the SavedModel's log densities differ from the detector's by {difference:.1e} nats")
     flagged = int(served["anomaly"].sum())
     print(f"same log densities (largest difference {difference:.1e} nats), {flagged} of {len(test)} rows flagged")
-    print(f"SavedModel: {EXPORT}   scores: {scores}   figure: {FIGURE}")
+    print(f"SavedModel: {EXPORT}   scores: {scores}")
 
 
 def main() -> None:

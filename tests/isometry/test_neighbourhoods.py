@@ -82,7 +82,7 @@ def as_it_is(rows, adapt=True):
     return model
 
 
-@pytest.mark.filterwarnings("ignore:latent_units. the rows lie on a sheet")
+@pytest.mark.filterwarnings("ignore:latent_units. the rows lie on sheets")
 @pytest.mark.parametrize("name", ["arc of a circle", "sine sheet", "swiss roll", "half sphere"])
 def test_a_surface_in_a_latent_of_its_columns_has_its_own_dimension(name):
     data = MANIFOLDS[name].sample(2000)
@@ -121,7 +121,9 @@ def test_flat_data_fill_their_latent(draw, recwarn):
 def test_the_density_warns_of_a_dimension_too_many():
     rows = DEVELOPABLE["arc of a circle"].sample(1000).rows
     model = as_it_is(rows, adapt=False)
-    with pytest.warns(UserWarning, match="latent_units: the rows lie on a sheet of dimension 1 in 2 active"):
+    with pytest.warns(
+        UserWarning, match="latent_units: the rows lie on sheets of dimension 1 in 2 active.*train with 1 units"
+    ):
         model.adapt_prior(rows)
 
 
@@ -131,3 +133,21 @@ def test_the_certificate_tells_a_cut():
     assert report.torn_share > 0.001 and report.local_dimension == report.measured_dimensions == 1
     assert report.verdict.startswith("only the decoder is isometric")
     assert report.verdict.endswith("but not torn rows <= 0.001")
+
+
+def test_a_column_of_few_values_has_no_density():
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.normal(size=2000), rng.integers(2, size=2000)], axis=1)
+    with pytest.warns(UserWarning, match="sheets of dimension 1 in 2 .* if a column takes few values, leave it out"):
+        model = as_it_is(rows)
+    assert local_dimension(model, rows) == 1
+
+
+def test_a_row_that_overflows_does_not_spoil_the_others():
+    rng = np.random.default_rng(0)
+    model = as_it_is(rng.normal(size=(600, 2)))
+    rows = rng.normal(size=(600, 2))
+    torn, local = torn_rows(model, rows), local_dimension(model, rows)
+    rows[3] = 3e38
+    assert local_dimension(model, rows) == local == 2
+    np.testing.assert_array_equal(torn_rows(model, rows), torn)

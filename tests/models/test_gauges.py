@@ -107,6 +107,27 @@ def test_divergence_is_the_excess_of_the_loss():
     np.testing.assert_allclose(divergence(turn @ tf.linalg.diag(lengths) @ turn.T), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("spread", [(1.0, 1.0), (1e4, 0.3), (1e-3, 1e3)])
+def test_differences_tell_the_divergence_behind_a_flow(spread):
+    flow, rng = CouplingFlow(3, couplings=4, width=6), np.random.default_rng(1)
+    basis = np.linalg.qr(rng.normal(size=(3, 3)))[0].astype(np.float32)
+    u = ((rng.normal(size=(50, 3)) * [*spread, 1.0] + 5) @ basis).astype(np.float32)
+    flow.start(u, basis, 2)
+    gram = tf.eye(2, batch_shape=[50])
+    np.testing.assert_allclose(gauge_fitting._divergences(flow, (u, gram)), 0, atol=1e-3)
+    if spread[0] != spread[1]:  # bent, such a latent is as far from isometric as numbers go
+        return
+    for _, outputs in flow.networks:
+        outputs.kernel.assign(rng.normal(0, 0.3, outputs.kernel.shape))
+    with tf.GradientTape() as tape:
+        tape.watch(point := tf.constant(u))
+        moved = tf.linalg.matmul(flow(point), basis[:2], transpose_b=True)
+    slopes = np.linalg.inv(tape.batch_jacobian(moved, point).numpy().astype(np.float64) @ basis[:2].T)
+    exact = divergence(np.swapaxes(slopes, 1, 2) @ slopes)
+    found = gauge_fitting._divergences(flow, (u, gram)).numpy()
+    np.testing.assert_allclose(np.median(np.abs(found / exact - 1)), 0, atol=0.02)
+
+
 @pytest.mark.slow
 def test_a_bent_sheet_becomes_flat(pair):
     rows, linear, flow = pair

@@ -110,3 +110,16 @@ def test_noise_off_the_surface_is_not_asked_of_a_reconstruction(monkeypatch):
     assert not recipe._trouble(model, None, noise=0.027)[1]
     monkeypatch.setattr(neighbourhoods, "local_dimension", lambda *_: 1)
     assert recipe._trouble(model, None, noise=0.1)[1] == "local dimension 1 < 2"
+    monkeypatch.setattr(measures, "reconstructed_share", lambda *_: 0.8)
+    assert recipe._trouble(model, None, noise=0.7)[1].startswith("reconstruction 0.800 < 0.84")
+
+
+def test_more_units_are_not_tried_where_one_is_too_many(monkeypatch):
+    tried = []
+    monkeypatch.setattr(recipe, "_fitted", lambda x, units, *_: tried.append(units))
+    monkeypatch.setattr(
+        recipe, "_trouble", lambda *_: (0.1 * len(tried), "torn rows" if len(tried) < 2 else "local dimension 1 < 2")
+    )
+    with pytest.warns(UserWarning, match="no latent of 1 to 2 units .* a dimension too many"):
+        tr.fit_isometric(np.random.default_rng(0).normal(size=(300, 5)))
+    assert tried == [1, 2]

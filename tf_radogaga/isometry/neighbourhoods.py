@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from tf_radogaga._core import checks
 from tf_radogaga._core.stack import tf
-from tf_radogaga.isometry import measures
+from tf_radogaga.isometry import measures, tangents
 from tf_radogaga.isometry.protocols import Measured
 
 TEAR = 3.0
@@ -41,21 +41,28 @@ def torn_rows(model: Measured, rows: Any, neighbours: int = 10) -> np.ndarray:
     x = model.by_blocks(rows, tf.identity)
     z = measures.latents(model, rows).numpy().astype(np.float64) @ axes.T
     checks.at_least(2, rows=len(z))
-    flat = tf.reshape(x, (len(z), -1)).numpy()
-    distances, nearest = NearestNeighbors(n_neighbors=min(neighbours, len(z) - 1)).fit(flat).kneighbors()
-    step, most, torn = measures.noise_step(model, variance), np.median(distances[:, -1]), np.zeros(len(z), bool)
-    for distance, near in zip(distances.T, nearest.T):
-        squares = measures.scale(model) * np.maximum(model.distortion.excess(x, tf.gather(x, near)), 0)
-        far = np.linalg.norm(z - z[near], axis=1) > TEAR * (np.sqrt(squares) + step)
-        torn |= far & (distance <= most)
+    found = NearestNeighbors(n_neighbors=min(neighbours, len(z) - 1)).fit(tf.reshape(x, (len(z), -1)).numpy())
+    distances, nearest = found.kneighbors()
+    step, torn = measures.noise_step(model, variance), np.zeros(len(z), bool)
+    moved = np.linalg.norm(z[:, None] - z[nearest], axis=2)
+    row, place = np.nonzero((moved > TEAR * step) & (distances <= np.median(distances[:, -1])))
+    if len(row):
+        near = nearest[row, place]
+
+        def excess(part: slice) -> tf.Tensor:
+            return model.distortion.excess(tf.gather(x, row[part]), tf.gather(x, near[part]))
+
+        squares = measures.scale(model) * np.maximum(tangents.in_blocks(excess, len(row), model.preprocess.width), 0)
+        torn[row[moved[row, place] > TEAR * (np.sqrt(squares) + step)]] = True
     return torn
 
 
 def local_dimension(model: Measured, rows: Any) -> int:
     """In how many directions of the latent the neighbours of a row lie, the median over rows: n is right.
 
-    Less tells that z lies on a sheet in the latent: a circle in two units, a sphere in three. Then z has no density of
-    n dimensions, and `log_density` means nothing, although the latent may be isometric. A direction does not count if
+    Less tells that z lies on sheets in the latent: a circle in two units, a sphere in three, or a column that takes few
+    values. Then z has no density of n dimensions, and `log_density` is none in nats, although the latent may be
+    isometric. A direction does not count if
     neighbours vary across it less than the noise, and less than THIN times both as along the sheet and as most rows do.
 
     Args:
@@ -69,7 +76,7 @@ def local_dimension(model: Measured, rows: Any) -> int:
 
 def dimension(z: np.ndarray, noise: float) -> int:
     """`local_dimension` of latents (B, n) along active axes; noise: its variance."""
-    z, count = np.unique(z, axis=0), z.shape[1]
+    z, count = np.unique(z[np.isfinite(z).all(axis=1)], axis=0), z.shape[1]
     if len(z) < count + 2:
         return count
     around = min(5 * (count + 1), len(z) - 1)

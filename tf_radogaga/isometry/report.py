@@ -19,7 +19,7 @@ QUANTILE = 0.95
 """Of the round trips in a report."""
 
 NEIGHBOURING_ROWS = 2000
-"""Rows, drawn at random, whose neighbours are looked for, at most."""
+"""Rows, drawn at random, whose neighbours are looked for, at most; of wide rows fewer."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -239,7 +239,7 @@ def _common(
     with np.errstate(divide="ignore", invalid="ignore"):  # a decoder that answers nothing has no r and no cosines
         r = np.corrcoef(latent, data)[0, 1]
         cosines = np.abs(gram) / np.sqrt(diagonal[:, :, None] * diagonal[:, None, :])
-    near = draw(rows, NEIGHBOURING_ROWS, seed)
+    near = draw(rows, min(NEIGHBOURING_ROWS, max(2**21 // model.preprocess.width, 200)), seed)
     cosines, trips = cosines[:, ~np.eye(gram.shape[1], dtype=bool)], measures.round_trips(model, rows)
     return {
         "rows": len(rows),

@@ -174,7 +174,7 @@ def _find_directions(model: Scored, dataset: tf.data.Dataset, in_memory: bool, r
 
 
 def _warn_of_sheets(model: Scored, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
-    """The rows may lie on a thin sheet of fewer dimensions, as a circle in two units; it has no density there."""
+    """The rows may lie on thin sheets of fewer dimensions, as a circle in two units; they have no density there."""
     active = model.active_dimensions
     if not refine or active < 2 or model.metric_scale is None:
         return
@@ -187,8 +187,9 @@ def _warn_of_sheets(model: Scored, dataset: tf.data.Dataset, in_memory: bool, re
     found = neighbourhoods.dimension(z, model.noise_variance) if len(z) >= LEAST_SHEET_ROWS else active
     if found < active:
         warnings.warn(
-            f"latent_units: the rows lie on a sheet of dimension {found} in {active} active latent dimensions, so"
-            " log_density is no density in nats; energies still rank rows. Train with as many units as the sheet has.",
+            f"latent_units: the rows lie on sheets of dimension {found} in {active} active latent dimensions, so"
+            f" log_density is no density in nats; energies still rank rows. If they lie on one curved sheet, train with"
+            f" {found} units; if a column takes few values, leave it out, or compare energies alone.",
             stacklevel=2,
         )
 

@@ -18,11 +18,14 @@ from tf_radogaga.training.end_of_fit import Step
 GRAM_ROWS = 3000
 """Training rows at which the metric of the decoder is measured, at most."""
 
-LEARNING_RATE, BATCH, EPOCHS = 1e-2, 128, 60
+LEARNING_RATE, BATCH, EPOCHS, LEAST_EPOCHS = 1e-2, 128, 60, 15
+
+FULL_DIMENSIONS = 4
+"""With more, the epochs become fewer, down to LEAST_EPOCHS: the cost of one grows with the square of the dimensions."""
 
 DIFFERENCE = 0.01
-"""Step, in standard deviations, of the differences that stand for derivatives of a flow: a gradient of gradients takes
-several times as long."""
+"""Step, in standard deviations near the centre, of the differences that stand for derivatives of a flow: a gradient of
+gradients takes several times as long."""
 
 PRIOR_LEARNING_RATE, PRIOR_BATCH, PRIOR_STEPS = 3e-3, 1024, 1000
 
@@ -91,12 +94,15 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     pairs = _untargeted((u, gram))
     rest = pairs.skip(held_out).cache().shuffle(len(u), seed=0).batch(batch, drop_remainder=True)
     weights = [weight for network in flow.networks for layer in network for weight in layer.weights]
-    loss = functools.partial(_divergences, flow, directions)
-    trained = _Minimized(loss, weights, LEARNING_RATE, steps * EPOCHS, steps)
-    best = keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS // 4, restore_best_weights=True, mode="min")
-    held = pairs.take(held_out).batch(held_out)
+    loss = functools.partial(_divergences, flow)
+    epochs = min(EPOCHS, max(EPOCHS * FULL_DIMENSIONS // count, LEAST_EPOCHS))
+    trained = _Minimized(loss, weights, LEARNING_RATE, steps * epochs, steps)
+    best = keras.callbacks.EarlyStopping(
+        "val_loss", patience=max(epochs // 4, 1), restore_best_weights=True, mode="min"
+    )
+    held = pairs.take(held_out).batch(batch)
     before = trained.evaluate(held, verbose=0)
-    history = trained.fit(rest, validation_data=held, epochs=EPOCHS, callbacks=[best], verbose=0).history
+    history = trained.fit(rest, validation_data=held, epochs=epochs, callbacks=[best], verbose=0).history
     after = min(history["val_loss"])
     if best.best_weights and not best.stopped_epoch:  # Keras restores them where it stopped early only
         trained.set_weights(best.best_weights)
@@ -106,14 +112,16 @@ def straighten(model: Any, flow: CouplingFlow, dataset: tf.data.Dataset) -> dict
     return {"before": before, "after": min(before, after)}
 
 
-def _divergences(flow: CouplingFlow, directions: tf.Tensor, pairs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+def _divergences(flow: CouplingFlow, pairs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     """`divergence`, behind the flow, of pairs of latents and Gram matrices."""
     u, gram = pairs
-    count = len(directions)
-    steps = DIFFERENCE * flow.spread[:count, None]
-    points = u[:, None] + tf.stack([-steps * directions, steps * directions])[:, None]
-    before, after = tf.unstack(tf.reshape(flow(tf.reshape(points, (-1, u.shape[1]))), tf.shape(points)))
-    transposed = tf.linalg.matmul((after - before) / (2 * steps), directions, transpose_b=True)
+    count, c = gram.shape[1], flow.standardized(u)
+    steps = DIFFERENCE * (1 + tf.abs(c[:, :count, None]))  # those of rows far off must not round away
+    moves = steps * tf.eye(count, flow.units)
+    points = c[:, None] + tf.stack([-moves, moves])
+    before, after = tf.unstack(tf.reshape(flow.coupled(tf.reshape(points, (-1, flow.units))), tf.shape(points)))
+    spread = flow.spread[:count]
+    transposed = (after - before)[:, :, :count] / (2 * steps) * spread / spread[:, None]
     inverse = tf.linalg.inv(transposed)
     return divergence(tf.linalg.matmul(inverse @ gram, inverse, transpose_b=True))
 

@@ -157,16 +157,23 @@ class CouplingFlow(keras.layers.Layer):
         spline = tfp.bijectors.RationalQuadraticSpline(2 * REACH * widths, 2 * REACH * heights, slopes, -REACH)
         return spline, tf.exp(tf.tanh(scale[..., 0])), shift[..., 0]
 
-    def call(self, u: tf.Tensor) -> tf.Tensor:
-        c = (tf.linalg.matmul(u, self.basis, transpose_b=True) - self.centre) / self.spread
+    def standardized(self, u: tf.Tensor) -> tf.Tensor:
+        """c of u."""
+        return (tf.linalg.matmul(u, self.basis, transpose_b=True) - self.centre) / self.spread
+
+    def coupled(self, c: tf.Tensor) -> tf.Tensor:
+        """c after all couplings."""
         for network, steering in zip(self.networks, self.halves()):
             spline, scale, shift = self._steered(network, steering, c)
             c = spline.forward(c) * scale + shift
-        return (c * self.spread + self.centre) @ self.basis
+        return c
+
+    def call(self, u: tf.Tensor) -> tf.Tensor:
+        return (self.coupled(self.standardized(u)) * self.spread + self.centre) @ self.basis
 
     def inverse(self, z: tf.Tensor) -> tf.Tensor:
         """u of z."""
-        c = (tf.linalg.matmul(z, self.basis, transpose_b=True) - self.centre) / self.spread
+        c = self.standardized(z)
         for network, steering in reversed(list(zip(self.networks, self.halves()))):
             spline, scale, shift = self._steered(network, steering, c)
             c = spline.inverse((c - shift) / scale)

@@ -95,9 +95,10 @@ def tangent_planes(x: np.ndarray, near: np.ndarray, units: int) -> np.ndarray:
 def noise_share(x: np.ndarray, units: int, seed: int = 0) -> float:
     """Share of the variance of rows x (n, M) that lies off the tangent planes of their surface of `units` dimensions.
 
-    The median over rows, so a few of them do not matter. Up to a third too low, since neighbours are alike in noise.
+    The median over rows, so a few of them do not matter. A dimension thinner than neighbours are far counts too. Up to
+    a third too low, since neighbours are alike in noise.
     """
-    around = min(NOISE_NEIGHBOURS, len(x))
+    around = max(min(NOISE_NEIGHBOURS, len(x) // 20), 2 * (units + 1))
     queries = np.random.default_rng(seed).permutation(len(x))[:NOISE_ROWS]
     near = NearestNeighbors(n_neighbors=around).fit(x).kneighbors(x[queries], return_distance=False)
     off = []

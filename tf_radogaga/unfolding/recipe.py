@@ -32,10 +32,14 @@ START_STEPS, START_RATE = 3000, 3e-3
 NOISE_MISSED = 1.5
 """What no latent reconstructs, at most, over `charts.noise_share`, which misses up to a third of the noise."""
 
+MOST_NOISE = 0.1
+"""Share of the variance that is taken for noise, at most; in few rows, dimensions look like noise."""
+
 LEAST_ROWS, MOST_UNITS = 200, 16
 """Distinct rows, and latent units, with which a chart is sought."""
 
 CHECKED_ROWS = 4000
+SHEET = "local dimension"
 
 
 def fit_isometric(
@@ -52,10 +56,11 @@ def fit_isometric(
     Args:
         rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
             out rows that are thousands of times as far off as the others; scales are of the variance.
-        latent_units: N, the dimension of the surface; None: the least with which one start gives a copy of the rows.
-        starts: how many trainings at most, of one N. If no latent is a copy of the rows, the function warns and returns
-            the model that reconstructs best. What noise carries off the surface is measured, and not asked of a
-            reconstruction.
+        latent_units: N, the dimension of the surface. None: the least with which one start copies the rows, from 1 on;
+            each costs a training, and a dimension that holds less than a hundredth of the variance is left out.
+        starts: how many trainings at most where N is given. If no latent is a copy of the rows, the function warns and
+            returns the model that reconstructs best. Up to a tenth of the variance, what noise carries off the surface
+            is measured and not asked of a reconstruction; the certificate does ask it.
         seed: of weights, noise, batches and the rows that charts take. The seeds of the process are set by it.
         verbose: as Keras takes it.
 
@@ -87,11 +92,17 @@ def fit_isometric(
             if not trouble:
                 return model
             fits.append((share, model, trouble))
+        if SHEET in trouble:  # nor will more units help
+            break
     _, model, trouble = max(fits, key=lambda fit: np.nan_to_num(fit[0], nan=-np.inf))
-    tried = f"{latent_units} units" if latent_units else f"1 to {most} units"
+    tried = str(units) if latent_units else f"1 to {units}"
+    remedy = (
+        "it has a dimension too many, so there is no density in nats; give fewer, unless the rows close upon themselves"
+        if SHEET in trouble
+        else "where it is folded or torn, densities are wrong; give more units or more rows"
+    )
     warnings.warn(
-        f"latent_units: no latent of {tried} is a copy of the rows ({trouble}), in {len(fits)} starts;"
-        " it is folded or torn, and densities are wrong there: give more units or more rows.",
+        f"latent_units: no latent of {tried} units is a copy of the rows ({trouble}), in {len(fits)} starts; {remedy}.",
         stacklevel=2,
     )
     return model
@@ -163,7 +174,10 @@ def _epochs(rows: int, steps: int) -> int:
 
 def _trouble(model: RaDOGAGA, rows: np.ndarray, noise: float) -> tuple[float, str]:
     """The reconstructed share, and what tells that the latent is no copy of the rows, or nothing."""
-    share, least = measures.reconstructed_share(model, rows), LEAST_RECONSTRUCTION - NOISE_MISSED * noise
+    share, least = (
+        measures.reconstructed_share(model, rows),
+        LEAST_RECONSTRUCTION - NOISE_MISSED * min(noise, MOST_NOISE),
+    )
     trip = float(np.sqrt(np.mean(measures.round_trips(model, rows) ** 2)))
     torn = float(neighbourhoods.torn_rows(model, rows).mean())
     local = neighbourhoods.local_dimension(model, rows)
@@ -171,6 +185,6 @@ def _trouble(model: RaDOGAGA, rows: np.ndarray, noise: float) -> tuple[float, st
         f"reconstruction {share:.3f} < {least:.3g}": not share >= least,
         f"round trip {trip:.3f} > {MOST_ROUND_TRIP}": not trip <= MOST_ROUND_TRIP,
         f"torn rows {torn:.4f} > {MOST_TORN}": torn > MOST_TORN,
-        f"local dimension {local} < {model.active_dimensions}": local < model.active_dimensions,
+        f"{SHEET} {local} < {model.active_dimensions}": local < model.active_dimensions,
     }
     return share, ", ".join(text for text, wrong in found.items() if wrong)

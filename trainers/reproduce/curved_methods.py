@@ -231,3 +231,11 @@ def _peer(name: str, python: Path, seed: int, **given: Any) -> dict[str, np.ndar
         if ended.returncode:
             raise ValueError(f"{name}: {last_line(ended.stderr)}")
         return dict(np.load(path / "found.npz"))
+
+
+def peers_obstacle(python: Path) -> str | None:
+    """Why the peers cannot run by this interpreter; None where they can."""
+    if not python.exists():
+        return f"{python} is not there"
+    imported = subprocess.run([python, "-c", "import umap, zuko"], capture_output=True, text=True)
+    return last_line(imported.stderr) if imported.returncode else None

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from tf_radogaga.datasets.manifolds import Manifold, ManifoldData
 
-ROWS, GRID, LINE_POINTS = 1500, 0.5, 200
+ROWS, GRID, LINE_POINTS = 800, 0.5, 70
 """Rows that are shown, the step of the grid in units of the data, and points of each of its lines."""
 
 

@@ -14,9 +14,9 @@ from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
 
 from tf_radogaga.datasets.manifolds import MANIFOLDS, Manifold, ManifoldData
-from tf_radogaga.models import gauge_fitting
-from tf_radogaga.unfolding import recipe
-from tf_radogaga_trainers.reproduce import curved_methods, figures_curved
+from tf_radogaga.models import gauge_fitting, gauges
+from tf_radogaga.unfolding import charts, recipe
+from tf_radogaga_trainers.reproduce import curved_methods, figures_curved, peers_curved
 from tf_radogaga_trainers.reproduce.baselines import add_peers_argument
 from tf_radogaga_trainers.reproduce.curved_methods import Found, Task
 from tf_radogaga_trainers.reproduce.records import digest, mean_or_value
@@ -53,6 +53,8 @@ METHODS = {
 PEERS = {"spline flow": curved_methods.spline_flow, "UMAP": curved_methods.umap}
 SHOWN = ("swiss roll", FIT, 0)
 """Of the figure, for which its record keeps what is drawn."""
+DEPENDS = (recipe, charts, gauges, gauge_fitting)
+"""Whose constants `fit_isometric` depends on."""
 FLOWS = ("spline flow", "autoregressive flow")
 QUICK_SURFACES, QUICK_METHODS = ("swiss roll", "half sphere"), (FIT, "PCA + mixture")
 
@@ -94,9 +96,11 @@ def _seeds(args: argparse.Namespace) -> int:
 
 def jobs(args: argparse.Namespace) -> list[tuple]:
     """Arguments of `run` for every row of the tables; the flow is for rows without noise."""
-    missing = [name for name in PEERS if name in _methods(args) and not args.peers_python.exists()]
-    if missing:
-        print(f"left out: {', '.join(missing)} need --peers-python, which `make peers` builds: {args.peers_python}")
+    missing = [name for name in PEERS if name in _methods(args)]
+    if missing and (obstacle := curved_methods.peers_obstacle(args.peers_python)):
+        print(f"left out: {', '.join(missing)} need --peers-python, which `make peers` builds: {obstacle}")
+    else:
+        missing = []
     return [
         (surface, method, seed, str(args.peers_python))
         for seed in range(_seeds(args))
@@ -108,16 +112,12 @@ def jobs(args: argparse.Namespace) -> list[tuple]:
 
 def key(surface: str, method: str, seed: int, peers_python: str) -> tuple:
     """What makes a record the same as another, in the order of `KEY`."""
-    return surface, method, seed, digest((repr(SURFACES[surface].chart), SURFACES[surface].noise, _constants(method)))
-
-
-def _constants(method: str) -> tuple:
-    """What a method's results depend on."""
-    common = curved_methods.STEPS, recipe.BATCH, recipe.RATE, recipe.WIDTH, recipe.NOISE_SHARE, recipe.LAMBDA_RATIO
-    flow = gauge_fitting.LEARNING_RATE, gauge_fitting.BATCH, gauge_fitting.EPOCHS
-    if method in (*PEERS, *FLOWS):
-        return curved_methods.STEPS, curved_methods.FLOW_NOISE, curved_methods.NEIGHBOUR_ROWS
-    return (*common, *(flow if method == FIT or "flow gauge" in method else ()))
+    modules = [curved_methods, *(DEPENDS if method == FIT else [recipe, peers_curved] if method in PEERS else [recipe])]
+    constants = [
+        {name: value for name, value in vars(module).items() if name.isupper() and type(value) in (float, int, tuple)}
+        for module in modules
+    ]
+    return surface, method, seed, digest((repr(SURFACES[surface]), ROWS, HELD_OUT, *constants))
 
 
 def drawn(surface: str, seed: int) -> tuple[ManifoldData, ManifoldData, Task]:
@@ -188,10 +188,13 @@ over the seeds. Errors are |log p - true log p| in nats, with no constant fitted
 volume. `gap`: median of |log p by the Jacobian - log p by the isometric volume|. `rank r`: Spearman correlation of
 latent distances with geodesic ones, over {PAIRS} pairs. `recall`: share of the {NEIGHBOURS} nearest geodesic neighbours
 that are among the {NEIGHBOURS} nearest in the latent. `worst`: the greatest median error of a seed, by the isometric
-and by the Jacobian volume. RaDOGAGA, beta-VAE and autoencoder train {curved_methods.STEPS} steps of
-256 rows with networks of the size of `fit_isometric`; they start anywhere. The flows train as many, on
-rows with noise, and are told which plane holds the surface. "sphere in 64 columns, noise" has normal noise whose length
-is a tenth of the radius; there the true density is that of the point before the noise."""
+and by the Jacobian volume, where there are both.
+
+RaDOGAGA, beta-VAE and autoencoder train {curved_methods.STEPS} steps of {recipe.BATCH} rows with networks of the size
+of `fit_isometric`; they start anywhere. Flows train as many steps, on rows with noise, and are told which plane holds
+the surface; their networks are smaller. Isomap and UMAP see {curved_methods.NEIGHBOUR_ROWS} rows. "sphere in 64
+columns, noise" has normal noise whose length is a tenth of the radius; there the true density is of the point before
+the noise."""
 
 
 def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -116,9 +117,9 @@ class Law(Protocol):
 class Clusters:
     """A mixture of normals: weights (K,), centres (K, N), deviations (K, N) along the axes."""
 
-    weights: Any
-    centres: Any
-    deviations: Any
+    weights: Sequence[float]
+    centres: Sequence[Sequence[float]]
+    deviations: Sequence[Sequence[float]]
 
     @functools.cached_property
     def mixture(self) -> Any:
