@@ -74,7 +74,7 @@ def detect() -> tuple[tr.AnomalyDetector, np.ndarray]:
 
 def serve(detector: tr.AnomalyDetector, test: np.ndarray) -> None:
     """The SavedModel in another process, which has TensorFlow alone."""
-    detector.export(EXPORT, version=1)
+    detector.export(EXPORT)  # a further version where the demo ran before
     rows, scores = OUT / "test_rows.csv", OUT / "scores.csv"
     pd.DataFrame(test).to_csv(rows, header=False, index=False, float_format="%.17g")
     print("\n3. The exported SavedModel in another process", flush=True)
