@@ -174,10 +174,8 @@ def _epochs(rows: int, steps: int) -> int:
 
 def _trouble(model: RaDOGAGA, rows: np.ndarray, noise: float) -> tuple[float, str]:
     """The reconstructed share, and what tells that the latent is no copy of the rows, or nothing."""
-    share, least = (
-        measures.reconstructed_share(model, rows),
-        LEAST_RECONSTRUCTION - NOISE_MISSED * min(noise, MOST_NOISE),
-    )
+    share = measures.reconstructed_share(model, rows)
+    least = LEAST_RECONSTRUCTION - NOISE_MISSED * min(noise, MOST_NOISE)
     trip = float(np.sqrt(np.mean(measures.round_trips(model, rows) ** 2)))
     torn = float(neighbourhoods.torn_rows(model, rows).mean())
     local = neighbourhoods.local_dimension(model, rows)

@@ -30,8 +30,7 @@ LOG_LAMBDA1 = 1000.0
 NEIGHBOUR_ROWS = 3000
 """Training rows of Isomap and UMAP, which are slow; more are drawn down to this many."""
 FLOW_NOISE = 0.05
-"""Standard deviation of the noise that flows are trained with, in units of sqrt(variance / N); of .01, .02 and .05 the
-best on the roll."""
+"""Standard deviation of the noise that flows are trained with, in units of sqrt(variance / N)."""
 FLOW_LAYERS = 5
 """Of the autoregressive flow."""
 
