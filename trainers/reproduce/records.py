@@ -7,8 +7,9 @@ import hashlib
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -89,25 +90,44 @@ def measure(table: ModuleType, jobs: list[tuple], path: Path, processes: int) ->
     done = {tuple(record[name] for name in table.KEY) for record in records}
     todo = [job for job in jobs if table.key(*job) not in done]
     path.parent.mkdir(parents=True, exist_ok=True)
-    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with ProcessPoolExecutor(processes, spawn, _limit_threads, (processes,)) as pool:
+    with ThreadPoolExecutor(processes) as pool:
         futures = []
         for group in table.groups(todo) if hasattr(table, "groups") else [[job] for job in todo]:
-            alone = len(group) == 1
-            futures.append(pool.submit(table.run, *group[0]) if alone else pool.submit(table.run_together, group))
-        with tqdm(total=len(todo), unit="run") as bar:
-            for future in as_completed(futures):
-                found = future.result()
-                found = found if isinstance(found, list) else [found]
-                bar.update(len(found))
-                records.extend(found)
-                records.sort(key=lambda record: [str(record[name]).zfill(9) for name in table.KEY])
-                atomic_json(path, records)
+            call = (table.run, *group[0]) if len(group) == 1 else (table.run_together, group)
+            futures.append(pool.submit(_in_own_process, processes, *call))
+        try:
+            with tqdm(total=len(todo), unit="run") as bar:
+                for future in as_completed(futures):
+                    found = future.result()
+                    found = found if isinstance(found, list) else [found]
+                    bar.update(len(found))
+                    records.extend(found)
+                    records.sort(key=lambda record: [str(record[name]).zfill(9) for name in table.KEY])
+                    atomic_json(path, records)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return records
 
 
-def _limit_threads(processes: int) -> None:
+def _in_own_process(processes: int, function: Callable, *arguments: Any) -> Any:
+    """What the function returns. Its process ends with it, as TensorFlow does not give all memory back."""
+    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    with ProcessPoolExecutor(1, spawn, _start_process, (processes,)) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _start_process(processes: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     threads = max((os.cpu_count() or 1) // processes, 1)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
