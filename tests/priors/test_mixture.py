@@ -8,6 +8,7 @@ from sklearn.mixture import GaussianMixture
 
 from tf_radogaga.priors import MixturePrior
 from tf_radogaga.priors.mixture import Mixture, Statistics
+from tf_radogaga.priors.stacking import stacked
 
 
 def _clusters(n=900, spread=6.0):
@@ -199,44 +200,51 @@ def test_em_keeps_the_statistics_of_a_few_batches_however_many_there_are(monkeyp
 
 def test_the_clustered_start_is_from_spread_rows_whatever_the_batches():
     z, prior = _clusters(900), MixturePrior(2, 3)
-    whole = prior.clustered([z], 50_000, [3])  # as if there were more: every fifth row
+    whole = prior.clustered([z], 50_000)  # as if there were more: every fifth row
     for batches in (np.split(z, 300), np.split(z, [1, 8, 500])):
-        for streamed, full in zip(prior.clustered(batches, 50_000, [3]), whole):
+        for streamed, full in zip(prior.clustered(batches, 50_000), whole):
             np.testing.assert_array_equal(streamed, full)
     expected = GaussianMixture(3, n_init=3, reg_covar=1e-6, random_state=0).fit(z[::5])
     np.testing.assert_allclose(whole.mean, expected.means_)
 
 
-def test_selection_takes_the_components_of_the_least_bic():
-    z, prior = _clusters(), MixturePrior(2, 6, selection="bic")
+def test_a_stack_is_stored_whole():
+    z, prior = _clusters(), MixturePrior(2, 4, selection="stacked")
     prior.adapt([z[:500], z[500:]])
-    fits = [GaussianMixture(k, n_init=3, random_state=0, reg_covar=1e-6).fit(z) for k in range(1, 7)]
-    best = min(fits, key=lambda fit: fit.bic(z))
-    assert prior.adaptation["components"] == best.n_components == 3
-    assert "nll_network" not in prior.adaptation
+    stack = stacked(z, 4, prior.covariance_floor)
+    told = {"mixtures": stack.members, "components": len(stack.weights), "nll_held_out": -stack.held_out}
+    assert prior.adaptation == told
     far = np.array([[0, 0], [100, -100], [1e4, 1e4]])
     points = np.concatenate([z[:50], far])  # the components that weigh nothing are not heard far off either
-    np.testing.assert_allclose(prior.rate(tf.constant(points)), -best.score_samples(points), rtol=1e-3)
+    normals = [stats.multivariate_normal(*moments) for moments in zip(stack.means, stack.covariances)]
+    expected = special.logsumexp([normal.logpdf(points) for normal in normals], axis=0, b=stack.weights[:, None])
+    np.testing.assert_allclose(prior.rate(tf.constant(points)), -expected, rtol=1e-5)
     np.testing.assert_allclose(prior.rate(tf.constant(points)), -prior.distribution.log_prob(points), rtol=1e-5)
+    again = MixturePrior.from_config(prior.get_config())
+    again.store(Mixture(*(tf.identity(v) for v in prior.stored)))
+    np.testing.assert_array_equal(again.rate(tf.constant(z)), prior.rate(tf.constant(z)))
 
 
-def test_fewer_components_are_nearer_to_the_density_of_the_data():
+def test_a_stack_is_nearer_to_the_density_of_the_data():
     """By about sqrt(parameters / rows) nats: 17 of 3 components, 47 of 8."""
     z, fresh, errors = _clusters(3000), _clusters(6000)[3000:], {}
     true = special.logsumexp([-0.5 * ((fresh - c) ** 2).sum(1) for c in 6.0 * np.array([[0, 0], [1, 0], [0, 1]])], 0)
     true -= np.log(3 * 2 * np.pi)
-    for selection in (None, "bic"):
+    for selection in (None, "stacked"):
         prior = MixturePrior(2, 8, selection=selection)
         prior.adapt([z])
         errors[selection] = np.sqrt(np.mean((prior.rate(tf.constant(fresh)).numpy() + true) ** 2))
-    assert errors["bic"] < 1.5 * np.sqrt(17 / 3000) < errors[None]
+    assert errors["stacked"] < 1.5 * np.sqrt(17 / 3000) < errors[None]
 
 
-def test_selection_needs_em():
-    with pytest.raises(ValueError, match="em_iterations: 0 leaves nothing to select from"):
-        MixturePrior(2, 3, em_iterations=0, selection="bic")
+def test_selection_is_one_of_the_known():
     with pytest.raises(ValueError, match="selection: 'aic'"):
         MixturePrior(2, 3, selection="aic")
+
+
+def test_a_stack_needs_five_rows():
+    with pytest.raises(ValueError, match="give at least 5 rows"):
+        MixturePrior(2, 3, selection="stacked").adapt([_clusters(12)[:4]])
 
 
 def test_em_iterations_zero_keeps_the_networks_mixture():

@@ -16,6 +16,7 @@ from tf_radogaga._core.squares import sum_of_squares
 from tf_radogaga._core.stack import keras, tf, tfp
 from tf_radogaga._core.stopped_early import gaussian_mixture
 from tf_radogaga.priors.base import Prior
+from tf_radogaga.priors.stacking import MEMBERS, stacked
 
 CLUSTERED_ROWS = 10_000
 """Latents that scikit-learn's mixture is fitted to, at most, for EM to go on from."""
@@ -104,6 +105,20 @@ def _inverse_cholesky(covariance: tf.Tensor) -> tf.Tensor:
     return tf.linalg.triangular_solve(tf.linalg.cholesky(covariance), identity)
 
 
+def _spread_rows(latents: Iterable[tf.Tensor], rows: int) -> np.ndarray:
+    """At most `CLUSTERED_ROWS` of so many rows, float64."""
+    sample = blocks.EvenSample(CLUSTERED_ROWS, rows)
+    for z in latents:
+        sample.add(z)
+    return np.asarray(sample.rows, np.float64)
+
+
+def _fixed(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, precisions_cholesky: np.ndarray) -> Mixture:
+    """From scikit-learn's arrays."""
+    inverse = np.swapaxes(precisions_cholesky, 1, 2)
+    return Mixture(*(tf.constant(v) for v in (np.log(np.maximum(weights, 1e-20)), means, covariances, inverse)))
+
+
 @keras.utils.register_keras_serializable(package="tf_radogaga")
 class MixturePrior(Prior):
     """Gaussian mixture whose memberships come from an estimation network.
@@ -127,9 +142,9 @@ class MixturePrior(Prior):
         dropout: dropout rate after each hidden layer of the estimation network.
         covariance_floor: added to every variance of every component, in units of z squared.
         em_iterations: most EM refinements in `adapt`; 0 scores by the network's own mixture.
-        selection: None, or "bic": `adapt` starts EM from scikit-learn's clusters alone, as many of them as have the
-            least Bayesian information criterion on `CLUSTERED_ROWS` latents, up to `components`. `adaptation` holds
-            their number. A mixture of p parameters misses the log density by about sqrt(p / rows) nats, needed or not.
+        selection: None, or "stacked": `adapt` takes no start from the network. It stores a weighted mean of mixtures of
+            1 to `components` components (`priors.stacking`), fitted to at most `CLUSTERED_ROWS` latents, with
+            weights by held-out likelihood. `adaptation` tells how many mixtures and components that are.
 
     Raises:
         ValueError: an argument outside its range.
@@ -153,13 +168,11 @@ class MixturePrior(Prior):
         checks.at_least(1, latent_units=latent_units, components=components)
         checks.at_least(0, covariance_floor=covariance_floor, em_iterations=em_iterations)
         checks.in_range("dropout", dropout, 0, 1)
-        checks.one_of("selection", selection, (None, "bic"))
-        if selection and not em_iterations:
-            raise ValueError("em_iterations: 0 leaves nothing to select from; give more, or selection=None.")
+        checks.one_of("selection", selection, (None, "stacked"))
         self.latent_units, self.components, self.units = latent_units, components, tuple(units)
         self.dropout, self.covariance_floor, self.em_iterations = dropout, covariance_floor, em_iterations
         self.selection = selection
-        self.minimum_rows = components
+        self.minimum_rows = max(components, 5) if selection else components
         self.adaptation: dict[str, float] = {}
         self.hidden = [keras.layers.Dense(width, "tanh", dtype="float32") for width in self.units]
         self.logits = keras.layers.Dense(components, dtype="float32")
@@ -167,7 +180,8 @@ class MixturePrior(Prior):
         for layer, width in zip((*self.hidden, self.logits), widths):
             layer.build((None, width))
         self.random = tf.random.Generator.from_seed(seeds.draw_seed())
-        shapes = Mixture((components,), (components, latent_units), *2 * ((components, latent_units, latent_units),))
+        most = (MEMBERS if selection else 1) * components
+        shapes = Mixture((most,), (most, latent_units), *2 * ((most, latent_units, latent_units),))
         self.stored = Mixture(
             *(self.add_weight(n, s, "float64", "zeros", trainable=False) for n, s in zip(Mixture._fields, shapes))
         )
@@ -236,10 +250,10 @@ class MixturePrior(Prior):
             batch = Statistics.of(tf.cast(z, tf.float64), self.memberships(z))
             statistics = batch if statistics is None else statistics + batch
             rows += int(z.shape[0])
-        if statistics is None or rows < self.components:
+        if statistics is None or rows < self.minimum_rows:
             raise ValueError(
-                f"latents: {rows} rows cannot determine components={self.components}; give more rows or fewer"
-                " components."
+                f"latents: {rows} rows cannot determine components={self.components}; give at least"
+                f" {self.minimum_rows} rows or fewer components."
             )
         if not bool(tf.reduce_all(tf.math.is_finite(statistics.outer))):
             raise FloatingPointError(
@@ -251,16 +265,18 @@ class MixturePrior(Prior):
             self.store(mixture)
             return
         if self.selection:
-            starts = [self.clustered(latents, rows, range(1, self.components + 1))]
-            told = {"components": starts[0].mean.shape[0]}
-        else:
-            several = self.em_iterations and self.components > 1
-            starts, told = [mixture, *([self.clustered(latents, rows, [self.components])] if several else [])], {}
+            stack = stacked(_spread_rows(latents, rows), self.components, self.covariance_floor)
+            self.store(_fixed(*stack[:4]))
+            told = {"mixtures": stack.members, "components": len(stack.weights), "nll_held_out": -stack.held_out}
+            self.adaptation.update(told)
+            return
+        starts = [mixture]
+        if self.em_iterations and self.components > 1:
+            starts.append(self.clustered(latents, rows))
         results = [self._expectation_maximization(start, latents, rows) for start in starts]
         best, nll, iterations = min(results, key=lambda result: result[1][-1])
-        self.store(best.padded(self.components))
-        told = told or {"nll_network": results[0][1][0]}
-        self.adaptation.update(told, nll_em=nll[-1], em_iterations=iterations)
+        self.store(best)
+        self.adaptation.update(nll_network=results[0][1][0], nll_em=nll[-1], em_iterations=iterations)
 
     def _expectation_maximization(self, mixture: Mixture, latents: Iterable[tf.Tensor], rows: int):
         """The refined mixture, its mean -log likelihoods from the start to it, and the number of iterations."""
@@ -279,20 +295,15 @@ class MixturePrior(Prior):
             mixture = statistics.mixture(self.covariance_floor)
         return best, history, len(history) - 1
 
-    def clustered(self, latents: Iterable[tf.Tensor], rows: int, components: Iterable[int]) -> Mixture:
-        """A start of EM that owes nothing to the network: scikit-learn's of the least BIC, on spread rows."""
-        sample = blocks.EvenSample(CLUSTERED_ROWS, rows)
-        for z in latents:
-            sample.add(z)
+    def clustered(self, latents: Iterable[tf.Tensor], rows: int) -> Mixture:
+        """A start of EM that owes nothing to the network: scikit-learn's, on spread rows."""
         options = {"n_init": 3, "reg_covar": self.covariance_floor, "random_state": 0}
-        z = np.asarray(sample.rows, np.float64)
-        found = min((gaussian_mixture(z, k, **options) for k in components), key=lambda mixture: mixture.bic(z))
-        inverse = np.swapaxes(found.precisions_cholesky_, 1, 2)
-        return Mixture(*(tf.constant(v) for v in (np.log(found.weights_), found.means_, found.covariances_, inverse)))
+        found = gaussian_mixture(_spread_rows(latents, rows), self.components, **options)
+        return _fixed(found.weights_, found.means_, found.covariances_, found.precisions_cholesky_)
 
     def store(self, mixture: Mixture) -> None:
         self.invalidate()  # for as long as only some of it is stored
-        for variable, value in zip(self.stored, mixture):
+        for variable, value in zip(self.stored, mixture.padded(self.stored.mean.shape[0])):
             variable.assign(value)
         self.is_adapted.assign(True)
 

@@ -48,10 +48,10 @@ def fit_isometric(
     """Trains a RaDOGAGA on rows that lie on a curved surface, so that its latent is an isometric copy of them.
 
     Networks that start anywhere can fold a rolled surface, and no training unfolds it. So they first learn a `chart`,
-    the coordinates of the rows along the surface. Then RaDOGAGA(d) is trained, with a "flow" gauge, and the mixture
-    takes as many components as BIC says. If the latent still is no copy of the rows, the training starts anew. Only
-    reconstruction, round trip, tears and the local dimension decide this; `isometry_report` tells how isometric the
-    latent is.
+    the coordinates of the rows along the surface. Then RaDOGAGA(d) is trained, with a "flow" gauge and a prior that is
+    a mean of several mixtures (`priors.stacking`). If the latent still is no copy of the rows, the training starts
+    anew. Only reconstruction, round trip, tears and the local dimension decide this; `isometry_report` tells how
+    isometric the latent is.
 
     Args:
         rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
@@ -148,7 +148,7 @@ def _untrained(x: np.ndarray, units: int, variance: float, preprocess: PassThrou
             keras.layers.Rescaling(scale, mean.tolist()),
         ]
     )
-    prior = MixturePrior(units, COMPONENTS, selection="bic")
+    prior = MixturePrior(units, COMPONENTS, selection="stacked")
     lambda2 = 1 / (2 * NOISE_SHARE * variance)
     return RaDOGAGA(
         encoder, decoder, prior, LAMBDA_RATIO * lambda2, lambda2, h="identity", gauge="flow", preprocess=preprocess
