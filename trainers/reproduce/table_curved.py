@@ -15,6 +15,7 @@ from scipy.stats import spearmanr
 
 from tf_radogaga.datasets.manifolds import MANIFOLDS, Manifold, ManifoldData
 from tf_radogaga.models import gauge_fitting, gauges
+from tf_radogaga.priors import stacking
 from tf_radogaga.unfolding import charts, recipe
 from tf_radogaga_trainers.reproduce import curved_methods, figures_curved, peers_curved
 from tf_radogaga_trainers.reproduce.baselines import add_peers_argument
@@ -53,7 +54,7 @@ METHODS = {
 PEERS = {"spline flow": curved_methods.spline_flow, "UMAP": curved_methods.umap}
 SHOWN = ("swiss roll", FIT, 0)
 """Of the figure, for which its record keeps what is drawn."""
-DEPENDS = (recipe, charts, gauges, gauge_fitting)
+DEPENDS = (recipe, charts, gauges, gauge_fitting, stacking)
 """Whose constants `fit_isometric` depends on."""
 FLOWS = ("spline flow", "autoregressive flow")
 QUICK_SURFACES, QUICK_METHODS = ("swiss roll", "half sphere"), (FIT, "PCA + mixture")
