@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,20 +18,19 @@ from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models import image_pipelines
 from tf_radogaga.models.density import DIRECTIONS, PRIOR, Density
 from tf_radogaga.models.image_pipelines import for_images
-from tf_radogaga.models.parts import output
+from tf_radogaga.models.parts import default_preprocessing, output
 from tf_radogaga.networks import shapes
-from tf_radogaga.preprocessing import PassThrough, Preprocessing
+from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.preprocessing.cells import array_of
-from tf_radogaga.preprocessing.images import ImageScaling
 from tf_radogaga.priors.base import Prior
 from tf_radogaga.priors.fixed import as_prior
-from tf_radogaga.training import copies
+from tf_radogaga.training import batches, copies
 from tf_radogaga.training.end_of_fit import Step
 from tf_radogaga.training.feed import Feed
 from tf_radogaga.training.loop import TrainedOnRows
 from tf_radogaga.training.rows import require_memory
 
-VOLUMES = ("isometric", "jacobian")
+VOLUMES, SPACES = ("isometric", "jacobian"), ("manifold", "ambient")
 
 
 class Autoencoder(TrainedOnRows):
@@ -94,7 +94,7 @@ class Autoencoder(TrainedOnRows):
         super().__init__(name=name)
         shapes.check_networks(encoder=encoder, decoder=decoder)
         self.encoder, self.decoder = encoder, decoder
-        self.preprocess = replicas.within_strategy(preprocess or _default_preprocessing(encoder))
+        self.preprocess = replicas.within_strategy(preprocess or default_preprocessing(encoder))
         self.feed = Feed(self)
         example = tf.zeros((1, *self.preprocess.event_shape))
         self.latent_units = shapes.latent_units(encoder, decoder, example, self.heads)
@@ -242,20 +242,23 @@ class Autoencoder(TrainedOnRows):
         """Whether `log_density` by the free isometric volume is defined; the exported model then serves it."""
         return self.density_obstacle("isometric") is None
 
-    def log_density(self, rows: Any, volume: str = "isometric") -> tf.Tensor:
+    def log_density(self, rows: Any, volume: str = "isometric", space: str = "manifold") -> tf.Tensor:
         """log p(x) of raw rows, absolute, in nats, (B,): in the preprocessed space, on the manifold that the
-        `active_dimensions` span.
+        `active_dimensions` span, or of all M dimensions.
 
-            isometric   log p(x) = log P(z) + n/2 log(metric_scale) + 1/2 sum_j log alpha_j(A(x))     (free)
-            jacobian    log p(x) = log P(z) - 1/2 log det(J' J),     J = dx_hat/dz                    (exact)
+            isometric   log p(x_hat) = log P(z) + n/2 log(metric_scale) + 1/2 sum_j log alpha_j(A(x))     (free)
+            jacobian    log p(x_hat) = log P(z) - 1/2 log det(J' J),     J = dx_hat/dz                    (exact)
+            ambient     log p(x) = log p(x_hat) + log q(x - x_hat),     q on M - n dimensions
 
-        Their difference is the isometry gap, `measures.isometry_gap`. Where x lies off the manifold P(z) and J speak of
-        its image x_hat. Source: Kato et al., ICML 2020, Eq. 15-17; the change of variables.
+        The difference of the volumes is the isometry gap, `measures.isometry_gap`. On the manifold, P(z) and J speak of
+        the image x_hat of an x that lies off it. Source: Kato et al., ICML 2020, Eq. 15-17; the change of variables.
 
         Args:
             rows: as `energy`.
             volume: "isometric" trusts the theory's constant scale; "jacobian" measures it, one decoder pass for every
                 active dimension.
+            space: "manifold", a density along it; or "ambient", in units that do not depend on n, so that models of
+                any number of latent units, and other densities of the same columns, can be compared by it.
 
         Raises:
             NotImplementedError: there is no such density, with the reason.
@@ -264,23 +267,44 @@ class Autoencoder(TrainedOnRows):
         checks.one_of("volume", volume, VOLUMES)
         if obstacle := self.density_obstacle(volume):
             raise NotImplementedError(obstacle)
-        isometric = volume == "isometric"
-        return self.by_blocks(rows, self.density.log_density if isometric else self.density.jacobian_log_density)
+        checks.one_of("space", space, SPACES)
+        return self.by_blocks(rows, functools.partial(self.density.log_density_in, space, volume=volume))
+
+    def adapt_residuals(self, rows: Any) -> None:
+        """Fits the law q of the residuals x - x_hat, for densities of all space; `fit` does it where it is given
+        validation rows.
+
+        Args:
+            rows: normal raw rows that `fit` has not seen, as residuals of those that it has seen are too small; 50 at
+                least. A table, images, or a stream, as `fit` takes.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: as `energy`; too few rows.
+        """
+        self.prior.require_adapted()
+        self.density.fit_residuals(batches.rows_only(self.feed.prepared(rows, "rows")))
+
+    def adapt_to_held_out(self, dataset: tf.data.Dataset) -> None:
+        self.density.fit_residuals(dataset, required=False)
 
     # Sampling and coding
 
-    def sample(self, rows: int, seed: int | None = None) -> tf.Tensor:
-        """Draws latents from the prior and decodes them, (rows, *event), in the preprocessed space.
+    def sample(self, rows: int, seed: int | None = None, space: str = "manifold") -> tf.Tensor:
+        """Draws latents from the prior and decodes them, (rows, *event), in the preprocessed space; in that of
+        "ambient" densities also residuals, normal to the manifold.
 
         Raises:
-            NotImplementedError: with `reconstruction_features` the prior is not one of z alone; or it has no sampler.
+            NotImplementedError: with `reconstruction_features` the prior is not one of z alone; or it has no sampler;
+                or the law of residuals is not known.
             ValueError: rows below 1.
         """
         self.prior.require_adapted()
         checks.at_least(1, rows=rows)
+        checks.one_of("space", space, SPACES)
         self.density.require_prior_of_latent("sample")
         stateless = None if seed is None else tf.constant([seed, 0])  # an integer would not repeat a draw
-        return self.decode(tf.cast(self.prior.distribution.sample(rows, seed=stateless), tf.float32))
+        z = tf.cast(self.prior.distribution.sample(rows, seed=stateless), tf.float32)
+        return self.decode(z) if space == "manifold" else self.density.decoded_with_residuals(z, seed)
 
     def compress(self, rows: Any) -> bytes:
         """Raw rows as one range-coded string of their rounded latents; about `energy` of those, summed, in nats.
@@ -321,13 +345,3 @@ class Autoencoder(TrainedOnRows):
         copies.require_apart(self)
         names = "encoder", "decoder", "prior", "preprocess", "distortion", "reconstruction_features"
         return {name: getattr(self, name) for name in names}
-
-
-def _default_preprocessing(encoder: keras.layers.Layer) -> Preprocessing:
-    shape = shapes.input_shape(encoder)
-    if shape is None or len(shape) not in (1, 3):
-        raise ValueError(
-            f"preprocess: missing, and the encoder tells no shape of its input (found {shape}); give"
-            " preprocess=PassThrough(columns), ImageScaling((height, width, channels)), or another adapted layer."
-        )
-    return ImageScaling(shape) if len(shape) == 3 else PassThrough(shape[0])

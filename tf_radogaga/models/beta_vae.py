@@ -42,6 +42,12 @@ class PosteriorDensity(Density):
         constant = 0.5 * count * (1 - math.log(self.model.beta * math.pi * math.e))
         return without_nan(constant + self.model.distortion.log_volume(x, count) - self._scored(x, energy), -math.inf)
 
+    def log_density_of_x_hat(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
+        """Without D(x, x_check) / beta, which the energy holds."""
+        x_check = self.model.decode(self.model.encode_x(x))
+        off = self.model.lambda2 * self.model.distortion.excess(x, x_check)
+        return without_nan(self.log_density(x, energy) + off, -math.inf)
+
     def _log_prob(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
 

@@ -7,6 +7,9 @@ import math
 from tf_radogaga._core import replicas
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
+from tf_radogaga.networks import shapes
+from tf_radogaga.preprocessing import PassThrough, Preprocessing
+from tf_radogaga.preprocessing.images import ImageScaling
 
 
 def output(network: keras.layers.Layer, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -44,3 +47,14 @@ def two_points(mu: tf.Tensor, sigma: tf.Tensor) -> list[tf.Tensor]:
 
 def mean_excess(distortion: Distortion, x: tf.Tensor, x_hats: list[tf.Tensor]) -> tf.Tensor:
     return tf.add_n([distortion.excess(x, x_hat) for x_hat in x_hats]) / len(x_hats)
+
+
+def default_preprocessing(encoder: keras.layers.Layer) -> Preprocessing:
+    """Where a model is given none."""
+    shape = shapes.input_shape(encoder)
+    if shape is None or len(shape) not in (1, 3):
+        raise ValueError(
+            f"preprocess: missing, and the encoder tells no shape of its input (found {shape}); give"
+            " preprocess=PassThrough(columns), ImageScaling((height, width, channels)), or another adapted layer."
+        )
+    return ImageScaling(shape) if len(shape) == 3 else PassThrough(shape[0])

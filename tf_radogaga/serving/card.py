@@ -22,9 +22,10 @@ from tf_radogaga.serving.signatures import signatures
 
 PATH = Path("assets", "card.json")
 _PACKAGES = ("tensorflow", "keras", "tensorflow-compression", "tensorflow-probability", "numpy")
+SPACE = {"manifold": "along the manifold", "ambient": "in all columns"}
 
 
-def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
+def model_card(model: Autoencoder, facts: Mapping[str, Any] | None, space: str = "manifold") -> str:
     """The card as JSON: what the model itself tells, and the facts of the caller; numbers that are not finite are null.
 
     Raises:
@@ -37,6 +38,7 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None) -> str:
         "active_dimensions": model.active_dimensions,
         "threshold": float(model.threshold.numpy()),
         "threshold_on": model.threshold_on,
+        "log_density": f"nats, {SPACE[space]}" if model.has_log_density else None,
         **_inputs(model),
         "signatures": {name: list(found.inputs(model)) for name, found in signatures(model).items()},
         "versions": {

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tf_radogaga._core import directories
+from tf_radogaga._core import checks, directories
 from tf_radogaga._core.constants import exporting
 from tf_radogaga._core.stack import keras, tf
-from tf_radogaga.models.autoencoder import Autoencoder
+from tf_radogaga.models.autoencoder import SPACES, Autoencoder
 from tf_radogaga.serving import card as cards
 from tf_radogaga.serving import warmup
 from tf_radogaga.serving.check import check_ops, compare
@@ -25,6 +25,7 @@ def export_saved_model(
     version: int | None = None,
     card: Mapping[str, Any] | None = None,
     warmup_rows: Any = None,
+    space: str = "manifold",
 ) -> Path:
     """Writes `<base_dir>/<version>/`, TensorFlow Serving's layout; a server that polls never sees a partial version.
 
@@ -61,12 +62,14 @@ def export_saved_model(
         warmup_rows: a few raw training rows, which are copied into the export. They become warm-up requests of every
             signature, which a server makes before it serves the version, and which are made here before it is
             published; `check` makes them again. No more than the server's greatest batch.
+        space: of the served log_density: "manifold" or "ambient", as in `model.log_density`. The card tells it.
 
     Returns:
         The version's folder.
 
     Raises:
         RuntimeError: the prior has not been adapted.
+        NotImplementedError: there is no density of all space, which is asked for, with the reason.
         FileExistsError: the version exists.
         TypeError, ValueError: version is none that a server knows; warmup_rows are bad, naming column and row; the card
             is none that JSON can hold; or the graph holds an op that a stock server does not have or run, naming it.
@@ -75,16 +78,20 @@ def export_saved_model(
     """
     model.prior.require_adapted()
     _check_version(version)
+    checks.one_of("space", space, SPACES)
+    obstacle = model.density.obstacle("isometric") or model.density.ambient_obstacle()
+    if space == "ambient" and obstacle:
+        raise NotImplementedError(f"space: {obstacle}")
     base_dir = Path(base_dir).absolute()
     if version is not None:
         directories.require_free(base_dir / str(version))
-    card_text = cards.model_card(model, card)
+    card_text = cards.model_card(model, card, space)
     warm = {}
     if warmup_rows is not None:
         warmup.require_api()
         warm = requests(model, warmup_rows)
     with directories.new_version(base_dir, "the export", directories.weight_bytes(model)) as written:
-        _write(model, written)
+        _write(model, written, space)
         check_ops(written)
         (written / cards.PATH).parent.mkdir(exist_ok=True)
         (written / cards.PATH).write_text(card_text)
@@ -103,11 +110,12 @@ def _check_version(version: int | None) -> None:
         )
 
 
-def _write(model: Autoencoder, directory: Path) -> None:
+def _write(model: Autoencoder, directory: Path, space: str) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
     with exporting(), _keras_quiet():
-        scores = _traced(model.density.scores, model.density.x_spec, tf.TensorSpec((None,), tf.bool))
+        of_valid = functools.partial(model.density.scores, space=space)
+        scores = _traced(of_valid, model.density.x_spec, tf.TensorSpec((None,), tf.bool))
         for name, (inputs, function, *_) in signatures(model).items():
             given = [inputs(model)]
             archive.add_endpoint(name, _traced(functools.partial(function, model, scores), *given), given)

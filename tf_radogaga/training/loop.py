@@ -129,7 +129,8 @@ class TrainedOnRows(Trained):
             epochs: reports on the progress bar; each one pass over x, or `steps_per_epoch` steps.
             steps_per_epoch: steps of one epoch; x is repeated as needed. An endless dataset needs it; the prior is
                 then adapted to an epoch of it, or to more, until there are 65,536 rows or those of the whole training.
-            validation_data: held-out normal raw rows of any of these kinds, for `val_loss` and early stopping.
+            validation_data: held-out normal raw rows of any of these kinds, for `val_loss` and early stopping; 50 or
+                more also tell the law of residuals, for densities of all space.
             callbacks: Keras callbacks.
             validation_split: the last share of rows in memory is held out in place of `validation_data`.
             shuffle: False trains on all rows in memory in their order, or on a Sequence's batches in theirs.
@@ -186,6 +187,8 @@ class TrainedOnRows(Trained):
                     validation_freq=validation_freq,
                 )
             find_all(self, training.adapting, not is_stream(x))
+            if training.validation is not None:
+                self.adapt_to_held_out(batches.rows_only(training.validation.take(validation_steps or -1)))
         except BaseException:
             forget(self)
             raise
@@ -193,6 +196,9 @@ class TrainedOnRows(Trained):
             self._validation_batches = None
             self._eval_data_handler = None  # else Keras uses that of a training that failed in the next one
         return history
+
+    def adapt_to_held_out(self, dataset: tf.data.Dataset) -> None:
+        """What `fit` finds of batches of validation rows at its end."""
 
     def adapt_prior(self, x: Any, refine: bool = True) -> None:
         """Fixes the prior that scores, from the latents of these raw training rows; `fit` calls it at its end.

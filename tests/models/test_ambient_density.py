@@ -1,0 +1,206 @@
+"""Densities of all space: closed forms, integrals, samples, and what goes with them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.linear_models import SCALE, VOLUMES, linear_model, rotation_matrix
+from helpers.linear_vae import SD, optimum
+from scipy import stats
+from sklearn.decomposition import PCA
+
+from tf_radogaga import (
+    DenseNetwork,
+    MeanSquaredError,
+    MixturePrior,
+    RaDOGAGA,
+    export_saved_model,
+    load_model,
+    save_model,
+)
+from tf_radogaga.distortions import BinaryCrossEntropy
+from tf_radogaga.models import residuals
+from tf_radogaga.training.copies import copy_model
+
+
+def normal_rows(n=4000, seed=0, noise=0.1):
+    """Rows about a plane in six columns, centred."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n, 2)) * [3, 1] @ rotation_matrix(6)[:2] + noise * rng.normal(size=(n, 6))
+    return rows - rows.mean(axis=0)
+
+
+def model_of(rows, units=2, **options):
+    """The principal components as a RaDOGAGA, with a normal prior; its residuals known."""
+    scale = SCALE / rows.shape[1] if options else SCALE
+    components = PCA(units).fit(rows).components_ / math.sqrt(scale)
+    model = linear_model(components, MixturePrior(units, 1), rows.astype(np.float32), **options)
+    model.adapt_residuals(rows)
+    return model
+
+
+@pytest.mark.parametrize("volume", VOLUMES)
+@pytest.mark.parametrize("options", [{}, {"distortion": MeanSquaredError()}], ids=["sum", "mean"])
+def test_a_linear_model_has_the_density_of_probabilistic_pca(volume, options):
+    rows = normal_rows()
+    options = {"lambda1": 1.0, "lambda2": 40.0, "gauge": None, **options} if options else {}
+    model, fresh = model_of(rows, **options), normal_rows(500, seed=1)
+    found = model.log_density(fresh, volume=volume, space="ambient").numpy()
+    np.testing.assert_allclose(found, PCA(2).fit(rows).score_samples(fresh), atol=1e-2)  # at 4000 / 3999 the variance
+    assert abs(np.mean(found) - PCA(2).fit(rows).score(fresh)) < 1e-3
+
+
+def test_models_of_any_number_of_units_are_in_the_same_units():
+    rows, fresh = normal_rows(), normal_rows(2000, seed=1)
+    true = stats.multivariate_normal(np.zeros(6), np.cov(rows.T)).logpdf(fresh).mean()
+    found = {units: model_of(rows, units).log_density(fresh, space="ambient").numpy().mean() for units in (1, 2, 3)}
+    assert found[1] < found[2] - 0.5 and abs(found[2] - true) < 0.01 and abs(found[3] - found[2]) < 0.05
+
+
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_a_linear_vae_leaves_its_distortion_out_where_the_residual_law_speaks(volume):
+    model, on_plane = optimum(width=6)
+    noise = 0.15 * np.random.default_rng(5).normal(size=(400, 6))
+    basis = np.linalg.svd(on_plane, full_matrices=False)[2][:3]
+    rows = (on_plane + noise - noise @ basis.T @ basis).astype(np.float32)
+    model.adapt_residuals(rows)
+    along = stats.multivariate_normal(np.zeros(3), np.cov(on_plane @ basis.T, rowvar=False)).logpdf(rows @ basis.T)
+    off = stats.multivariate_normal(np.zeros(6), 0.15**2 * np.eye(6)).logpdf(noise)
+    off -= stats.multivariate_normal(np.zeros(3), 0.15**2 * np.eye(3)).logpdf(noise @ basis.T)
+    found = model.log_density(rows, volume=volume, space="ambient").numpy()
+    assert abs(np.mean(found - along - off)) < 0.05 and np.median(np.abs(found - along - off)) < 0.05
+    assert len(SD) == model.active_dimensions
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_it_integrates_to_one_in_two_dimensions(heavy):
+    rng = np.random.default_rng(0)
+    noise = rng.standard_t(2, 2000) if heavy else rng.normal(size=2000)
+    rows = np.stack([rng.normal(size=2000), 0.2 * noise], axis=1)
+    kernel = np.array([[1.0, 0.0]]) / math.sqrt(SCALE)
+    model = linear_model(kernel, MixturePrior(1, 1), rows.astype(np.float32))
+    model.adapt_residuals(rows)
+    assert ("weights" in model.density.residual_law) == heavy
+    along, off = np.linspace(-6, 6, 61), np.exp(np.linspace(-16, 9, 1001))
+    points = np.stack(np.meshgrid(along, off, indexing="ij"), axis=-1).reshape(-1, 2)
+    density = np.exp(model.log_density(points, space="ambient").numpy().astype(float)).reshape(61, 1001)
+    per_log = density * off  # d off = off d log off
+    assert abs(2 * np.trapz(np.trapz(per_log, np.log(off), axis=1), along) - 1) < 2e-3
+
+
+def test_the_law_of_lengths_integrates_to_one_and_the_sphere_turns_it_into_a_density():
+    lengths = np.exp(np.random.default_rng(1).normal(size=500)) + 1
+    law = residuals.fitted_law(lengths, 3)
+    grid = np.exp(np.linspace(-12, 8, 20_001))
+    log_h = residuals.log_prob_of_log_length(law, tf.constant(grid)).numpy()
+    assert abs(np.trapz(np.exp(log_h), np.log(grid)) - 1) < 1e-5
+    log_q = residuals.log_density_of_residuals(law, tf.constant(grid)).numpy()
+    np.testing.assert_allclose(log_q, log_h - np.log(4 * np.pi * grid**3), atol=1e-9)
+
+
+def test_the_normal_law_is_that_of_scipy():
+    rho = np.random.default_rng(2).normal(0, 0.3, (3000, 5))
+    law = residuals.fitted_law(np.linalg.norm(rho, axis=1), 5)
+    assert "weights" not in law
+    expected = stats.multivariate_normal(np.zeros(5), law["sigma"] ** 2 * np.eye(5)).logpdf(rho[:50])
+    found = residuals.log_density_of_residuals(law, tf.constant(np.linalg.norm(rho[:50], axis=1)))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_samples_follow_it():
+    rows = normal_rows()
+    model = model_of(rows)
+    drawn = model.sample(20_000, seed=3, space="ambient").numpy()
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(rows.T), atol=0.15)
+    lengths = model.density.residual_lengths(tf.constant(drawn)).numpy()
+    own = model.density.residual_lengths(tf.constant(rows, tf.float32)).numpy()
+    assert stats.ks_2samp(lengths, own).pvalue > 1e-3
+    np.testing.assert_allclose(model.encode(drawn), model.encode(model.sample(20_000, seed=3)), atol=1e-3)
+
+
+def test_mixtures_replace_the_normal_law_where_the_lengths_ask_for_it_and_samples_follow_them():
+    rng = np.random.default_rng(4)
+    lengths = np.exp(np.where(rng.random(4000) < 0.3, rng.normal(-3, 0.2, 4000), rng.normal(1, 0.3, 4000)))
+    law = residuals.fitted_law(lengths, 4)
+    drawn = residuals.drawn_lengths(law, 4000, np.random.default_rng(5))
+    assert stats.ks_2samp(drawn, lengths).pvalue > 1e-3
+
+
+def test_fit_learns_the_residuals_of_validation_rows(tmp_path):
+    rows, options = normal_rows(600).astype(np.float32), {"epochs": 2, "batch_size": 100, "verbose": 0}
+
+    def untrained():
+        tf.keras.utils.set_random_seed(0)
+        networks = DenseNetwork(6, (8,), 2), DenseNetwork(2, (8,), 6)
+        model = RaDOGAGA(*networks, MixturePrior(2, 2), 100.0, 100.0)
+        model.compile("adam", steps_per_execution=4)
+        return model
+
+    model, without = untrained(), untrained()
+    model.fit(rows, validation_split=0.2, **options)
+    held_out = model.density.residual_law
+    assert held_out["codimension"] == 6 - model.active_dimensions
+    model.adapt_residuals(rows[480:])
+    assert model.density.residual_law == held_out
+    scores = model.log_density(rows, space="ambient").numpy()
+    save_model(model, tmp_path / "model")
+    for other in (load_model(tmp_path / "model"), copy_model(model)):
+        np.testing.assert_array_equal(other.log_density(rows, space="ambient"), scores)
+    model.adapt_prior(rows)
+    assert model.density.residual_law is None
+    without.fit(rows, **options)
+    for method in (lambda m: m.log_density(rows, space="ambient"), lambda m: m.sample(2, space="ambient")):
+        with pytest.raises(NotImplementedError, match="residuals is not known: give fit validation_data"):
+            method(without)
+    few = untrained()
+    few.fit(rows, validation_data=rows[:49], **options)  # too few to tell the law
+    assert few.density.residual_law is None
+
+
+def test_obstacles_and_bad_rows_are_named():
+    rows = normal_rows(200)
+    model = model_of(rows)
+    with pytest.raises(ValueError, match="rows: 49; the law of residuals needs at least 50"):
+        model.adapt_residuals(rows[:49])
+    with pytest.raises(ValueError, match="space: 'everywhere'"):
+        model.log_density(rows, space="everywhere")
+    far = rows.copy()
+    far[7, 0] = 1e30
+    with pytest.raises(ValueError, match="row 7 is so far off"):
+        model.adapt_residuals(far)
+    assert np.isneginf(model.log_density(far, space="ambient").numpy()[7])
+    model.distortion = BinaryCrossEntropy()
+    with pytest.raises(NotImplementedError, match="no closed-form volume off the manifold"):
+        model.log_density(rows, volume="jacobian", space="ambient")
+
+
+def test_where_the_latent_fills_all_columns_both_spaces_are_one():
+    rows = normal_rows(noise=1.0)
+    model = model_of(rows, units=6)
+    assert model.density.residual_law is None
+    np.testing.assert_array_equal(model.log_density(rows, space="ambient"), model.log_density(rows))
+
+
+def test_a_bad_row_changes_nothing_for_its_neighbours():
+    rows = normal_rows(300).astype(np.float32)
+    model = model_of(rows)
+    together = model.log_density(np.concatenate([rows[:5], 1e30 * rows[:1]]), space="ambient").numpy()
+    np.testing.assert_array_equal(together[:5], model.log_density(rows[:5], space="ambient"))
+
+
+def test_the_served_density_is_the_ambient_one_where_asked(tmp_path):
+    rows = normal_rows(300).astype(np.float32)
+    model = model_of(rows)
+    for space in ("manifold", "ambient"):
+        directory = export_saved_model(model, tmp_path / space, space=space)
+        served = tf.saved_model.load(str(directory))
+        found = served.signatures["serving_default"](features=tf.constant(rows))["log_density"]
+        np.testing.assert_allclose(found, model.log_density(rows, space=space), rtol=1e-5)
+        told = json.loads((directory / "assets" / "card.json").read_text())["log_density"]
+        assert told == {"manifold": "nats, along the manifold", "ambient": "nats, in all columns"}[space]
+    model.density.residual_law = None
+    with pytest.raises(NotImplementedError, match="space: the law of residuals is not known"):
+        export_saved_model(model, tmp_path / "none", space="ambient")
+    assert not (tmp_path / "none").exists()
