@@ -82,7 +82,7 @@ def test_it_integrates_to_one_in_two_dimensions(heavy):
     kernel = np.array([[1.0, 0.0]]) / math.sqrt(SCALE)
     model = linear_model(kernel, MixturePrior(1, 1), rows.astype(np.float32))
     model.adapt_residuals(rows)
-    assert ("weights" in model.density.residual_law) == heavy
+    assert ("weights" in model.residuals.residual_law) == heavy
     along, off = np.linspace(-6, 6, 61), np.exp(np.linspace(-16, 9, 1001))
     points = np.stack(np.meshgrid(along, off, indexing="ij"), axis=-1).reshape(-1, 2)
     density = np.exp(model.log_density(points, space="ambient").numpy().astype(float)).reshape(61, 1001)
@@ -114,8 +114,8 @@ def test_samples_follow_it():
     model = model_of(rows)
     drawn = model.sample(20_000, seed=3, space="ambient").numpy()
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(rows.T), atol=0.15)
-    lengths = model.density.residual_lengths(tf.constant(drawn)).numpy()
-    own = model.density.residual_lengths(tf.constant(rows, tf.float32)).numpy()
+    lengths = model.residuals.lengths(tf.constant(drawn)).numpy()
+    own = model.residuals.lengths(tf.constant(rows, tf.float32)).numpy()
     assert stats.ks_2samp(lengths, own).pvalue > 1e-3
     np.testing.assert_allclose(model.encode(drawn), model.encode(model.sample(20_000, seed=3)), atol=1e-3)
 
@@ -140,23 +140,23 @@ def test_fit_learns_the_residuals_of_validation_rows(tmp_path):
 
     model, without = untrained(), untrained()
     model.fit(rows, validation_split=0.2, **options)
-    held_out = model.density.residual_law
+    held_out = model.residuals.residual_law
     assert held_out["codimension"] == 6 - model.active_dimensions
     model.adapt_residuals(rows[480:])
-    assert model.density.residual_law == held_out
+    assert model.residuals.residual_law == held_out
     scores = model.log_density(rows, space="ambient").numpy()
     save_model(model, tmp_path / "model")
     for other in (load_model(tmp_path / "model"), copy_model(model)):
         np.testing.assert_array_equal(other.log_density(rows, space="ambient"), scores)
     model.adapt_prior(rows)
-    assert model.density.residual_law is None
+    assert model.residuals.residual_law is None
     without.fit(rows, **options)
     for method in (lambda m: m.log_density(rows, space="ambient"), lambda m: m.sample(2, space="ambient")):
         with pytest.raises(NotImplementedError, match="residuals is not known: give fit validation_data"):
             method(without)
     few = untrained()
     few.fit(rows, validation_data=rows[:49], **options)  # too few to tell the law
-    assert few.density.residual_law is None
+    assert few.residuals.residual_law is None
 
 
 def test_obstacles_and_bad_rows_are_named():
@@ -179,7 +179,7 @@ def test_obstacles_and_bad_rows_are_named():
 def test_where_the_latent_fills_all_columns_both_spaces_are_one():
     rows = normal_rows(noise=1.0)
     model = model_of(rows, units=6)
-    assert model.density.residual_law is None
+    assert model.residuals.residual_law is None
     np.testing.assert_array_equal(model.log_density(rows, space="ambient"), model.log_density(rows))
 
 
@@ -200,7 +200,7 @@ def test_the_served_density_is_the_ambient_one_where_asked(tmp_path):
         np.testing.assert_allclose(found, model.log_density(rows, space=space), rtol=1e-5)
         told = json.loads((directory / "assets" / "card.json").read_text())["log_density"]
         assert told == {"manifold": "nats, along the manifold", "ambient": "nats, in all columns"}[space]
-    model.density.residual_law = None
+    model.residuals.residual_law = None
     with pytest.raises(NotImplementedError, match="space: the law of residuals is not known"):
         export_saved_model(model, tmp_path / "none", space="ambient")
     assert not (tmp_path / "none").exists()

@@ -19,6 +19,7 @@ from tf_radogaga.models import image_pipelines
 from tf_radogaga.models.density import DIRECTIONS, PRIOR, Density
 from tf_radogaga.models.image_pipelines import for_images
 from tf_radogaga.models.parts import default_preprocessing, output
+from tf_radogaga.models.residuals import Residuals
 from tf_radogaga.networks import shapes
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.preprocessing.cells import array_of
@@ -116,7 +117,7 @@ class Autoencoder(TrainedOnRows):
         self._directions = self.add_weight("active_directions", (units, units), trainable=False)
         # by its older name in checkpoints
         self._informative = self.add_weight("active_dimensions", (), "int32", "zeros", trainable=False)
-        self.density = self.density_class(self)
+        self.density, self.residuals = self.density_class(self), Residuals(self)
         self.built = True  # every weight exists from here on
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
@@ -282,10 +283,7 @@ class Autoencoder(TrainedOnRows):
             RuntimeError, TypeError, ValueError: as `energy`; too few rows.
         """
         self.prior.require_adapted()
-        self.density.fit_residuals(batches.rows_only(self.feed.prepared(rows, "rows")))
-
-    def adapt_to_held_out(self, dataset: tf.data.Dataset) -> None:
-        self.density.fit_residuals(dataset, required=False)
+        self.residuals.fit(batches.rows_only(self.feed.prepared(rows, "rows")))
 
     # Sampling and coding
 
@@ -304,7 +302,7 @@ class Autoencoder(TrainedOnRows):
         self.density.require_prior_of_latent("sample")
         stateless = None if seed is None else tf.constant([seed, 0])  # an integer would not repeat a draw
         z = tf.cast(self.prior.distribution.sample(rows, seed=stateless), tf.float32)
-        return self.decode(z) if space == "manifold" else self.density.decoded_with_residuals(z, seed)
+        return self.decode(z) if space == "manifold" else self.residuals.decoded(z, seed)
 
     def compress(self, rows: Any) -> bytes:
         """Raw rows as one range-coded string of their rounded latents; about `energy` of those, summed, in nats.

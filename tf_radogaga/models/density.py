@@ -12,11 +12,10 @@ import numpy as np
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.stack import tf
-from tf_radogaga.distortions.base import over_event
 from tf_radogaga.isometry import active_directions, neighbourhoods, tangents
 from tf_radogaga.isometry.protocols import Measured
-from tf_radogaga.models import residuals
 from tf_radogaga.models.reconstruction_features import prior_input, with_scored_features
+from tf_radogaga.models.residuals import Residuals
 from tf_radogaga.training.end_of_fit import Step
 
 SHEET_ROWS, LEAST_SHEET_ROWS = 2000, 500
@@ -27,6 +26,7 @@ class Scored(Measured, Protocol):
     """A model beside its density; `Autoencoder` says what each member is."""
 
     density: Density
+    residuals: Residuals
     reconstruction_features: bool
     threshold: tf.Variable
     threshold_on: str
@@ -54,7 +54,6 @@ class Density:
 
     def __init__(self, model: Scored):
         self.model = model
-        self.residual_law: residuals.Law | None = None
         self.x_spec = tf.TensorSpec((None, *model.preprocess.event_shape), tf.float32)
 
     def latents(self, x: tf.Tensor) -> tf.Tensor:
@@ -121,56 +120,6 @@ class Density:
             why = "with reconstruction_features the prior sees more than z; train with reconstruction_features=False."
             raise NotImplementedError(f"{what}: {why}")
 
-    def ambient_obstacle(self) -> str | None:
-        """Why there is no density of all space, where there is one on the manifold."""
-        if not self.model.distortion.has_log_volume:
-            name = type(self.model.distortion).__name__
-            return f"{name} has no closed-form volume off the manifold; train with a squared error."
-        if self.codimension and self.residual_law is None:
-            return (
-                "the law of residuals is not known: give fit validation_data or a validation_split, or call"
-                " adapt_residuals with normal rows that it has not seen."
-            )
-        return None
-
-    @property
-    def codimension(self) -> int:
-        """Dimensions of the residual."""
-        return self.model.preprocess.width - self.model.active_dimensions
-
-    def residual_lengths(self, x: tf.Tensor) -> tf.Tensor:
-        """|x - x_hat| in the metric of the distortion at x, (B,)."""
-        rho = x - self.model.decode(self.model.encode_x(x))
-        return tf.sqrt(self.model.distortion.inner_product(x, rho, rho))
-
-    def fit_residuals(self, dataset: tf.data.Dataset, required: bool = True) -> None:
-        """The law of the residuals of batches of x that the networks have not seen.
-
-        Raises:
-            ValueError: it is required, and there are too few rows, or residuals that are not finite.
-        """
-        if not self.codimension:
-            return
-        graph = tf.function(self.residual_lengths).get_concrete_function(self.x_spec)
-        lengths = np.concatenate([graph(x) for x in dataset])
-        if required or residuals.trouble(lengths) is None:
-            self.residual_law = residuals.fitted_law(lengths, self.codimension)
-
-    def _required_law(self) -> residuals.Law | None:
-        """None where the manifold fills all dimensions."""
-        if obstacle := self.ambient_obstacle():
-            raise NotImplementedError(obstacle)
-        return self.residual_law if self.codimension else None
-
-    def ambient_log_density(self, x: tf.Tensor, of_x_hat: tf.Tensor) -> tf.Tensor:
-        """Of all space, from that of x_hat on the manifold."""
-        law = self._required_law()
-        if law is None:
-            return of_x_hat
-        normal = residuals.log_density_of_residuals(law, self.residual_lengths(x))
-        volume = self.model.distortion.log_volume(x, self.codimension)
-        return without_nan(of_x_hat + volume + tf.cast(normal, tf.float32), -math.inf)
-
     def log_density_of_x_hat(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         """By the isometric volume, on the manifold."""
         return self.log_density(x, energy)
@@ -183,30 +132,9 @@ class Density:
             of_x_hat = self.jacobian_log_density(x)
         else:
             of_x_hat = self.log_density(x, energy) if space == "manifold" else self.log_density_of_x_hat(x, energy)
-        return of_x_hat if space == "manifold" else self.ambient_log_density(x, of_x_hat)
-
-    def decoded_with_residuals(self, z: tf.Tensor, seed: int | None) -> tf.Tensor:
-        """x_hat + rho of latents (B, N), with rho from its law, in a random direction normal to the manifold.
-
-        Raises:
-            NotImplementedError: there is no density of all space.
-        """
-        law = self._required_law()
-        if law is None:
-            return self.model.decode(z)
-        model, rng = self.model, np.random.default_rng(seed)
-        normals = rng.standard_normal((len(z), model.preprocess.width)).astype(np.float32)
-        lengths = residuals.drawn_lengths(law, len(z), rng).astype(np.float32)
-
-        def moved(part: slice) -> tf.Tensor:
-            x_hat, tangent = tangents.tangents(model.decode, z[part], model.active_directions)
-            basis = tf.linalg.qr(tf.linalg.matrix_transpose(tf.reshape(tangent, (*tangent.shape[:2], -1)))).q
-            along = tf.linalg.matvec(basis, tf.linalg.matvec(basis, normals[part], transpose_a=True))
-            rho = tf.reshape(normals[part] - along, tf.shape(x_hat))
-            unit = tf.sqrt(model.distortion.inner_product(x_hat, rho, rho))
-            return x_hat + rho * over_event(lengths[part] / unit, rho)
-
-        return tangents.in_blocks(moved, len(z), model.preprocess.width * model.active_dimensions)
+        if space == "manifold":
+            return of_x_hat
+        return without_nan(of_x_hat + self.model.residuals.log_prob(x), -math.inf)
 
     def log_density(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         """By the isometric volume; of the energies of x where they are known."""
@@ -241,17 +169,13 @@ class Density:
         else:
             self._keep(*active_directions.find(self.model, dataset))
 
-    def forget_active(self) -> None:
-        self.model._informative.assign(0)
-        self.residual_law = None
-
     def keep_all(self) -> None:
         units = self.model.latent_units
         self._keep(tf.eye(units), tf.ones(units, tf.bool), tf.ones(units))
 
     def _keep(self, directions: tf.Tensor, active: tf.Tensor, signal: tf.Tensor) -> None:
         """Stores directions (N, N), the active ones first, in the order of their signal (N,)."""
-        self.residual_law = None  # of another number of dimensions
+        self.model.residuals.residual_law = None  # of another number of dimensions
         ordered = tf.cast(tf.gather(directions, tf.argsort(signal, direction="DESCENDING")), tf.float32)
         self.model._directions.assign(tf.eye(self.model.latent_units) if tf.reduce_all(active) else ordered)
         self.model._informative.assign(tf.reduce_sum(tf.cast(active, tf.int32)))
@@ -289,6 +213,16 @@ def _warn_of_sheets(model: Scored, dataset: tf.data.Dataset, in_memory: bool, re
         )
 
 
+def _forget_directions(model: Scored) -> None:
+    model._informative.assign(0)
+    model.residuals.residual_law = None
+
+
+def _fit_residuals(model: Scored, dataset: tf.data.Dataset) -> None:
+    if not model.reconstruction_features and model.active_dimensions:
+        model.residuals.fit(dataset, required=False)
+
+
 PRIOR = Step(_adapt_prior, lambda model: model.prior.invalidate())
-DIRECTIONS = Step(_find_directions, lambda model: model.density.forget_active())
+DIRECTIONS = Step(_find_directions, _forget_directions, _fit_residuals)
 SHEETS = Step(_warn_of_sheets, lambda model: None)

@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from tf_radogaga._core.stack import tf
+from tf_radogaga.distortions.base import over_event
+from tf_radogaga.isometry import tangents
+from tf_radogaga.isometry.protocols import Measured
 from tf_radogaga.priors.stacking import HELD_OUT, stacked
 
 LEAST_ROWS = 50
@@ -35,6 +38,87 @@ GAIN = 2.0
 Law = Mapping[str, Any]
 """`codimension`; `sigma`, the deviation of a normal rho along each direction; and, where these replace it, `weights`,
 `means` and `deviations` of normal components of log |rho|."""
+
+
+class Residuals:
+    """Those of a model, and their law; None where it is not known."""
+
+    def __init__(self, model: Measured):
+        self.model = model
+        self.residual_law: Law | None = None
+
+    @property
+    def codimension(self) -> int:
+        """M - n."""
+        return self.model.preprocess.width - self.model.active_dimensions
+
+    def obstacle(self) -> str | None:
+        """Why there is no density of all space, where there is one on the manifold."""
+        if not self.model.distortion.has_log_volume:
+            name = type(self.model.distortion).__name__
+            return f"{name} has no closed-form volume off the manifold; train with a squared error."
+        if self.codimension and self.residual_law is None:
+            return (
+                "the law of residuals is not known: give fit validation_data or a validation_split, or call"
+                " adapt_residuals with normal rows that it has not seen."
+            )
+        return None
+
+    def lengths(self, x: tf.Tensor) -> tf.Tensor:
+        """|x - x_hat| in the metric of the distortion at x, (B,)."""
+        rho = x - self.model.decode(self.model.encode_x(x))
+        return tf.sqrt(self.model.distortion.inner_product(x, rho, rho))
+
+    def fit(self, dataset: tf.data.Dataset, required: bool = True) -> None:
+        """The law of the residuals of batches of x that the networks have not seen.
+
+        Raises:
+            ValueError: it is required, and there are too few rows, or residuals that are not finite.
+        """
+        if not self.codimension:
+            return
+        spec = tf.TensorSpec((None, *self.model.preprocess.event_shape), tf.float32)
+        graph = tf.function(self.lengths).get_concrete_function(spec)
+        lengths = np.concatenate([graph(x) for x in dataset])
+        if required or trouble(lengths) is None:
+            self.residual_law = fitted_law(lengths, self.codimension)
+
+    def log_prob(self, x: tf.Tensor) -> tf.Tensor:
+        """log q(x - x_hat) in the space of x, (B,), in nats."""
+        law = self._required_law()
+        if law is None:
+            return tf.zeros(tf.shape(x)[:1])
+        normal = log_density_of_residuals(law, self.lengths(x))
+        return self.model.distortion.log_volume(x, self.codimension) + tf.cast(normal, tf.float32)
+
+    def decoded(self, z: tf.Tensor, seed: int | None) -> tf.Tensor:
+        """x_hat + rho of latents (B, N), with rho from its law, in a random direction normal to the manifold."""
+        law = self._required_law()
+        if law is None:
+            return self.model.decode(z)
+        model, rng = self.model, np.random.default_rng(seed)
+        normals = rng.standard_normal((len(z), model.preprocess.width)).astype(np.float32)
+        lengths = drawn_lengths(law, len(z), rng).astype(np.float32)
+
+        def moved(part: slice) -> tf.Tensor:
+            x_hat, tangent = tangents.tangents(model.decode, z[part], model.active_directions)
+            basis = tf.linalg.qr(tf.linalg.matrix_transpose(tf.reshape(tangent, (*tangent.shape[:2], -1)))).q
+            along = tf.linalg.matvec(basis, tf.linalg.matvec(basis, normals[part], transpose_a=True))
+            rho = tf.reshape(normals[part] - along, tf.shape(x_hat))
+            unit = tf.sqrt(model.distortion.inner_product(x_hat, rho, rho))
+            return x_hat + rho * over_event(lengths[part] / unit, rho)
+
+        return tangents.in_blocks(moved, len(z), model.preprocess.width * model.active_dimensions)
+
+    def _required_law(self) -> Law | None:
+        """None where the manifold fills all dimensions.
+
+        Raises:
+            NotImplementedError: there is no density of all space.
+        """
+        if obstacle := self.obstacle():
+            raise NotImplementedError(obstacle)
+        return self.residual_law if self.codimension else None
 
 
 def trouble(lengths: np.ndarray) -> str | None:

@@ -79,7 +79,7 @@ def export_saved_model(
     model.prior.require_adapted()
     _check_version(version)
     checks.one_of("space", space, SPACES)
-    obstacle = model.density.obstacle("isometric") or model.density.ambient_obstacle()
+    obstacle = model.density.obstacle("isometric") or model.residuals.obstacle()
     if space == "ambient" and obstacle:
         raise NotImplementedError(f"space: {obstacle}")
     base_dir = Path(base_dir).absolute()

@@ -17,7 +17,7 @@ REMEMBERED = {
     "_shuffle_seed": "",
     "term_names": "steps",
     "adaptation": "prior",
-    "residual_law": "density",
+    "residual_law": "residuals",
 }
 """What a model remembers beside weights and configuration, and its part that has it: kept by saving and by copying."""
 

@@ -25,15 +25,23 @@ class Step(NamedTuple):
 
     find: of a model and batches of x; whether these are of rows in memory; and False where a quick answer will do.
     forget: an interrupted training must leave nothing of the last one.
+    find_in_held_out: of a model and batches of x that its networks have not seen, where `fit` has such.
     """
 
     find: Callable[[Trained, tf.data.Dataset, bool, bool], None]
     forget: Callable[[Trained], None]
+    find_in_held_out: Callable[[Trained, tf.data.Dataset], None] | None = None
 
 
 def find_all(model: Trained, dataset: tf.data.Dataset, in_memory: bool = False, refine: bool = True) -> None:
     for step in model.end_of_fit:
         step.find(model, dataset, in_memory, refine)
+
+
+def find_in_held_out(model: Trained, dataset: tf.data.Dataset) -> None:
+    for step in model.end_of_fit:
+        if step.find_in_held_out is not None:
+            step.find_in_held_out(model, dataset)
 
 
 def forget(model: Trained) -> None:

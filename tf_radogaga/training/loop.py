@@ -11,7 +11,7 @@ from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.training import batches, copies, streams
 from tf_radogaga.training.callbacks import StopOnNonFinite, non_finite_error
-from tf_radogaga.training.end_of_fit import Trained, find_all, forget
+from tf_radogaga.training.end_of_fit import Trained, find_all, find_in_held_out, forget
 from tf_radogaga.training.feed import Feed, refuse_class_weight
 from tf_radogaga.training.rows import in_memory, is_stream
 from tf_radogaga.training.steps import Steps, executions, keras_optimizer, require_own_loss
@@ -188,7 +188,7 @@ class TrainedOnRows(Trained):
                 )
             find_all(self, training.adapting, not is_stream(x))
             if training.validation is not None:
-                self.adapt_to_held_out(batches.rows_only(training.validation.take(validation_steps or -1)))
+                find_in_held_out(self, batches.rows_only(training.validation.take(validation_steps or -1)))
         except BaseException:
             forget(self)
             raise
@@ -196,9 +196,6 @@ class TrainedOnRows(Trained):
             self._validation_batches = None
             self._eval_data_handler = None  # else Keras uses that of a training that failed in the next one
         return history
-
-    def adapt_to_held_out(self, dataset: tf.data.Dataset) -> None:
-        """What `fit` finds of batches of validation rows at its end."""
 
     def adapt_prior(self, x: Any, refine: bool = True) -> None:
         """Fixes the prior that scores, from the latents of these raw training rows; `fit` calls it at its end.
