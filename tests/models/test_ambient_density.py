@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from tf_radogaga import (
+    DAGMM,
     DenseNetwork,
     MeanSquaredError,
     MixturePrior,
@@ -20,7 +21,7 @@ from tf_radogaga import (
     load_model,
     save_model,
 )
-from tf_radogaga.distortions import BinaryCrossEntropy
+from tf_radogaga.distortions import BinaryCrossEntropy, EuclideanNorm
 from tf_radogaga.models import residuals
 from tf_radogaga.training.copies import copy_model
 
@@ -72,6 +73,17 @@ def test_a_linear_vae_leaves_its_distortion_out_where_the_residual_law_speaks(vo
     found = model.log_density(rows, volume=volume, space="ambient").numpy()
     assert abs(np.mean(found - along - off)) < 0.05 and np.median(np.abs(found - along - off)) < 0.05
     assert len(SD) == model.active_dimensions
+
+
+def test_far_off_the_manifold_of_a_vae_the_density_of_x_hat_is_that_of_the_same_x_hat():
+    model, rows = optimum(width=6)
+    normal = np.linalg.svd(rows, full_matrices=True)[2][-1]
+    far = np.stack([rows[0] + distance * normal for distance in (0, 1, 100, 1e4)]).astype(np.float32)
+    found = model.density.log_density_of_x_hat(tf.constant(far)).numpy()
+    np.testing.assert_allclose(found[1:], found[0], atol=2e-2)
+    model.adapt_residuals(rows + np.random.default_rng(0).normal(0, 0.1, rows.shape))
+    scores = model.log_density(far, space="ambient").numpy()
+    assert (np.diff(scores) < 0).all()
 
 
 @pytest.mark.parametrize("heavy", [False, True])
@@ -152,11 +164,53 @@ def test_fit_learns_the_residuals_of_validation_rows(tmp_path):
     assert model.residuals.residual_law is None
     without.fit(rows, **options)
     for method in (lambda m: m.log_density(rows, space="ambient"), lambda m: m.sample(2, space="ambient")):
-        with pytest.raises(NotImplementedError, match="residuals is not known: give fit validation_data"):
+        with pytest.raises(NotImplementedError, match="residuals is not known: give fit at least 50 validation rows"):
             method(without)
     few = untrained()
     few.fit(rows, validation_data=rows[:49], **options)  # too few to tell the law
     assert few.residuals.residual_law is None
+
+
+def test_weights_from_elsewhere_leave_nothing_of_the_residuals(tmp_path):
+    model, other = model_of(normal_rows()), model_of(normal_rows(noise=1.0))
+    other.save_weights(tmp_path / "weights")
+    model.load_weights(tmp_path / "weights")
+    with pytest.raises(NotImplementedError, match="law of residuals is not known"):
+        model.log_density(normal_rows(), space="ambient")
+
+
+def test_what_has_no_density_of_all_space_trains_with_validation_rows_all_the_same():
+    rows = normal_rows(200).astype(np.float32)
+    for units, distortion in ((2, EuclideanNorm()), (2, None), (7, None)):
+        networks = DenseNetwork(6, (8,), units), DenseNetwork(units, (8,), 6)
+        model = DAGMM(*networks, MixturePrior(units, 2), distortion=distortion)
+        model.compile("adam", steps_per_execution=2)
+        model.fit(rows, validation_split=0.5, epochs=2, verbose=0)
+        assert (model.residuals.residual_law is None) == (units == 7 or distortion is not None)
+        assert model.prior.adapted
+
+
+def test_validation_rows_that_come_only_once_tell_no_law():
+    rows = normal_rows(300).astype(np.float32)
+    once = iter([rows[:100], rows[100:200]])
+    spec = tf.TensorSpec((None, 6), tf.float32)
+    validation = tf.data.Dataset.from_generator(lambda: once, output_signature=spec)
+    model = RaDOGAGA(DenseNetwork(6, (8,), 2), DenseNetwork(2, (8,), 6), MixturePrior(2, 2), 100.0, 100.0)
+    model.compile("adam", steps_per_execution=1)
+    model.fit(rows, validation_data=validation, epochs=1, verbose=0)
+    assert model.residuals.residual_law is None and model.prior.adapted
+
+
+def test_samples_repeat_by_seed():
+    model = model_of(normal_rows())
+    for seed in (7, -1):
+        first, again = (model.sample(5, seed=seed, space="ambient") for _ in range(2))
+        np.testing.assert_array_equal(first, again)
+    drawn = []
+    for _ in range(2):
+        tf.keras.utils.set_random_seed(0)
+        drawn.append(model.sample(5, space="ambient").numpy())
+    np.testing.assert_array_equal(*drawn)
 
 
 def test_obstacles_and_bad_rows_are_named():
@@ -200,7 +254,10 @@ def test_the_served_density_is_the_ambient_one_where_asked(tmp_path):
         np.testing.assert_allclose(found, model.log_density(rows, space=space), rtol=1e-5)
         told = json.loads((directory / "assets" / "card.json").read_text())["log_density"]
         assert told == {"manifold": "nats, along the manifold", "ambient": "nats, in all columns"}[space]
-    model.residuals.residual_law = None
+    model.threshold_on = "log_density"
+    with pytest.raises(ValueError, match="space: 'ambient', but the threshold is of the density on the manifold"):
+        export_saved_model(model, tmp_path / "none", space="ambient")
+    model.residuals.residual_law, model.threshold_on = None, "energy"
     with pytest.raises(NotImplementedError, match="space: the law of residuals is not known"):
         export_saved_model(model, tmp_path / "none", space="ambient")
     assert not (tmp_path / "none").exists()

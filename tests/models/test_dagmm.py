@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from helpers.models import small_model
 
-from tf_radogaga import DAGMM, DenseNetwork, Prior
+from tf_radogaga import DAGMM, DenseNetwork, MixturePrior, Prior
 
 
 def test_loss_terms_are_the_equation(rows):
@@ -31,3 +31,15 @@ def test_needs_a_mixture_prior_and_has_no_density(rows):
         DAGMM(DenseNetwork(4, (), 2), DenseNetwork(2, (), 4), Prior())
     with pytest.raises(NotImplementedError, match="does not fix the volume"):
         small_model("dagmm").log_density(rows)
+
+
+def test_the_penalty_leaves_out_what_only_fills_the_room_of_a_stack():
+    rows, terms = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32), []
+    for selection in (None, "stacked"):
+        tf.keras.utils.set_random_seed(0)
+        prior = MixturePrior(2, 3, selection=selection)
+        model = DAGMM(DenseNetwork(4, (6,), 2), DenseNetwork(2, (6,), 4), prior)
+        model.adapt_prior(rows, refine=False)
+        terms.append(model.loss_terms(tf.constant(rows)))
+    for name in terms[0]:
+        np.testing.assert_allclose(terms[1][name], terms[0][name], rtol=1e-6)

@@ -242,6 +242,11 @@ def test_selection_is_one_of_the_known():
         MixturePrior(2, 3, selection="aic")
 
 
+def test_a_stack_needs_a_floor():
+    with pytest.raises(ValueError, match="covariance_floor: 0, with which EM cannot start"):
+        MixturePrior(2, 3, covariance_floor=0, selection="stacked")
+
+
 def test_a_stack_needs_five_rows():
     with pytest.raises(ValueError, match="give at least 5 rows"):
         MixturePrior(2, 3, selection="stacked").adapt([_clusters(12)[:4]])

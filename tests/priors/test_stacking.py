@@ -46,6 +46,7 @@ def test_a_stack_tells_how_many_rows_it_needs():
 
 
 @pytest.mark.parametrize("rows", [5, 9])
-def test_few_rows_and_repeated_ones_make_a_density_too(rows):
-    z = np.repeat(np.random.default_rng(3).normal(size=(1, 2)), rows, axis=0)
+@pytest.mark.parametrize("distinct", [1, 2, 5])
+def test_few_rows_and_repeated_ones_make_a_density_too(rows, distinct):
+    z = np.random.default_rng(3).normal(size=(distinct, 2))[np.arange(rows) % distinct]
     assert np.isfinite(stacked(z, 8, 1e-3).held_out)

@@ -16,7 +16,7 @@ from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models import image_pipelines
-from tf_radogaga.models.density import DIRECTIONS, PRIOR, Density
+from tf_radogaga.models.density import DIRECTIONS, PRIOR, RESIDUALS, Density
 from tf_radogaga.models.image_pipelines import for_images
 from tf_radogaga.models.parts import default_preprocessing, output
 from tf_radogaga.models.residuals import Residuals
@@ -69,7 +69,7 @@ class Autoencoder(TrainedOnRows):
     """The prior of losses that take no other, of N units."""
 
     density_class: type[Density] = Density
-    end_of_fit: tuple[Step, ...] = (PRIOR, DIRECTIONS)
+    end_of_fit: tuple[Step, ...] = (PRIOR, DIRECTIONS, RESIDUALS)
     """What `fit` finds at its end, step by step."""
 
     threshold_on = "energy"

@@ -43,10 +43,12 @@ class PosteriorDensity(Density):
         return without_nan(constant + self.model.distortion.log_volume(x, count) - self._scored(x, energy), -math.inf)
 
     def log_density_of_x_hat(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
-        """Without D(x, x_check) / beta, which the energy holds."""
-        x_check = self.model.decode(self.model.encode_x(x))
-        off = self.model.lambda2 * self.model.distortion.excess(x, x_check)
-        return without_nan(self.log_density(x, energy) + off, -math.inf)
+        """With D(x_check, x_hat) in place of D(x, x_hat), which is nearly all D(x, x_check) far off the manifold."""
+        mu, sigma = self.model.posterior_x(x)
+        rate = tf.reduce_sum(kl(mu, sigma), axis=-1)
+        x_check, *x_hats = outputs(self.model.decoder, [mu, *two_points(mu, sigma)])
+        coding = self.model.lambda2 * mean_excess(self.model.distortion, x_check, x_hats)
+        return self.log_density(x, rate + coding)
 
     def _log_prob(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)

@@ -8,7 +8,7 @@ from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.parts import output
 from tf_radogaga.models.reconstruction_features import prior_input
-from tf_radogaga.priors.mixture import MixturePrior
+from tf_radogaga.priors.mixture import LEAST_LOG_WEIGHT, MixturePrior
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -48,7 +48,8 @@ class DAGMM(Autoencoder):
         x_hat = output(self.decoder, z, training)
         features = tf.cast(prior_input(self.reconstruction_features, z, x, x_hat), tf.float64)
         mixture = self.prior.batch_mixture(features) if training else self.prior.stored
-        penalty = tf.reduce_sum(1 / tf.linalg.diag_part(mixture.covariance))
+        weighing = tf.cast(mixture.log_weights > LEAST_LOG_WEIGHT, tf.float64)[:, None]  # a stack is padded
+        penalty = tf.reduce_sum(weighing / tf.linalg.diag_part(mixture.covariance))
         return {
             "reconstruction": self.distortion(x, x_hat),
             "rate": self.lambda1 * tf.cast(mixture.energy(features), tf.float32),

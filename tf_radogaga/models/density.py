@@ -213,16 +213,16 @@ def _warn_of_sheets(model: Scored, dataset: tf.data.Dataset, in_memory: bool, re
         )
 
 
-def _forget_directions(model: Scored) -> None:
-    model._informative.assign(0)
+def _forget_residuals(model: Scored) -> None:
     model.residuals.residual_law = None
 
 
 def _fit_residuals(model: Scored, dataset: tf.data.Dataset) -> None:
-    if not model.reconstruction_features and model.active_dimensions:
+    if not model.reconstruction_features:
         model.residuals.fit(dataset, required=False)
 
 
 PRIOR = Step(_adapt_prior, lambda model: model.prior.invalidate())
-DIRECTIONS = Step(_find_directions, _forget_directions, _fit_residuals)
+DIRECTIONS = Step(_find_directions, lambda model: model._informative.assign(0))
+RESIDUALS = Step(lambda *_: None, _forget_residuals, _fit_residuals)
 SHEETS = Step(_warn_of_sheets, lambda model: None)

@@ -11,7 +11,7 @@ from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
 from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models.autoencoder import Autoencoder
-from tf_radogaga.models.density import DIRECTIONS, PRIOR, SHEETS
+from tf_radogaga.models.density import DIRECTIONS, PRIOR, RESIDUALS, SHEETS
 from tf_radogaga.models.gauge_fitting import GAUGE
 from tf_radogaga.models.gauges import GAUGES
 from tf_radogaga.models.parts import NOISE, output, outputs
@@ -62,7 +62,7 @@ class RaDOGAGA(Autoencoder):
         ValueError: an argument outside its range, named.
     """
 
-    end_of_fit = (GAUGE, PRIOR, DIRECTIONS, SHEETS)
+    end_of_fit = (GAUGE, PRIOR, DIRECTIONS, SHEETS, RESIDUALS)
 
     def __init__(
         self,

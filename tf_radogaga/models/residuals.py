@@ -1,9 +1,10 @@
-"""The law of what a latent leaves out: rho = x - x_hat, which is normal to the manifold, for a density of all space.
+"""The law of what a latent leaves out, rho = x - x_hat, for a density of all space.
 
     q(rho) = h(log |rho|) / (S |rho|^c),      S = 2 pi^(c/2) / Gamma(c/2),      c = M - n
 
-where h is the density of log |rho| on rows that the networks have not seen, and all directions are alike. Lengths are
-in the metric of the distortion.
+where h is the density of log |rho| on rows that the networks have not seen, and no direction is likelier than another.
+Lengths are in the metric of the distortion. It takes rho to be normal to the manifold, as it is where x_hat is the
+point of the manifold nearest to x, and short beside the manifold's radius of curvature.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from typing import Any
 
 import numpy as np
 
+from tf_radogaga._core import blocks, seeds
 from tf_radogaga._core.stack import tf
 from tf_radogaga.distortions.base import over_event
 from tf_radogaga.isometry import tangents
 from tf_radogaga.isometry.protocols import Measured
 from tf_radogaga.priors.stacking import HELD_OUT, stacked
 
-LEAST_ROWS = 50
+LEAST_ROWS, MOST_ROWS = 50, 10_000
 """From which the law is fitted."""
 
 COMPONENTS = 3
 """Of each mixture of log |rho|, at most."""
 
 LEAST_LENGTH = 1e-12
-"""Shorter residuals count as this long, in the units of the distortion's metric; rounding leaves no more."""
+"""Shorter residuals count as this long, in the units of the distortion's metric."""
 
 LEAST_VARIANCE = 1e-4
 """Added to the variances of log |rho|."""
@@ -52,15 +54,27 @@ class Residuals:
         """M - n."""
         return self.model.preprocess.width - self.model.active_dimensions
 
-    def obstacle(self) -> str | None:
-        """Why there is no density of all space, where there is one on the manifold."""
+    def undefined(self) -> str | None:
+        """Why residuals have no law, whatever the rows, or None."""
         if not self.model.distortion.has_log_volume:
             name = type(self.model.distortion).__name__
             return f"{name} has no closed-form volume off the manifold; train with a squared error."
-        if self.codimension and self.residual_law is None:
+        if not self.model.active_dimensions:
+            return "active_dimensions: 0, so there is no manifold; call fit or adapt_prior, or train longer."
+        if self.codimension < 0:
+            units, columns = self.model.active_dimensions, self.model.preprocess.width
+            return f"{units} active dimensions are more than the {columns} columns; train with fewer latent units."
+        return None
+
+    def obstacle(self) -> str | None:
+        """Why there is no density of all space, where there is one on the manifold."""
+        if wrong := self.undefined():
+            return wrong
+        known = self.residual_law["codimension"] if self.residual_law else 0
+        if self.codimension != known:
             return (
-                "the law of residuals is not known: give fit validation_data or a validation_split, or call"
-                " adapt_residuals with normal rows that it has not seen."
+                f"the law of residuals is not known: give fit at least {LEAST_ROWS} validation rows, or call"
+                " adapt_residuals with normal rows that it has not seen, none so far off that float32 overflows."
             )
         return None
 
@@ -73,13 +87,21 @@ class Residuals:
         """The law of the residuals of batches of x that the networks have not seen.
 
         Raises:
+            NotImplementedError: it is required, and not defined for this model.
             ValueError: it is required, and there are too few rows, or residuals that are not finite.
         """
+        if wrong := self.undefined():
+            if required:
+                raise NotImplementedError(wrong)
+            return
         if not self.codimension:
             return
         spec = tf.TensorSpec((None, *self.model.preprocess.event_shape), tf.float32)
         graph = tf.function(self.lengths).get_concrete_function(spec)
-        lengths = np.concatenate([graph(x) for x in dataset])
+        sample = blocks.EvenSample(MOST_ROWS)
+        for x in dataset:
+            sample.add(graph(x))
+        lengths = np.empty(0) if sample.rows is None else sample.rows.numpy()
         if required or trouble(lengths) is None:
             self.residual_law = fitted_law(lengths, self.codimension)
 
@@ -96,7 +118,7 @@ class Residuals:
         law = self._required_law()
         if law is None:
             return self.model.decode(z)
-        model, rng = self.model, np.random.default_rng(seed)
+        model, rng = self.model, np.random.default_rng((seeds.draw_seed() if seed is None else seed) % 2**64)
         normals = rng.standard_normal((len(z), model.preprocess.width)).astype(np.float32)
         lengths = drawn_lengths(law, len(z), rng).astype(np.float32)
 

@@ -18,6 +18,9 @@ from tf_radogaga._core.stopped_early import gaussian_mixture
 from tf_radogaga.priors.base import Prior
 from tf_radogaga.priors.stacking import MEMBERS, stacked
 
+LEAST_LOG_WEIGHT = math.log(1e-20)
+"""Of components that only fill the room for more of them."""
+
 CLUSTERED_ROWS = 10_000
 """Latents that scikit-learn's mixture is fitted to, at most, for EM to go on from."""
 
@@ -50,7 +53,7 @@ class Mixture(NamedTuple):
         """The same mixture as one of more components: copies of the heaviest, which weigh nothing."""
         heaviest = tf.argmax(self.log_weights)
         more = components - self.mean.shape[0]
-        log_weights = tf.concat([self.log_weights, tf.fill((more,), np.log(1e-20))], axis=0)
+        log_weights = tf.concat([self.log_weights, tf.fill((more,), np.float64(LEAST_LOG_WEIGHT))], axis=0)
         copies = (tf.concat([v, tf.repeat(v[heaviest][None], more, axis=0)], axis=0) for v in self[1:])
         return Mixture(log_weights, *copies)
 
@@ -169,6 +172,8 @@ class MixturePrior(Prior):
         checks.at_least(0, covariance_floor=covariance_floor, em_iterations=em_iterations)
         checks.in_range("dropout", dropout, 0, 1)
         checks.one_of("selection", selection, (None, "stacked"))
+        if selection and not covariance_floor:
+            raise ValueError("covariance_floor: 0, with which EM cannot start from single rows; give more, as 1e-6.")
         self.latent_units, self.components, self.units = latent_units, components, tuple(units)
         self.dropout, self.covariance_floor, self.em_iterations = dropout, covariance_floor, em_iterations
         self.selection = selection

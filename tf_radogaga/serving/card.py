@@ -22,7 +22,6 @@ from tf_radogaga.serving.signatures import signatures
 
 PATH = Path("assets", "card.json")
 _PACKAGES = ("tensorflow", "keras", "tensorflow-compression", "tensorflow-probability", "numpy")
-SPACE = {"manifold": "along the manifold", "ambient": "in all columns"}
 
 
 def model_card(model: Autoencoder, facts: Mapping[str, Any] | None, space: str = "manifold") -> str:
@@ -38,7 +37,7 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None, space: str =
         "active_dimensions": model.active_dimensions,
         "threshold": float(model.threshold.numpy()),
         "threshold_on": model.threshold_on,
-        "log_density": f"nats, {SPACE[space]}" if model.has_log_density else None,
+        "log_density": _units(model, space) if model.has_log_density else None,
         **_inputs(model),
         "signatures": {name: list(found.inputs(model)) for name, found in signatures(model).items()},
         "versions": {
@@ -56,6 +55,11 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None, space: str =
         return json.dumps(plain({**own, **facts}), indent=1) + "\n"
     except TypeError as error:
         raise ValueError(f"card: JSON cannot hold it ({error}); give text, numbers, and lists and dicts.") from error
+
+
+def _units(model: Autoencoder, space: str) -> str:
+    whole = space == "ambient" or not model.residuals.codimension
+    return "nats, in all columns" if whole else "nats, along the manifold"
 
 
 def _inputs(model: Autoencoder) -> dict[str, Any]:

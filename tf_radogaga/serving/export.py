@@ -82,6 +82,8 @@ def export_saved_model(
     obstacle = model.density.obstacle("isometric") or model.residuals.obstacle()
     if space == "ambient" and obstacle:
         raise NotImplementedError(f"space: {obstacle}")
+    if space == "ambient" and model.threshold_on == "log_density":
+        raise ValueError("space: 'ambient', but the threshold is of the density on the manifold; leave space out.")
     base_dir = Path(base_dir).absolute()
     if version is not None:
         directories.require_free(base_dir / str(version))

@@ -44,6 +44,13 @@ def find_in_held_out(model: Trained, dataset: tf.data.Dataset) -> None:
             step.find_in_held_out(model, dataset)
 
 
+def forget_held_out(model: Trained) -> None:
+    """Of other weights nothing is known of the rows that they have not seen."""
+    for step in model.end_of_fit:
+        if step.find_in_held_out is not None:
+            step.forget(model)
+
+
 def forget(model: Trained) -> None:
     for step in model.end_of_fit:
         step.forget(model)

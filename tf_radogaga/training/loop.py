@@ -11,7 +11,7 @@ from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.training import batches, copies, streams
 from tf_radogaga.training.callbacks import StopOnNonFinite, non_finite_error
-from tf_radogaga.training.end_of_fit import Trained, find_all, find_in_held_out, forget
+from tf_radogaga.training.end_of_fit import Trained, find_all, find_in_held_out, forget, forget_held_out
 from tf_radogaga.training.feed import Feed, refuse_class_weight
 from tf_radogaga.training.rows import in_memory, is_stream
 from tf_radogaga.training.steps import Steps, executions, keras_optimizer, require_own_loss
@@ -331,4 +331,5 @@ class TrainedOnRows(Trained):
     def load_weights(self, *args: Any, **kwargs: Any) -> Any:
         status = super().load_weights(*args, **kwargs)
         copies.weights_assigned(self)
+        forget_held_out(self)
         return status
