@@ -134,7 +134,7 @@ class Density:
             of_x_hat = self.log_density(x, energy) if space == "manifold" else self.log_density_of_x_hat(x, energy)
         if space == "manifold":
             return of_x_hat
-        return without_nan(of_x_hat + self.model.residuals.log_prob(x), -math.inf)
+        return without_nan(of_x_hat + self.model.residuals.log_prob(x, volume == "jacobian"), -math.inf)
 
     def log_density(self, x: tf.Tensor, energy: tf.Tensor | None = None) -> tf.Tensor:
         """By the isometric volume; of the energies of x where they are known."""

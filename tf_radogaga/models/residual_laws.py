@@ -1,0 +1,190 @@
+"""Laws of a residual rho of c dimensions: of its directions, by a matrix C, and of its length |C^-1/2 rho|.
+
+    q(rho) = h(log m) v / (S m^c),      m = |C^-1/2 rho|,      S = 2 pi^(c/2) / Gamma(c/2)
+
+h is the density of log m: that of a normal rho, or a mixture. C is the identity, where no direction is likelier than
+another, or a diagonal with a low rank added. rho lies in the normal space of the manifold, of orthonormal tangents T,
+so that v^2 = det(T C T') / det C.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tf_radogaga._core.stack import tf
+from tf_radogaga.priors.stacking import HELD_OUT, stacked
+
+LEAST_ROWS = 50
+"""From which a law is fitted."""
+
+COMPONENTS = 3
+"""Of each mixture of log m, at most."""
+
+LEAST_LENGTH, MOST_LENGTH = 1e-12, 1e18
+"""Shorter residuals count as so long; longer ones are refused where a law is fitted."""
+
+LEAST_VARIANCE = 1e-4
+"""Added to the variances of log m."""
+
+RANKS, FLOOR = (0, 1, 4, 16), 1e-3
+"""Of what is added to the diagonal of C; and the least that stands there, over the mean variance of the columns."""
+
+ROWS_PER_COLUMN, MOST_COLUMNS = 5, 1024
+"""Directions are told from so many rows a column on, in so many columns at most."""
+
+GAIN = 2.0
+"""Standard errors by which a law must be likelier on rows held out to replace a simpler one."""
+
+Law = Mapping[str, Any]
+"""`codimension`, c. `sigma`, the deviation of a normal rho in units of C; where a mixture replaces it, `weights`,
+`means` and `deviations` of the normal components of log m. Where C is not the identity, `scales` (M,), `vectors` (r, M)
+and `excess` (r,) of C = diag(scales) (I + vectors' diag(excess) vectors) diag(scales), and `log_volume`, the mean of
+log v."""
+
+
+def trouble(rho: np.ndarray) -> str | None:
+    """Why no law can be fitted to residuals (n, M), or None."""
+    if len(rho) < LEAST_ROWS:
+        return f"rows: {len(rho)}; the law of residuals needs at least {LEAST_ROWS}."
+    if far := np.flatnonzero(~(np.abs(rho) < MOST_LENGTH).all(axis=1)).tolist():
+        return f"rows: row {far[0]} is so far off that float32 does not hold the square of its residual; leave it out."
+    return None
+
+
+def fitted_law(rho: np.ndarray, tangents: np.ndarray, codimension: int) -> Law:
+    """The law of residuals (n, M) in c >= 1 dimensions: the simplest that no other beats on rows held out.
+
+    Args:
+        rho: of rows that the networks have not seen.
+        tangents: (k, n, M), orthonormal, of some of them.
+        codimension: c.
+
+    Raises:
+        ValueError: as `trouble` says.
+    """
+    if wrong := trouble(rho):
+        raise ValueError(wrong)
+    rho = np.asarray(rho, np.float64)
+    held_out, seen = np.split(np.random.default_rng(0).permutation(rho), [int(HELD_OUT * len(rho))])
+    ranks: list[int | None] = [None]
+    if rho.shape[1] <= MOST_COLUMNS and len(seen) >= ROWS_PER_COLUMN * rho.shape[1]:
+        ranks += [rank for rank in RANKS if rank < codimension]
+    kind = _likeliest([(rank, False) for rank in ranks], seen, held_out, tangents, codimension)
+    kind = _likeliest([kind, (kind[0], True)], seen, held_out, tangents, codimension)
+    return _law_of_kind(*kind, rho, tangents, codimension)
+
+
+def log_prob(law: Law, rho: tf.Tensor, log_volume: tf.Tensor | None = None) -> tf.Tensor:
+    """log q of residuals (B, M), (B,), float64, in nats; with log v of each row, where it was measured."""
+    c = law["codimension"]
+    log_sphere = math.log(2) + 0.5 * c * math.log(math.pi) - math.lgamma(0.5 * c)
+    lengths = whitened_lengths(law, rho)
+    if log_volume is None:
+        log_volume = law.get("log_volume", 0.0)
+    return log_prob_of_log_length(law, lengths) + log_volume - log_sphere - c * tf.math.log(lengths)
+
+
+def log_prob_of_log_length(law: Law, lengths: tf.Tensor) -> tf.Tensor:
+    """log h(log m), (B,), float64, in nats: low where a residual is too long, and where it is too short."""
+    if "weights" not in law:
+        c, sigma = law["codimension"], law["sigma"]
+        constant = math.log(2) - 0.5 * c * math.log(2) - math.lgamma(0.5 * c)
+        return constant + c * tf.math.log(lengths / sigma) - 0.5 * tf.square(lengths / sigma)
+    deviations = np.array(law["deviations"])
+    constants = np.log(law["weights"]) - np.log(deviations) - 0.5 * math.log(2 * math.pi)
+    scaled = (tf.math.log(lengths)[:, None] - np.array(law["means"])) / deviations
+    return tf.reduce_logsumexp(constants - 0.5 * tf.square(scaled), axis=-1)
+
+
+def whitened_lengths(law: Law, rho: tf.Tensor) -> tf.Tensor:
+    """m of residuals (B, M), (B,), float64."""
+    w = tf.cast(rho, tf.float64)
+    if "scales" in law:
+        scales, vectors, excess = _factors(law)
+        w /= scales
+        w -= tf.matmul(tf.matmul(w, vectors, transpose_b=True) * (1 - 1 / np.sqrt(1 + excess)), vectors)
+    return tf.maximum(tf.norm(w, axis=1), LEAST_LENGTH)
+
+
+def log_volumes(law: Law, tangents: tf.Tensor) -> tf.Tensor:
+    """log v of rows of these orthonormal tangents (B, n, M), (B,), float64."""
+    if "scales" not in law:
+        return tf.zeros(tf.shape(tangents)[:1], tf.float64)
+    scales, vectors, excess = _factors(law)
+    scaled = tf.cast(tangents, tf.float64) * scales
+    along = tf.linalg.matmul(scaled, vectors, transpose_b=True)
+    gram = tf.matmul(scaled, scaled, transpose_b=True) + tf.matmul(along * excess, along, transpose_b=True)
+    log_det = 2 * np.log(scales).sum() + np.log1p(excess).sum()
+    return 0.5 * (tf.linalg.slogdet(gram).log_abs_determinant - log_det)
+
+
+def drawn(law: Law, tangents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Residuals (B, M) from the law, normal to orthonormal tangents (B, n, M)."""
+    e = rng.standard_normal((len(tangents), tangents.shape[2]))
+    times = tangents = np.asarray(tangents, np.float64)
+    if "scales" in law:
+        scales, vectors, excess = _factors(law)
+        e = scales * (e + (e @ vectors.T * (np.sqrt(1 + excess) - 1)) @ vectors)
+        times = tangents * scales
+        times = scales * (times + (times @ vectors.T * excess) @ vectors)
+    # a normal law, given that nothing lies along the tangents
+    gram, along = times @ np.swapaxes(tangents, 1, 2), np.einsum("bnm,bm->bn", tangents, e)
+    e -= np.einsum("bn,bnm->bm", np.linalg.solve(gram, along[..., None])[..., 0], times)
+    return e * (_drawn_lengths(law, len(e), rng) / whitened_lengths(law, e).numpy())[:, None]
+
+
+def _factors(law: Law) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """scales (M,), vectors (r, M) and excess (r,), also where r is 0."""
+    scales = np.array(law["scales"])
+    return scales, np.reshape(law["vectors"], (-1, len(scales))), np.reshape(law["excess"], -1)
+
+
+def _drawn_lengths(law: Law, rows: int, rng: np.random.Generator) -> np.ndarray:
+    if "weights" not in law:
+        return law["sigma"] * np.sqrt(rng.chisquare(law["codimension"], rows))
+    weights = np.array(law["weights"])
+    component = rng.choice(len(weights), rows, p=weights / weights.sum())
+    return np.exp(rng.normal(np.array(law["means"])[component], np.array(law["deviations"])[component]))
+
+
+def _likeliest(
+    kinds: list[tuple[int | None, bool]], seen: np.ndarray, held_out: np.ndarray, tangents: np.ndarray, codimension: int
+) -> tuple[int | None, bool]:
+    """The first of the kinds that none after it beats by `GAIN` on the rows held out."""
+    logs = [log_prob(_law_of_kind(*kind, seen, tangents, codimension), held_out).numpy() for kind in kinds]
+    best = 0
+    for number, found in enumerate(logs):
+        gain = found - logs[best]
+        if np.mean(gain) > GAIN * np.std(gain) / math.sqrt(len(gain)):
+            best = number
+    return kinds[best]
+
+
+def _law_of_kind(rank: int | None, mixed: bool, rho: np.ndarray, tangents: np.ndarray, codimension: int) -> Law:
+    """Without a rank, C is the identity; mixed: h is a mixture."""
+    law = {"codimension": codimension, **({} if rank is None else _directions(rho, rank, codimension))}
+    lengths = whitened_lengths(law, rho).numpy()
+    law["sigma"] = math.sqrt(np.mean(lengths**2) / codimension)
+    if rank is not None:
+        law["log_volume"] = float(np.mean(log_volumes(law, tangents)))
+    if mixed:
+        stack = stacked(np.log(lengths)[:, None], COMPONENTS, LEAST_VARIANCE)
+        kept = stack.weights > 0
+        law["weights"], law["means"] = stack.weights[kept].tolist(), stack.means[kept, 0].tolist()
+        law["deviations"] = np.sqrt(stack.covariances[kept, 0, 0]).tolist()
+    return law
+
+
+def _directions(rho: np.ndarray, rank: int, codimension: int) -> dict[str, list]:
+    """C of columns in units of their deviations: principal components, and about them what probabilistic PCA leaves."""
+    variances = np.mean(rho**2, axis=0)
+    scales = np.sqrt(np.maximum(variances, FLOOR * variances.mean()))
+    unit = rho / scales
+    lengths, vectors = np.linalg.eigh(unit.T @ unit / len(rho))
+    rest = lengths[: len(lengths) - rank].sum() / (codimension - rank)
+    excess, vectors = np.maximum(lengths[len(lengths) - rank :] / rest - 1, 0), vectors[:, len(lengths) - rank :].T
+    return {"scales": (scales * math.sqrt(rest)).tolist(), "vectors": vectors.tolist(), "excess": excess.tolist()}
