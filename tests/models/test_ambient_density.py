@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.image_models import radogaga, smooth_images
 from helpers.linear_models import SCALE, VOLUMES, linear_model, rotation_matrix
 from helpers.linear_vae import SD, optimum
 from scipy import stats
@@ -234,9 +235,24 @@ def test_a_bad_row_changes_nothing_for_its_neighbours():
     np.testing.assert_array_equal(together[:5], model.log_density(rows[:5], space="ambient"))
 
 
-def test_the_served_density_is_the_ambient_one_where_asked(tmp_path):
-    rows = normal_rows(300).astype(np.float32)
+def test_images_have_it_too():
+    images = smooth_images(60)
+    model = radogaga()
+    model.density.keep_all()
+    model.prior.adapt([model.encode(images)])
+    model.adapt_residuals(images)
+    scores = model.log_density(images[:7], space="ambient").numpy()
+    assert np.isfinite(scores).all() and model.residuals.codimension == 16 * 18 * 3 - 3
+    one_by_one = [model.log_density(images[i : i + 1], space="ambient").numpy()[0] for i in range(7)]
+    np.testing.assert_allclose(one_by_one, scores, rtol=1e-5)
+    assert model.sample(3, seed=0, space="ambient").shape == (3, 16, 18, 3)
+
+
+@pytest.mark.parametrize("deviations", [1.0, np.array([1, 1, 1, 3, 3, 9])], ids=["alike", "unlike"])
+def test_the_served_density_is_the_ambient_one_where_asked(tmp_path, deviations):
+    rows = (normal_rows(300) + 0.1 * np.random.default_rng(0).normal(size=(300, 6)) * deviations).astype(np.float32)
     model = model_of(rows)
+    assert ("scales" in model.residuals.residual_law) == (np.ndim(deviations) > 0)
     for space in ("manifold", "ambient"):
         directory = export_saved_model(model, tmp_path / space, space=space)
         served = tf.saved_model.load(str(directory))
