@@ -1,5 +1,7 @@
 """Laws of residuals: their integrals, closed forms, draws, and which of them is taken."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +14,16 @@ def normal_space(columns, tangents, seed=0):
     """Orthonormal tangents (n, M) and a basis of what is normal to them (M, M - n)."""
     basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(columns, columns)))[0]
     return basis[:, :tangents].T, basis[:, tangents:]
+
+
+def none(law):
+    """log v where there is no manifold: the residual has all dimensions."""
+    return -np.sum(np.log(law["scales"])) - 0.5 * np.sum(np.log1p(law["excess"]))
+
+
+def at(tangents):
+    """log v at a row of these tangents (n, M)."""
+    return functools.partial(residual_laws.log_volumes, tangents=tf.constant(tangents[None]))
 
 
 def with_directions(codimension=3, columns=5, seed=0):
@@ -27,7 +39,7 @@ def test_the_law_of_lengths_integrates_to_one_and_the_sphere_turns_it_into_a_den
     rng = np.random.default_rng(1)
     rho = rng.normal(size=(500, 3))
     rho *= (np.exp(rng.normal(size=500)) + 1)[:, None] / np.linalg.norm(rho, axis=1, keepdims=True)
-    law = residual_laws.fitted_law(rho, np.zeros((1, 0, 3)), 3)
+    law = residual_laws.fitted_law(rho, none, 3)
     assert "weights" in law
     grid = np.exp(np.linspace(-12, 8, 20_001))
     log_h = residual_laws.log_prob_of_log_length(law, tf.constant(grid)).numpy()
@@ -38,7 +50,7 @@ def test_the_law_of_lengths_integrates_to_one_and_the_sphere_turns_it_into_a_den
 
 def test_the_normal_law_is_that_of_scipy():
     rho = np.random.default_rng(2).normal(0, 0.3, (3000, 5))
-    law = residual_laws.fitted_law(rho, np.zeros((1, 0, 5)), 5)
+    law = residual_laws.fitted_law(rho, none, 5)
     assert set(law) == {"codimension", "sigma"}
     expected = stats.multivariate_normal(np.zeros(5), law["sigma"] ** 2 * np.eye(5)).logpdf(rho[:50])
     np.testing.assert_allclose(residual_laws.log_prob(law, rho[:50]), expected, rtol=1e-9)
@@ -69,13 +81,13 @@ def test_mixtures_are_drawn_from_too():
     lengths = np.exp(np.where(rng.random(4000) < 0.3, rng.normal(-3, 0.2, 4000), rng.normal(1, 0.3, 4000)))
     rho = rng.normal(size=(4000, 4))
     rho *= (lengths / np.linalg.norm(rho, axis=1))[:, None]
-    law = residual_laws.fitted_law(rho, np.zeros((1, 0, 4)), 4)
+    law = residual_laws.fitted_law(rho, none, 4)
     drawn = residual_laws.drawn(law, np.empty((4000, 0, 4)), np.random.default_rng(5))
     assert stats.ks_2samp(np.linalg.norm(drawn, axis=1), lengths).pvalue > 1e-3
 
 
 def test_directions_are_taken_where_they_are_clear_and_rows_are_many():
-    rng, tangents = np.random.default_rng(6), np.tile(normal_space(6, 2)[0], (3, 1, 1))
+    rng, tangents = np.random.default_rng(6), at(normal_space(6, 2)[0])
     unlike = rng.normal(size=(2000, 6)) * [0.1, 0.1, 1, 1, 3, 3]
     shared = 0.1 * rng.normal(size=(2000, 6)) + rng.normal(size=(2000, 1))
     assert len(residual_laws.fitted_law(unlike, tangents, 4)["scales"]) == 6
@@ -87,6 +99,6 @@ def test_directions_are_taken_where_they_are_clear_and_rows_are_many():
 
 def test_the_floor_holds_where_a_column_is_constant():
     rho = np.random.default_rng(7).normal(size=(1000, 4)) * [0, 1, 1, 5]
-    law = residual_laws.fitted_law(rho, np.tile(np.eye(4)[:1], (2, 1, 1)), 3)
+    law = residual_laws.fitted_law(rho, at(np.eye(4)[:1]), 3)
     assert min(law["scales"]) ** 2 >= residual_laws.FLOOR * np.mean(rho**2) * 0.9
     assert np.isfinite(residual_laws.log_prob(law, np.array([[1.0, 0, 0, 0]]))).all()

@@ -10,7 +10,7 @@ so that v^2 = det(T C T') / det C.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ Law = Mapping[str, Any]
 and `excess` (r,) of C = diag(scales) (I + vectors' diag(excess) vectors) diag(scales), and `log_volume`, the mean of
 log v."""
 
+Volumes = Callable[[Law], Any]
+
 
 def trouble(rho: np.ndarray) -> str | None:
     """Why no law can be fitted to residuals (n, M), or None."""
@@ -55,12 +57,12 @@ def trouble(rho: np.ndarray) -> str | None:
     return None
 
 
-def fitted_law(rho: np.ndarray, tangents: np.ndarray, codimension: int) -> Law:
+def fitted_law(rho: np.ndarray, volumes: Volumes, codimension: int) -> Law:
     """The law of residuals (n, M) in c >= 1 dimensions: the simplest that no other beats on rows held out.
 
     Args:
         rho: of rows that the networks have not seen.
-        tangents: (k, n, M), orthonormal, of some of them.
+        volumes: of a law with `scales`, log v at some of these rows.
         codimension: c.
 
     Raises:
@@ -73,9 +75,9 @@ def fitted_law(rho: np.ndarray, tangents: np.ndarray, codimension: int) -> Law:
     ranks: list[int | None] = [None]
     if rho.shape[1] <= MOST_COLUMNS and len(seen) >= ROWS_PER_COLUMN * rho.shape[1]:
         ranks += [rank for rank in RANKS if rank < codimension]
-    kind = _likeliest([(rank, False) for rank in ranks], seen, held_out, tangents, codimension)
-    kind = _likeliest([kind, (kind[0], True)], seen, held_out, tangents, codimension)
-    return _law_of_kind(*kind, rho, tangents, codimension)
+    kind = _likeliest([(rank, False) for rank in ranks], seen, held_out, volumes, codimension)
+    kind = _likeliest([kind, (kind[0], True)], seen, held_out, volumes, codimension)
+    return _law_of_kind(*kind, rho, volumes, codimension)
 
 
 def log_prob(law: Law, rho: tf.Tensor, log_volume: tf.Tensor | None = None) -> tf.Tensor:
@@ -111,9 +113,7 @@ def whitened_lengths(law: Law, rho: tf.Tensor) -> tf.Tensor:
 
 
 def log_volumes(law: Law, tangents: tf.Tensor) -> tf.Tensor:
-    """log v of rows of these orthonormal tangents (B, n, M), (B,), float64."""
-    if "scales" not in law:
-        return tf.zeros(tf.shape(tangents)[:1], tf.float64)
+    """log v of a law with `scales` at rows of these orthonormal tangents (B, n, M), (B,), float64."""
     scales, vectors, excess = _factors(law)
     scaled = tf.cast(tangents, tf.float64) * scales
     along = tf.linalg.matmul(scaled, vectors, transpose_b=True)
@@ -152,10 +152,10 @@ def _drawn_lengths(law: Law, rows: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _likeliest(
-    kinds: list[tuple[int | None, bool]], seen: np.ndarray, held_out: np.ndarray, tangents: np.ndarray, codimension: int
+    kinds: list[tuple[int | None, bool]], seen: np.ndarray, held_out: np.ndarray, volumes: Volumes, codimension: int
 ) -> tuple[int | None, bool]:
     """The first of the kinds that none after it beats by `GAIN` on the rows held out."""
-    logs = [log_prob(_law_of_kind(*kind, seen, tangents, codimension), held_out).numpy() for kind in kinds]
+    logs = [log_prob(_law_of_kind(*kind, seen, volumes, codimension), held_out).numpy() for kind in kinds]
     best = 0
     for number, found in enumerate(logs):
         gain = found - logs[best]
@@ -164,13 +164,13 @@ def _likeliest(
     return kinds[best]
 
 
-def _law_of_kind(rank: int | None, mixed: bool, rho: np.ndarray, tangents: np.ndarray, codimension: int) -> Law:
+def _law_of_kind(rank: int | None, mixed: bool, rho: np.ndarray, volumes: Volumes, codimension: int) -> Law:
     """Without a rank, C is the identity; mixed: h is a mixture."""
     law = {"codimension": codimension, **({} if rank is None else _directions(rho, rank, codimension))}
     lengths = whitened_lengths(law, rho).numpy()
     law["sigma"] = math.sqrt(np.mean(lengths**2) / codimension)
     if rank is not None:
-        law["log_volume"] = float(np.mean(log_volumes(law, tangents)))
+        law["log_volume"] = float(np.mean(volumes(law)))
     if mixed:
         stack = stacked(np.log(lengths)[:, None], COMPONENTS, LEAST_VARIANCE)
         kept = stack.weights > 0

@@ -6,6 +6,10 @@ beside the manifold's radius of curvature.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from tf_radogaga._core import blocks, seeds
@@ -19,8 +23,8 @@ from tf_radogaga.models.residual_laws import LEAST_ROWS, Law
 MOST_ROWS, MOST_NUMBERS = 10_000, 2**24
 """Rows that the law is fitted to, and numbers in their residuals, at most."""
 
-TANGENT_ROWS = 500
-"""Rows at which the directions of the manifold are measured for it, at most."""
+VOLUME_ROWS = 500
+"""Of these, rows at which the directions of the manifold are measured, at most."""
 
 
 class Residuals:
@@ -85,10 +89,11 @@ class Residuals:
         for x in dataset:
             for sample, values in zip(samples, graph(x)):
                 sample.add(values)
-        rho, z = (np.empty((0, 1)) if sample.rows is None else sample.rows for sample in samples)
-        if required or residual_laws.trouble(np.asarray(rho)) is None:
-            found = self._tangents(z[:TANGENT_ROWS]) if len(z) else np.empty((0, 1, 1))
-            self.residual_law = residual_laws.fitted_law(np.asarray(rho), found, self.codimension)
+        rho, z = (np.empty((0, 1)) if sample.rows is None else sample.rows.numpy() for sample in samples)
+        if not required and residual_laws.trouble(rho):
+            return
+        volumes = functools.partial(self._log_volumes, z[blocks.places(len(z), VOLUME_ROWS)])
+        self.residual_law = residual_laws.fitted_law(rho, volumes, self.codimension)
 
     def log_prob(self, x: tf.Tensor, measured: bool = False) -> tf.Tensor:
         """log q(x - x_hat) in the space of x, (B,), in nats; with the manifold's directions measured at each row, or by
@@ -96,7 +101,7 @@ class Residuals:
         law = self._required_law()
         if law is None:
             return tf.zeros(tf.shape(x)[:1])
-        volumes = residual_laws.log_volumes(law, self._tangents(self.model.encode_x(x))) if measured else None
+        volumes = self._log_volumes(self.model.encode_x(x), law) if measured else None
         found = residual_laws.log_prob(law, self.of(x), volumes)
         return self.model.distortion.log_volume(x, self.codimension) + tf.cast(found, tf.float32)
 
@@ -106,18 +111,23 @@ class Residuals:
         if law is None:
             return x_hat
         rng = np.random.default_rng((seeds.draw_seed() if seed is None else seed) % 2**64)
-        rho = residual_laws.drawn(law, self._tangents(z).numpy(), rng).astype(np.float32)
+        rho = self._at_tangents(z, lambda found: residual_laws.drawn(law, found.numpy(), rng).astype(np.float32))
         scale = tf.exp(self.model.distortion.log_volume(x_hat, 1))
         return x_hat + tf.reshape(rho, tf.shape(x_hat)) / over_event(scale, x_hat)
 
-    def _tangents(self, z: tf.Tensor) -> tf.Tensor:
-        """Orthonormal tangents of the manifold at latents (B, N), (B, n, M)."""
+    def _log_volumes(self, z: tf.Tensor, law: Law) -> tf.Tensor:
+        if "scales" not in law:
+            return tf.zeros(len(z), tf.float64)
+        return self._at_tangents(z, functools.partial(residual_laws.log_volumes, law))
+
+    def _at_tangents(self, z: tf.Tensor, function: Callable[[tf.Tensor], Any]) -> tf.Tensor:
+        """A function of orthonormal tangents of the manifold (B, n, M), at latents (B, N)."""
         model = self.model
 
         def at(part: slice) -> tf.Tensor:
             _, found = tangents.tangents(model.decode, z[part], model.active_directions)
             columns = tf.linalg.matrix_transpose(tf.reshape(found, (*found.shape[:2], -1)))
-            return tf.linalg.matrix_transpose(tf.linalg.qr(columns).q)
+            return function(tf.linalg.matrix_transpose(tf.linalg.qr(columns).q))
 
         return tangents.in_blocks(at, len(z), model.preprocess.width * model.active_dimensions)
 
