@@ -19,8 +19,8 @@ HELD_OUT = 0.2
 STARTS = "kmeans", "random_from_data", "random_from_data"
 """Of the mixtures of each size, as scikit-learn's `init_params`; from random rows EM finds what clusters hide."""
 
-OPTIONS = {"max_iter": 200, "tol": 1e-5}
-"""Of EM. At scikit-learn's `tol`, 1e-3, it stops before the small components have found their place."""
+EM_STEPS, TOLERANCE = 200, 1e-5
+"""At scikit-learn's own tolerance, 1e-3, EM stops before the small components have found their place."""
 
 WEIGHT_STEPS = 1000
 
@@ -53,7 +53,7 @@ def stacked(z: np.ndarray, components: int, covariance_floor: float) -> Stack:
     if len(z) < 1 / HELD_OUT:
         raise ValueError(f"z: {len(z)} rows leave none to hold out; give at least {round(1 / HELD_OUT)}.")
     held_out, rows = np.split(np.random.default_rng(0).permutation(z), [int(HELD_OUT * len(z))])
-    options = {"reg_covar": covariance_floor, **OPTIONS}
+    options = {"reg_covar": covariance_floor, "max_iter": EM_STEPS, "tol": TOLERANCE}
     fitted = [
         gaussian_mixture(rows, size, init_params=start, random_state=seed, **options)
         for size in range(1, min(components, len(np.unique(rows, axis=0))) + 1)
