@@ -265,13 +265,13 @@ class MixturePrior(Prior):
                 "latents: the encoder's output over the training rows holds NaN or infinity, so the prior cannot be"
                 " adapted; train again with a lower learning rate."
             )
-        mixture = statistics.mixture(self.covariance_floor)
+        mixture, room = statistics.mixture(self.covariance_floor), self.stored.mean.shape[0]
         if not refine:
-            self.store(mixture)
+            self.store(mixture.padded(room))
             return
         if self.selection:
             stack = stacked(_spread_rows(latents, rows), self.components, self.covariance_floor)
-            self.store(_fixed(*stack[:4]))
+            self.store(_fixed(*stack[:4]).padded(room))
             told = {"mixtures": stack.members, "components": len(stack.weights), "nll_held_out": -stack.held_out}
             self.adaptation.update(told)
             return
@@ -308,7 +308,7 @@ class MixturePrior(Prior):
 
     def store(self, mixture: Mixture) -> None:
         self.invalidate()  # for as long as only some of it is stored
-        for variable, value in zip(self.stored, mixture.padded(self.stored.mean.shape[0])):
+        for variable, value in zip(self.stored, mixture):
             variable.assign(value)
         self.is_adapted.assign(True)
 
