@@ -102,3 +102,18 @@ def test_the_floor_holds_where_a_column_is_constant():
     law = residual_laws.fitted_law(rho, at(np.eye(4)[:1]), 3)
     assert min(law["scales"]) ** 2 >= residual_laws.FLOOR * np.mean(rho**2) * 0.9
     assert np.isfinite(residual_laws.log_prob(law, np.array([[1.0, 0, 0, 0]]))).all()
+
+
+ROWS = np.random.default_rng(8).normal(size=(500, 4))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "rho",
+    [0 * ROWS, 0 * ROWS + 1, 1e-14 * ROWS, ROWS * [1, 0, 0, 0], ROWS * [1e15, 1, 1, 1], ROWS[:, :1] @ ROWS[:1]],
+    ids=["none", "the same", "tiny", "one column", "one huge column", "one direction"],
+)
+def test_degenerate_residuals_have_a_finite_law(rho):
+    law = residual_laws.fitted_law(rho, none, 4)
+    assert np.isfinite(residual_laws.log_prob(law, np.concatenate([rho[:3], ROWS[:3]]))).all()
+    assert np.isfinite(residual_laws.drawn(law, np.zeros((5, 0, 4)), np.random.default_rng(0))).all()

@@ -31,7 +31,8 @@ LEAST_VARIANCE = 1e-4
 """Added to the variances of log m."""
 
 RANKS, FLOOR = (0, 1, 4, 16), 1e-3
-"""Of what is added to the diagonal of C; and the least that stands there, over the mean variance of the columns."""
+"""Of what is added to the diagonal of C; and the least variance there, over the mean one of the columns, as of what the
+ranks leave."""
 
 ROWS_PER_COLUMN, MOST_COLUMNS = 5, 1024
 """Directions are told from so many rows a column on, in so many columns at most."""
@@ -182,9 +183,9 @@ def _law_of_kind(rank: int | None, mixed: bool, rho: np.ndarray, volumes: Volume
 def _directions(rho: np.ndarray, rank: int, codimension: int) -> dict[str, list]:
     """C of columns in units of their deviations: principal components, and about them what probabilistic PCA leaves."""
     variances = np.mean(rho**2, axis=0)
-    scales = np.sqrt(np.maximum(variances, FLOOR * variances.mean()))
+    scales = np.sqrt(np.maximum(variances, max(FLOOR * variances.mean(), LEAST_LENGTH**2)))
     unit = rho / scales
     lengths, vectors = np.linalg.eigh(unit.T @ unit / len(rho))
-    rest = lengths[: len(lengths) - rank].sum() / (codimension - rank)
+    rest = max(lengths[: len(lengths) - rank].sum() / (codimension - rank), FLOOR)
     excess, vectors = np.maximum(lengths[len(lengths) - rank :] / rest - 1, 0), vectors[:, len(lengths) - rank :].T
     return {"scales": (scales * math.sqrt(rest)).tolist(), "vectors": vectors.tolist(), "excess": excess.tolist()}
