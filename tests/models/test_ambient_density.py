@@ -79,6 +79,16 @@ def test_noise_that_differs_from_column_to_column_is_told(volume):
     assert abs(np.mean(found - true)) < 0.02 and np.median(np.abs(found - true)) < 0.1
 
 
+def test_directions_are_not_told_of_residuals_that_lie_along_the_manifold():
+    rows = normal_rows() + 0.3 * np.random.default_rng(1).normal(size=(4000, 6)) * [1, 1, 1, 3, 3, 9]
+    kernel = PCA(2).fit(rows).components_ / math.sqrt(SCALE)
+    slanted = np.linalg.pinv(kernel) + 0.3 * PCA(4).fit(rows).components_[2:].T * math.sqrt(SCALE)
+    model = linear_model(kernel, MixturePrior(2, 1), rows.astype(np.float32), inverse=slanted)
+    model.adapt_residuals(rows)
+    assert "scales" not in model.residuals.residual_law
+    assert "scales" in model_of(rows - rows.mean(axis=0)).residuals.residual_law
+
+
 @pytest.mark.parametrize("volume", VOLUMES)
 def test_a_linear_vae_leaves_its_distortion_out_where_the_residual_law_speaks(volume):
     model, on_plane = optimum(width=6)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.stats import chi
 
 from tf_radogaga._core.stack import tf
 from tf_radogaga.priors.stacking import HELD_OUT, stacked
@@ -37,8 +38,11 @@ ranks leave."""
 ROWS_PER_COLUMN, MOST_COLUMNS = 5, 1024
 """Directions are told from so many rows a column on, in so many columns at most."""
 
-GAIN = 2.0
-"""Standard errors by which a law must be likelier on rows held out to replace a simpler one."""
+GAIN, MOST_GAIN = 2.0, 10.0
+"""Standard errors by which a law must be likelier on rows held out to replace a simpler one; what a row counts at most,
+in nats."""
+
+FOLDS, MOST_LENGTHS, TYLER_STEPS = 5, 2000, 3
 
 Law = Mapping[str, Any]
 """`codimension`, c. `sigma`, the deviation of a normal rho in units of C; where a mixture replaces it, `weights`,
@@ -58,12 +62,12 @@ def trouble(rho: np.ndarray) -> str | None:
     return None
 
 
-def fitted_law(rho: np.ndarray, volumes: Volumes, codimension: int) -> Law:
+def fitted_law(rho: np.ndarray, volumes: Volumes | None, codimension: int) -> Law:
     """The law of residuals (n, M) in c >= 1 dimensions: the simplest that no other beats on rows held out.
 
     Args:
         rho: of rows that the networks have not seen.
-        volumes: of a law with `scales`, log v at some of these rows.
+        volumes: of a law with `scales`, log v at some of these rows; None: C is to be the identity.
         codimension: c.
 
     Raises:
@@ -71,14 +75,15 @@ def fitted_law(rho: np.ndarray, volumes: Volumes, codimension: int) -> Law:
     """
     if wrong := trouble(rho):
         raise ValueError(wrong)
-    rho = np.asarray(rho, np.float64)
-    held_out, seen = np.split(np.random.default_rng(0).permutation(rho), [int(HELD_OUT * len(rho))])
-    ranks: list[int | None] = [None]
-    if rho.shape[1] <= MOST_COLUMNS and len(seen) >= ROWS_PER_COLUMN * rho.shape[1]:
-        ranks += [rank for rank in RANKS if rank < codimension]
-    kind = _likeliest([(rank, False) for rank in ranks], seen, held_out, volumes, codimension)
-    kind = _likeliest([kind, (kind[0], True)], seen, held_out, volumes, codimension)
-    return _law_of_kind(*kind, rho, volumes, codimension)
+    rho = np.random.default_rng(0).permutation(np.asarray(rho, np.float64))
+    law: dict[str, Any] = {"codimension": codimension}
+    if volumes and rho.shape[1] <= MOST_COLUMNS and len(rho) >= ROWS_PER_COLUMN * rho.shape[1]:
+        law.update(_likeliest_directions(rho, volumes, codimension))
+    lengths = whitened_lengths(law, rho).numpy()
+    law["sigma"] = _deviation(lengths, codimension)
+    if _lengths_are_mixed(law, lengths[:MOST_LENGTHS]):
+        law.update(_mixture(lengths))
+    return law
 
 
 def log_prob(law: Law, rho: tf.Tensor, log_volume: tf.Tensor | None = None) -> tf.Tensor:
@@ -152,40 +157,66 @@ def _drawn_lengths(law: Law, rows: int, rng: np.random.Generator) -> np.ndarray:
     return np.exp(rng.normal(np.array(law["means"])[component], np.array(law["deviations"])[component]))
 
 
-def _likeliest(
-    kinds: list[tuple[int | None, bool]], seen: np.ndarray, held_out: np.ndarray, volumes: Volumes, codimension: int
-) -> tuple[int | None, bool]:
-    """The first of the kinds that none after it beats by `GAIN` on the rows held out."""
-    logs = [log_prob(_law_of_kind(*kind, seen, volumes, codimension), held_out).numpy() for kind in kinds]
-    best = 0
-    for number, found in enumerate(logs):
-        gain = found - logs[best]
-        if np.mean(gain) > GAIN * np.std(gain) / math.sqrt(len(gain)):
-            best = number
-    return kinds[best]
+def _likeliest_directions(rho: np.ndarray, volumes: Volumes, codimension: int) -> dict[str, Any]:
+    """What C adds to a law; nothing where it is the identity."""
+    held_out, seen = np.split(rho, [int(HELD_OUT * len(rho))])
+
+    def logs(directions: dict[str, Any]) -> np.ndarray:
+        law = {"codimension": codimension, **directions}
+        sigma = np.median(whitened_lengths(law, seen)) / chi(codimension).median()  # which no far row moves
+        return log_prob({**law, "sigma": float(sigma)}, held_out).numpy()
+
+    best, found = None, logs({})
+    for rank in (rank for rank in RANKS if rank < codimension):
+        tried = logs(_directions(seen, rank, codimension, volumes))
+        if _gains(tried - found):
+            best, found = rank, tried
+    return {} if best is None else _directions(rho, best, codimension, volumes)
 
 
-def _law_of_kind(rank: int | None, mixed: bool, rho: np.ndarray, volumes: Volumes, codimension: int) -> Law:
-    """Without a rank, C is the identity; mixed: h is a mixture."""
-    law = {"codimension": codimension, **({} if rank is None else _directions(rho, rank, codimension))}
-    lengths = whitened_lengths(law, rho).numpy()
-    law["sigma"] = math.sqrt(np.mean(lengths**2) / codimension)
-    if rank is not None:
-        law["log_volume"] = float(np.mean(volumes(law)))
-    if mixed:
-        stack = stacked(np.log(lengths)[:, None], COMPONENTS, LEAST_VARIANCE)
-        kept = stack.weights > 0
-        law["weights"], law["means"] = stack.weights[kept].tolist(), stack.means[kept, 0].tolist()
-        law["deviations"] = np.sqrt(stack.covariances[kept, 0, 0]).tolist()
-    return law
+def _gains(differences: np.ndarray) -> bool:
+    """Whether log densities of rows held out gain clearly; no row by more than `MOST_GAIN`."""
+    gains = np.clip(differences, -MOST_GAIN, MOST_GAIN)
+    return bool(np.mean(gains) > GAIN * np.std(gains) / math.sqrt(len(gains)))
 
 
-def _directions(rho: np.ndarray, rank: int, codimension: int) -> dict[str, list]:
-    """C of columns in units of their deviations: principal components, and about them what probabilistic PCA leaves."""
-    variances = np.mean(rho**2, axis=0)
-    scales = np.sqrt(np.maximum(variances, max(FLOOR * variances.mean(), LEAST_LENGTH**2)))
-    unit = rho / scales
-    lengths, vectors = np.linalg.eigh(unit.T @ unit / len(rho))
-    rest = max(lengths[: len(lengths) - rank].sum() / (codimension - rank), FLOOR)
-    excess, vectors = np.maximum(lengths[len(lengths) - rank :] / rest - 1, 0), vectors[:, len(lengths) - rank :].T
-    return {"scales": (scales * math.sqrt(rest)).tolist(), "vectors": vectors.tolist(), "excess": excess.tolist()}
+def _lengths_are_mixed(law: Law, lengths: np.ndarray) -> bool:
+    """Whether a mixture is likelier, over folds: a row far off must be seen, too, to tell how heavy the tails are."""
+    folds, differences = np.arange(len(lengths)) % FOLDS, np.empty(len(lengths))
+    for fold in range(FOLDS):
+        seen, held_out = lengths[folds != fold], lengths[folds == fold]
+        normal = log_prob_of_log_length({**law, "sigma": _deviation(seen, law["codimension"])}, held_out)
+        differences[folds == fold] = log_prob_of_log_length({**law, **_mixture(seen)}, held_out) - normal
+    return _gains(differences)
+
+
+def _deviation(lengths: np.ndarray, codimension: int) -> float:
+    return math.sqrt(np.mean(np.square(lengths)) / codimension)
+
+
+def _mixture(lengths: np.ndarray) -> dict[str, list[float]]:
+    stack = stacked(np.log(lengths)[:, None], COMPONENTS, LEAST_VARIANCE)
+    kept = stack.weights > 0
+    return {
+        "weights": stack.weights[kept].tolist(),
+        "means": stack.means[kept, 0].tolist(),
+        "deviations": np.sqrt(stack.covariances[kept, 0, 0]).tolist(),
+    }
+
+
+def _directions(rho: np.ndarray, rank: int, codimension: int, volumes: Volumes) -> dict[str, Any]:
+    """C of residuals made equally long in its own metric, step by step, so that no far row rules it: principal
+    components of columns in units of their deviations, and about them what probabilistic PCA leaves.
+
+    Source: Tyler, A distribution-free M-estimator of multivariate scatter, Annals of Statistics 15, 1987.
+    """
+    law: dict[str, Any] = {}
+    for _ in range(TYLER_STEPS):
+        alike = rho / whitened_lengths(law, rho).numpy()[:, None]
+        variances = np.mean(alike**2, axis=0)
+        scales = np.sqrt(np.maximum(variances, max(FLOOR * variances.mean(), LEAST_LENGTH**2)))
+        lengths, vectors = np.linalg.eigh((alike / scales).T @ (alike / scales) / len(rho))
+        rest = max(lengths[: len(lengths) - rank].sum() / (codimension - rank), FLOOR)
+        excess, vectors = np.maximum(lengths[len(lengths) - rank :] / rest - 1, 0), vectors[:, len(lengths) - rank :].T
+        law = {"scales": (scales * math.sqrt(rest)).tolist(), "vectors": vectors.tolist(), "excess": excess.tolist()}
+    return {**law, "log_volume": float(np.mean(volumes(law)))}

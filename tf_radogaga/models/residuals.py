@@ -26,6 +26,9 @@ MOST_ROWS, MOST_NUMBERS = 10_000, 2**24
 VOLUME_ROWS = 500
 """Of these, rows at which the directions of the manifold are measured, at most."""
 
+MOST_SLANT = 0.01
+"""Mean share of a squared residual along the manifold up to which its directions are told."""
+
 
 class Residuals:
     """Those of a model, and their law; None where it is not known."""
@@ -92,8 +95,17 @@ class Residuals:
         rho, z = (np.empty((0, 1)) if sample.rows is None else sample.rows.numpy() for sample in samples)
         if not required and residual_laws.trouble(rho):
             return
-        volumes = functools.partial(self._log_volumes, z[blocks.places(len(z), VOLUME_ROWS)])
+        volumes = self._volumes(rho, z) if rho.shape[1] <= residual_laws.MOST_COLUMNS else None
         self.residual_law = residual_laws.fitted_law(rho, volumes, self.codimension)
+
+    def _volumes(self, rho: np.ndarray, z: np.ndarray) -> residual_laws.Volumes | None:
+        """For `fitted_law`; None where residuals are not normal to the manifold, as directions would then count what
+        lies along it twice."""
+        some = blocks.places(len(z), VOLUME_ROWS)
+        found = self._at_tangents(z[some], lambda tangents: tangents)
+        along = tf.linalg.matvec(found, rho[some].astype(np.float32)).numpy()
+        shares = np.sum(along**2, axis=1) / np.maximum(np.sum(rho[some] ** 2, axis=1), residual_laws.LEAST_LENGTH)
+        return functools.partial(residual_laws.log_volumes, tangents=found) if np.mean(shares) < MOST_SLANT else None
 
     def log_prob(self, x: tf.Tensor, measured: bool = False) -> tf.Tensor:
         """log q(x - x_hat) in the space of x, (B,), in nats; with the manifold's directions measured at each row, or by
