@@ -42,7 +42,10 @@ GAIN, MOST_GAIN = 2.0, 10.0
 """Standard errors by which a law must be likelier on rows held out to replace a simpler one; what a row counts at most,
 in nats."""
 
-FOLDS, MOST_LENGTHS, TYLER_STEPS = 5, 2000, 3
+FOLDS, MOST_LENGTHS = 5, 2000
+"""By which the two laws of lengths are compared, and lengths in them, at most."""
+
+TYLER_STEPS = 3
 
 Law = Mapping[str, Any]
 """`codimension`, c. `sigma`, the deviation of a normal rho in units of C; where a mixture replaces it, `weights`,

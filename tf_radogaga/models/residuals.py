@@ -93,7 +93,9 @@ class Residuals:
             for sample, values in zip(samples, graph(x)):
                 sample.add(values)
         rho, z = (np.empty((0, 1)) if sample.rows is None else sample.rows.numpy() for sample in samples)
-        if not required and residual_laws.trouble(rho):
+        if wrong := residual_laws.trouble(rho):
+            if required:
+                raise ValueError(wrong)
             return
         volumes = self._volumes(rho, z) if rho.shape[1] <= residual_laws.MOST_COLUMNS else None
         self.residual_law = residual_laws.fitted_law(rho, volumes, self.codimension)
@@ -104,7 +106,7 @@ class Residuals:
         some = blocks.places(len(z), VOLUME_ROWS)
         found = self._at_tangents(z[some], lambda tangents: tangents)
         along = tf.linalg.matvec(found, rho[some].astype(np.float32)).numpy()
-        shares = np.sum(along**2, axis=1) / np.maximum(np.sum(rho[some] ** 2, axis=1), residual_laws.LEAST_LENGTH)
+        shares = np.sum(along**2, axis=1) / np.maximum(np.sum(rho[some] ** 2, axis=1), residual_laws.LEAST_LENGTH**2)
         return functools.partial(residual_laws.log_volumes, tangents=found) if np.mean(shares) < MOST_SLANT else None
 
     def log_prob(self, x: tf.Tensor, measured: bool = False) -> tf.Tensor:
