@@ -21,7 +21,7 @@ from tf_radogaga.isometry.report import implicit_report, isometry_report
 from tf_radogaga.models import DAGMM, BetaVAE, RaDOGAGA
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork
 from tf_radogaga.preprocessing import ImageScaling, MinMaxScaling, PassThrough, TableEncoding
-from tf_radogaga.priors import DistributionPrior, FactorizedPrior, MixturePrior, NormalPrior, Prior
+from tf_radogaga.priors import DistributionPrior, FactorizedPrior, MixturePrior, NormalPrior, Prior, StackedPrior
 from tf_radogaga.saving import load_model, save_model
 from tf_radogaga.serving import export_saved_model
 from tf_radogaga.unfolding import fit_isometric
@@ -50,6 +50,7 @@ __all__ = [
     "PseudoHuberError",
     "RaDOGAGA",
     "ScaledSquaredError",
+    "StackedPrior",
     "StructuralDissimilarity",
     "SumSquaredError",
     "TableEncoding",

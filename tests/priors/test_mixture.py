@@ -7,7 +7,7 @@ from scipy import special, stats
 from sklearn.mixture import GaussianMixture
 
 from tf_radogaga.priors import MixturePrior
-from tf_radogaga.priors.mixture import Mixture, Statistics
+from tf_radogaga.priors.gaussians import Mixture, Statistics
 from tf_radogaga.priors.stacking import stacked
 
 

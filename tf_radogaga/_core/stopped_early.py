@@ -17,8 +17,8 @@ class _Untold(GaussianMixture):
     """True to scikit-learn, which warns where it is not; the truth is in `__dict__`."""
 
 
-def gaussian_mixture(rows: np.ndarray, components: int, **options: Any) -> GaussianMixture:
-    """What `GaussianMixture(components, **options).fit(rows)` is, (n, N) float64, whether or not it converged."""
-    fitted = GaussianMixture(components, **options)
-    vars(fitted).update(vars(_Untold(components, **options).fit(rows)))
+def gaussian_mixture(rows: np.ndarray, n_components: int, **options: Any) -> GaussianMixture:
+    """What `GaussianMixture(n_components, **options).fit(rows)` is, (n, N) float64, whether or not it converged."""
+    fitted = GaussianMixture(n_components, **options)
+    vars(fitted).update(vars(_Untold(n_components, **options).fit(rows)))
     return fitted

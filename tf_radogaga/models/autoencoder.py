@@ -14,17 +14,16 @@ from tf_radogaga._core.constants import as_constant
 from tf_radogaga._core.keras_configs import require_told
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
-from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.models import image_pipelines
 from tf_radogaga.models.density import DIRECTIONS, PRIOR, RESIDUALS, Density
 from tf_radogaga.models.image_pipelines import for_images
-from tf_radogaga.models.parts import default_preprocessing, output
+from tf_radogaga.models.joint import JOINT, Joint
+from tf_radogaga.models.parts import default_preprocessing, fitting_distortion, fitting_prior, output
 from tf_radogaga.models.residuals import Residuals
 from tf_radogaga.networks import shapes
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.preprocessing.cells import array_of
 from tf_radogaga.priors.base import Prior
-from tf_radogaga.priors.fixed import as_prior
 from tf_radogaga.training import batches, copies
 from tf_radogaga.training.end_of_fit import Step
 from tf_radogaga.training.feed import Feed
@@ -51,6 +50,8 @@ class Autoencoder(TrainedOnRows):
         distortion: D(x, y), default the sum of squared errors; or a function (x, y) -> (B,) of your own.
         reconstruction_features: the prior sees [z, ||x - x_hat|| / ||x||, cos(x, x_hat)] as in DAGMM; the decoder sees
             z alone. The score is then an energy, not a density.
+        joint_prior: a `StackedPrior` of N + 1 units, fitted to z and log |x - x_hat| of validation rows at the end of
+            `fit`, or by `adapt_residuals`; `energy(joint=True)` scores by it.
 
     Networks are trained as in any Keras model: `training` reaches every layer, so that dropout drops and batch
     normalization learns, and regularizers and `add_loss` are in the loss, as its term `regularization`. Where one call
@@ -69,11 +70,11 @@ class Autoencoder(TrainedOnRows):
     """The prior of losses that take no other, of N units."""
 
     density_class: type[Density] = Density
-    end_of_fit: tuple[Step, ...] = (PRIOR, DIRECTIONS, RESIDUALS)
+    end_of_fit: tuple[Step, ...] = (PRIOR, DIRECTIONS, RESIDUALS, JOINT)
     """What `fit` finds at its end, step by step."""
 
     threshold_on = "energy"
-    """What the threshold is of: the energy, or, in an `AnomalyDetector` of a density, -log_density."""
+    """What the threshold is of: energy or joint_energy; or, in an `AnomalyDetector` of a density, -log_density."""
 
     metric_scale: float | None = None
     """Squared length in z of a step whose squared length in the metric of the distortion is 1; None where the loss does
@@ -90,6 +91,7 @@ class Autoencoder(TrainedOnRows):
         preprocess: Preprocessing | None = None,
         distortion: Distortion | Callable | None = None,
         reconstruction_features: bool = False,
+        joint_prior: Prior | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
@@ -99,25 +101,18 @@ class Autoencoder(TrainedOnRows):
         self.feed = Feed(self)
         example = tf.zeros((1, *self.preprocess.event_shape))
         self.latent_units = shapes.latent_units(encoder, decoder, example, self.heads)
-        self.prior = as_prior(prior if self.own_prior is None else self.own_prior(self.latent_units))
-        wide_prior = self.latent_units + 2 * reconstruction_features
-        if (found := getattr(self.prior, "latent_units", wide_prior)) != wide_prior:
-            raise ValueError(f"prior: {found} units where the {wide_prior} latent units and features are needed.")
-        if self.prior.adapted and (found := self.prior.rate(tf.zeros((1, wide_prior))).shape) != (1,):
-            raise ValueError(f"prior: a rate of shape {found} for one latent; one number per example, (B,), is needed.")
-        self.distortion = as_distortion(distortion)
-        found = tf.convert_to_tensor(self.distortion(example, example)).shape
-        if found != (1,):
-            raise ValueError(f"distortion: {found} for {example.shape} rows; one number per example, (B,), is needed.")
+        given = prior if self.own_prior is None else self.own_prior(self.latent_units)
+        self.prior = fitting_prior(given, self.latent_units + 2 * reconstruction_features)
+        self.distortion = fitting_distortion(distortion, example)
         self.reconstruction_features = reconstruction_features
         unset = keras.initializers.Constant(math.inf)
         self.threshold = self.add_weight("threshold", (), initializer=unset, trainable=False)
         self.random = tf.random.Generator.from_seed(seeds.draw_seed())
-        units = self.latent_units
-        self._directions = self.add_weight("active_directions", (units, units), trainable=False)
+        self._directions = self.add_weight("active_directions", 2 * (self.latent_units,), trainable=False)
         # by its older name in checkpoints
         self._informative = self.add_weight("active_dimensions", (), "int32", "zeros", trainable=False)
-        self.density, self.residuals = self.density_class(self), Residuals(self)
+        self.joint_prior = joint_prior
+        self.density, self.residuals, self.joint = self.density_class(self), Residuals(self), Joint(self)
         self.built = True  # every weight exists from here on
 
     def loss_terms(self, x: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
@@ -161,17 +156,22 @@ class Autoencoder(TrainedOnRows):
         """x_hat (B, *event) of latents (B, N), in the preprocessed space."""
         return output(self.decoder, tf.convert_to_tensor(z, tf.float32))
 
-    def energy(self, rows: Any) -> tf.Tensor:
+    def energy(self, rows: Any, joint: bool = False) -> tf.Tensor:
         """-log P(z) of raw rows in nats, (B,); higher is more anomalous. No noise, no dropout, independent of
-        batch split.
+        batch split; infinite, never NaN, for rows so far off that float32 overflows on the way.
 
-        It is infinite, never NaN, for rows so far off that float32 overflows on the way.
+        Args:
+            rows: as `preprocess` takes them.
+            joint: -log p(z, log |x - x_hat|) by the `joint_prior`, of the length sqrt(D); high also where a row is
+                further from the manifold, or nearer, than others at such a z.
 
         Raises:
-            RuntimeError: the prior has not been adapted.
+            RuntimeError: the prior, or the joint prior, has not been adapted.
             TypeError, ValueError: bad rows, naming column and row.
         """
-        return self.by_blocks(rows, self.density.scoring_graph)
+        if joint and (obstacle := self.joint.obstacle()):
+            raise RuntimeError(obstacle)
+        return self.by_blocks(rows, self.joint.energy if joint else self.density.scoring_graph)
 
     def call(self, rows: Any) -> dict[str, tf.Tensor]:
         """Energy (B,), latent (B, N) and reconstruction (B, *event) of raw rows; so `predict` works."""
@@ -188,8 +188,8 @@ class Autoencoder(TrainedOnRows):
             rows: as `preprocess` takes them.
 
         Returns:
-            energy, in nats; anomaly, whether it, or what `threshold_on` names, exceeds the threshold; valid, whether
-            the row could be scored; and log_density, in nats, where the model defines it.
+            energy; anomaly, whether it, or what `threshold_on` names, exceeds the threshold; valid, whether the row
+            could be scored; and where the model has them log_density and joint_energy. All in nats.
         """
         require_memory(rows, "rows")
         return self.density.scores(*self.preprocess.marked(rows))
@@ -198,12 +198,13 @@ class Autoencoder(TrainedOnRows):
     keep_normal_images = for_images(image_pipelines.keep_normal_images)
     """Models of images alone have these two, see `image_pipelines`."""
 
-    def set_threshold(self, energies: np.ndarray, anomaly_share: float) -> float:
+    def set_threshold(self, energies: np.ndarray, anomaly_share: float, joint: bool = False) -> float:
         """Flags rows above the (1 - anomaly_share) quantile of these energies; returns the threshold in nats.
 
         Args:
             energies: (B,), of held-out rows.
             anomaly_share: share of such rows to flag, in (0, 1).
+            joint: whether these are joint energies, and rows are to be flagged by theirs.
 
         Raises:
             ValueError: no or non-finite energies, or a share outside (0, 1).
@@ -213,6 +214,8 @@ class Autoencoder(TrainedOnRows):
             raise ValueError(f"energies: {energies.size} values, all must be finite and there must be one at least.")
         checks.require("anomaly_share", anomaly_share, 0 < anomaly_share < 1, "in (0, 1)")
         self.threshold.assign(np.percentile(energies, 100 * (1 - anomaly_share)))
+        if joint != (self.threshold_on == "joint_energy"):
+            self.threshold_on = "joint_energy" if joint else "energy"
         return float(self.threshold.numpy())
 
     # Density
@@ -235,7 +238,7 @@ class Autoencoder(TrainedOnRows):
         return as_constant(lambda: self._directions[: self.active_dimensions])
 
     def density_obstacle(self, volume: str) -> str | None:
-        """Why `log_density` by this volume is not defined, or None."""
+        """Why there is no `log_density` by this volume, or None."""
         return self.density.obstacle(volume)
 
     @property
@@ -272,18 +275,19 @@ class Autoencoder(TrainedOnRows):
         return self.by_blocks(rows, functools.partial(self.density.log_density_in, space, volume=volume))
 
     def adapt_residuals(self, rows: Any) -> None:
-        """Fits the law q of the residuals x - x_hat, for densities of all space; `fit` does it where it is given
-        validation rows.
+        """Fits the law q of the residuals x - x_hat, for densities of all space, and the `joint_prior`, as `fit` does
+        of its validation rows.
 
         Args:
-            rows: normal raw rows that `fit` has not seen, as residuals of those that it has seen are too small; 50 at
-                least. A table, images, or a stream, as `fit` takes.
+            rows: normal raw rows that `fit` has not seen, whose residuals are too small; 50 at least, as `fit` takes.
 
         Raises:
             RuntimeError, TypeError, ValueError: as `energy`; too few rows.
         """
         self.prior.require_adapted()
-        self.residuals.fit(batches.rows_only(self.feed.prepared(rows, "rows")))
+        dataset = batches.rows_only(self.feed.prepared(rows, "rows"))
+        self.residuals.fit(dataset, required=self.joint_prior is None)
+        self.joint.fit(dataset)
 
     # Sampling and coding
 
@@ -341,5 +345,5 @@ class Autoencoder(TrainedOnRows):
     def get_config(self) -> dict:
         require_told(self)
         copies.require_apart(self)
-        names = "encoder", "decoder", "prior", "preprocess", "distortion", "reconstruction_features"
+        names = "encoder", "decoder", "prior", "preprocess", "distortion", "reconstruction_features", "joint_prior"
         return {name: getattr(self, name) for name in names}

@@ -89,7 +89,7 @@ class BetaVAE(Autoencoder):
         beta: of the conventional form, the weight of the rate against D, in units of D per nat.
         lambda1, lambda2: in place of beta, weights of the transform and the coding term of the decomposed form.
         transform: D1 of the decomposed form, such as `EuclideanNorm`; default: the distortion.
-        **kwargs: preprocess, distortion, name, as `Autoencoder`.
+        **kwargs: preprocess, distortion, joint_prior, name, as `Autoencoder`.
 
     Raises:
         TypeError: neither beta nor lambda1 and lambda2, or all of them.

@@ -8,7 +8,8 @@ from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.parts import output
 from tf_radogaga.models.reconstruction_features import prior_input
-from tf_radogaga.priors.mixture import LEAST_LOG_WEIGHT, MixturePrior
+from tf_radogaga.priors.gaussians import LEAST_LOG_WEIGHT
+from tf_radogaga.priors.mixture import MixturePrior
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
@@ -23,7 +24,7 @@ class DAGMM(Autoencoder):
         encoder, decoder, prior: as `Autoencoder`.
         lambda1: weight of the rate R.
         lambda2: weight of the singularity penalty.
-        **kwargs: preprocess, distortion, reconstruction_features, name, as `Autoencoder`.
+        **kwargs: preprocess, distortion, reconstruction_features, joint_prior, name, as `Autoencoder`.
 
     Raises:
         TypeError: the prior is not a `MixturePrior`.

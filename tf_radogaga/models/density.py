@@ -27,6 +27,8 @@ class Scored(Measured, Protocol):
 
     density: Density
     residuals: Residuals
+    joint: Any
+    joint_prior: Any
     reconstruction_features: bool
     threshold: tf.Variable
     threshold_on: str
@@ -81,7 +83,10 @@ class Density:
         found = {"energy": blank(valid, energy), "valid": valid}
         if self.obstacle("isometric") is None:
             found["log_density"] = blank(valid, self.log_density_in(space, x, energy))
-        compared = -found["log_density"] if self.model.threshold_on == "log_density" else energy
+        if self.model.joint.obstacle() is None:
+            found["joint_energy"] = blank(valid, self.model.joint.energy(x))
+        on = self.model.threshold_on
+        compared = -found["log_density"] if on == "log_density" else found[on]
         return {**found, "anomaly": valid & ~(compared <= self.model.threshold)}
 
     def obstacle(self, volume: str) -> str | None:

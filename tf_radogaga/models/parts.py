@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from tf_radogaga._core import replicas
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.distortions.base import Distortion
+from tf_radogaga.distortions.functions import as_distortion
 from tf_radogaga.networks import shapes
 from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.preprocessing.images import ImageScaling
+from tf_radogaga.priors.base import Prior
+from tf_radogaga.priors.fixed import as_prior
 
 
 def output(network: keras.layers.Layer, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -58,3 +63,22 @@ def default_preprocessing(encoder: keras.layers.Layer) -> Preprocessing:
             " preprocess=PassThrough(columns), ImageScaling((height, width, channels)), or another adapted layer."
         )
     return ImageScaling(shape) if len(shape) == 3 else PassThrough(shape[0])
+
+
+def fitting_prior(prior: Any, units: int) -> Prior:
+    """It, or of a distribution, over so many units."""
+    made = as_prior(prior)
+    if (found := getattr(made, "latent_units", units)) != units:
+        raise ValueError(f"prior: {found} units where the {units} latent units and features are needed.")
+    if made.adapted and (found := made.rate(tf.zeros((1, units))).shape) != (1,):
+        raise ValueError(f"prior: a rate of shape {found} for one latent; one number per example, (B,), is needed.")
+    return made
+
+
+def fitting_distortion(distortion: Distortion | Callable | None, example: tf.Tensor) -> Distortion:
+    """It, or of a function, for rows such as this one, (1, *event)."""
+    made = as_distortion(distortion)
+    found = tf.convert_to_tensor(made(example, example)).shape
+    if found != (1,):
+        raise ValueError(f"distortion: {found} for {example.shape} rows; one number per example, (B,), is needed.")
+    return made

@@ -14,6 +14,7 @@ from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.models.density import DIRECTIONS, PRIOR, RESIDUALS, SHEETS
 from tf_radogaga.models.gauge_fitting import GAUGE
 from tf_radogaga.models.gauges import GAUGES
+from tf_radogaga.models.joint import JOINT
 from tf_radogaga.models.parts import NOISE, output, outputs
 from tf_radogaga.models.reconstruction_features import prior_input
 
@@ -56,13 +57,13 @@ class RaDOGAGA(Autoencoder):
             noise: `isometry` then tends to the mean of 1 - sigma2 / Var(z_i) (Gaussian prior).
         transform: D1 of the reconstruction term; default: the distortion, D, whose metric the latent copies. Kato et
             al., section 5.1.1, take the mean squared error, also where D is 1 - SSIM.
-        **kwargs: preprocess, distortion, reconstruction_features, name, as `Autoencoder`.
+        **kwargs: preprocess, distortion, reconstruction_features, joint_prior, name, as `Autoencoder`.
 
     Raises:
         ValueError: an argument outside its range, named.
     """
 
-    end_of_fit = (GAUGE, PRIOR, DIRECTIONS, SHEETS, RESIDUALS)
+    end_of_fit = (GAUGE, PRIOR, DIRECTIONS, SHEETS, RESIDUALS, JOINT)
 
     def __init__(
         self,

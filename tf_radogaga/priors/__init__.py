@@ -4,5 +4,6 @@ from tf_radogaga.priors.base import Prior
 from tf_radogaga.priors.factorized import FactorizedPrior
 from tf_radogaga.priors.fixed import DistributionPrior, NormalPrior
 from tf_radogaga.priors.mixture import MixturePrior
+from tf_radogaga.priors.stacked import StackedPrior
 
-__all__ = ["DistributionPrior", "FactorizedPrior", "MixturePrior", "NormalPrior", "Prior"]
+__all__ = ["DistributionPrior", "FactorizedPrior", "MixturePrior", "NormalPrior", "Prior", "StackedPrior"]

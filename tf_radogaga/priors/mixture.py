@@ -1,129 +1,22 @@
-"""Gaussian mixtures in float64: their densities, marginals and sufficient statistics, and the prior made of them."""
+"""The mixture of DAGMM, and of RaDOGAGA on tables: memberships by a network, and EM at the end."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
 
-import numpy as np
-
-from tf_radogaga._core import blocks, checks, replicas, seeds
-from tf_radogaga._core.constants import as_constant
+from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.keras_configs import attributes
-from tf_radogaga._core.squares import sum_of_squares
-from tf_radogaga._core.stack import keras, tf, tfp
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga._core.stopped_early import gaussian_mixture
-from tf_radogaga.priors.base import Prior
+from tf_radogaga.priors.gaussians import Mixture, Statistics, fixed_mixture
 from tf_radogaga.priors.stacking import MEMBERS, stacked
-
-LEAST_LOG_WEIGHT = math.log(1e-20)
-"""Of components that only fill the room for more of them."""
-
-CLUSTERED_ROWS = 10_000
-"""Latents that scikit-learn's mixture is fitted to, at most, for EM to go on from."""
-
-
-class Mixture(NamedTuple):
-    """Gaussian mixture of K full-covariance components, float64: `log_weights` (K,), `mean` (K, N),
-    `covariance` (K, N, N) and `inverse_cholesky` (K, N, N), the inverse of its lower Cholesky factor."""
-
-    log_weights: tf.Tensor
-    mean: tf.Tensor
-    covariance: tf.Tensor
-    inverse_cholesky: tf.Tensor
-
-    def component_log_prob(self, z: tf.Tensor) -> tf.Tensor:
-        """log pi_k + log N(z; mu_k, Sigma_k), (B, N) -> (B, K), by matrix products alone."""
-        components, units = self.mean.shape
-        whitening = tf.reshape(tf.transpose(self.inverse_cholesky, (2, 0, 1)), (units, components * units))
-        offset = tf.linalg.matvec(self.inverse_cholesky, self.mean)
-        whitened = tf.reshape(z @ whitening, (tf.shape(z)[0], components, units)) - offset
-        diagonal = tf.reduce_sum(self.inverse_cholesky * np.eye(units), axis=-1)  # OpenVINO lacks the op of diag_part
-        log_scale = tf.reduce_sum(tf.math.log(diagonal), axis=-1)
-        log_norm = self.log_weights + log_scale - 0.5 * units * math.log(2 * math.pi)
-        return log_norm - 0.5 * sum_of_squares(whitened, first_axis=2)
-
-    def energy(self, z: tf.Tensor) -> tf.Tensor:
-        """-log sum_k pi_k N(z; mu_k, Sigma_k) in nats, (B, N) -> (B,)."""
-        return -tf.reduce_logsumexp(self.component_log_prob(z), axis=-1)
-
-    def padded(self, components: int) -> Mixture:
-        """The same mixture as one of more components: copies of the heaviest, which weigh nothing."""
-        heaviest = tf.argmax(self.log_weights)
-        more = components - self.mean.shape[0]
-        log_weights = tf.concat([self.log_weights, tf.fill((more,), np.float64(LEAST_LOG_WEIGHT))], axis=0)
-        copies = (tf.concat([v, tf.repeat(v[heaviest][None], more, axis=0)], axis=0) for v in self[1:])
-        return Mixture(log_weights, *copies)
-
-    def along(self, directions: tf.Tensor) -> Mixture:
-        """The mixture of the coordinates z . d_j along orthonormal directions (n, N): a marginal of this one."""
-        directions = tf.cast(directions, self.mean.dtype)
-        mean = tf.linalg.matmul(self.mean, directions, transpose_b=True)
-        covariance = directions @ tf.linalg.matmul(self.covariance, directions, transpose_b=True)
-        return Mixture(self.log_weights, mean, covariance, _inverse_cholesky(covariance))
-
-    def expectation(self, z: tf.Tensor) -> tuple[tf.Tensor, Statistics]:
-        """The E step of EM: summed log likelihood (nats) of latents (B, N) and their statistics under this mixture."""
-        log_prob = self.component_log_prob(z)
-        return tf.reduce_sum(tf.reduce_logsumexp(log_prob, axis=-1)), Statistics.of(z, tf.nn.softmax(log_prob))
-
-
-class Statistics(NamedTuple):
-    """Sufficient statistics of soft memberships gamma: sum gamma (K,), sum gamma z (K, N), sum gamma z z' (K, N, N)."""
-
-    count: tf.Tensor
-    total: tf.Tensor
-    outer: tf.Tensor
-
-    @classmethod
-    def of(cls, z: tf.Tensor, memberships: tf.Tensor) -> Statistics:
-        """From float64 latents (B, N) and memberships (B, K)."""
-        rows, (units, components) = tf.shape(z)[0], (z.shape[1], memberships.shape[1])
-        weighted = tf.reshape(memberships[:, :, None] * z[:, None, :], (rows, components * units))
-        outer = tf.linalg.matmul(weighted, z, transpose_a=True)  # sums over rows are slow, products are not
-        return cls(
-            tf.reduce_sum(memberships, axis=0),
-            tf.linalg.matmul(memberships, z, transpose_a=True),
-            tf.reshape(outer, (components, units, units)),
-        )
-
-    def __add__(self, other: Statistics) -> Statistics:  # type: ignore[override]  # sums, no longer tuples
-        return Statistics(*(a + b for a, b in zip(self, other)))
-
-    def mixture(self, covariance_floor: float) -> Mixture:
-        """The mixture with these moments; `covariance_floor` is added to every variance."""
-        count = self.count + 1e-8  # a component without members must not divide 0 by 0
-        weights = self.count / tf.reduce_sum(self.count)
-        mean = self.total / count[:, None]
-        covariance = self.outer / count[:, None, None] - mean[:, :, None] * mean[:, None, :]
-        covariance = 0.5 * (covariance + tf.linalg.matrix_transpose(covariance))
-        covariance += covariance_floor * tf.eye(mean.shape[-1], dtype=mean.dtype)
-        return Mixture(tf.math.log(weights + 1e-20), mean, covariance, _inverse_cholesky(covariance))
-
-
-def _inverse_cholesky(covariance: tf.Tensor) -> tf.Tensor:
-    identity = tf.eye(tf.shape(covariance)[-1], batch_shape=tf.shape(covariance)[:1], dtype=covariance.dtype)
-    return tf.linalg.triangular_solve(tf.linalg.cholesky(covariance), identity)
-
-
-def _spread_rows(latents: Iterable[tf.Tensor], rows: int) -> np.ndarray:
-    """At most `CLUSTERED_ROWS` of so many rows, float64."""
-    sample = blocks.EvenSample(CLUSTERED_ROWS, rows)
-    for z in latents:
-        sample.add(z)
-    return np.asarray(sample.rows, np.float64)
-
-
-def _fixed(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, precisions_cholesky: np.ndarray) -> Mixture:
-    """From scikit-learn's arrays."""
-    inverse = np.swapaxes(precisions_cholesky, 1, 2)
-    return Mixture(*(tf.constant(v) for v in (np.log(np.maximum(weights, 1e-20)), means, covariances, inverse)))
+from tf_radogaga.priors.stored import StoredMixture, spread_rows
 
 
 @keras.utils.register_keras_serializable(package="tf_radogaga")
-class MixturePrior(Prior):
+class MixturePrior(StoredMixture):
     """Gaussian mixture whose memberships come from an estimation network.
 
         gamma = softmax(EN(z)),  pi_k = mean gamma_k,  mu_k, Sigma_k = moments of z weighted by gamma_k
@@ -153,9 +46,6 @@ class MixturePrior(Prior):
         ValueError: an argument outside its range.
     """
 
-    axis_aligned = False
-    has_marginals = True
-
     def __init__(
         self,
         latent_units: int,
@@ -167,39 +57,23 @@ class MixturePrior(Prior):
         selection: str | None = None,
         name: str | None = None,
     ):
-        super().__init__(name=name)
         checks.at_least(1, latent_units=latent_units, components=components)
         checks.at_least(0, covariance_floor=covariance_floor, em_iterations=em_iterations)
         checks.in_range("dropout", dropout, 0, 1)
         checks.one_of("selection", selection, (None, "stacked"))
         if selection and not covariance_floor:
             raise ValueError("covariance_floor: 0, with which EM cannot start from single rows; give more, as 1e-6.")
-        self.latent_units, self.components, self.units = latent_units, components, tuple(units)
+        super().__init__(latent_units, (MEMBERS if selection else 1) * components, name=name)
+        self.components, self.units = components, tuple(units)
         self.dropout, self.covariance_floor, self.em_iterations = dropout, covariance_floor, em_iterations
         self.selection = selection
         self.minimum_rows = max(components, 5) if selection else components
-        self.adaptation: dict[str, float] = {}
         self.hidden = [keras.layers.Dense(width, "tanh", dtype="float32") for width in self.units]
         self.logits = keras.layers.Dense(components, dtype="float32")
         widths = (latent_units, *self.units)
         for layer, width in zip((*self.hidden, self.logits), widths):
             layer.build((None, width))
         self.random = tf.random.Generator.from_seed(seeds.draw_seed())
-        most = (MEMBERS if selection else 1) * components
-        shapes = Mixture((most,), (most, latent_units), *2 * ((most, latent_units, latent_units),))
-        self.stored = Mixture(
-            *(self.add_weight(n, s, "float64", "zeros", trainable=False) for n, s in zip(Mixture._fields, shapes))
-        )
-        self.is_adapted = self.add_weight("is_adapted", (), "bool", trainable=False)
-
-    @property
-    def adapted(self) -> bool:
-        with tf.init_scope():
-            return bool(self.is_adapted.numpy())
-
-    def invalidate(self) -> None:
-        self.is_adapted.assign(False)
-        self.adaptation = {}
 
     def memberships(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """gamma (B, K), float64."""
@@ -219,28 +93,8 @@ class MixturePrior(Prior):
         return statistics.mixture(self.covariance_floor)
 
     def rate(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
-        mixture = self.batch_mixture(z) if training else self._stored_mixture()
+        mixture = self.batch_mixture(z) if training else self.stored_mixture()
         return tf.cast(mixture.energy(tf.cast(z, tf.float64)), tf.float32)
-
-    def log_prob_along(self, z: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-        marginal = as_constant(lambda: self._stored_mixture().along(directions))
-        z = tf.linalg.matmul(tf.cast(z, tf.float64), tf.cast(directions, tf.float64), transpose_b=True)
-        return -tf.cast(marginal.energy(z), tf.float32)
-
-    def _stored_mixture(self) -> Mixture:
-        return as_constant(lambda: Mixture(*(tf.identity(v) for v in self.stored)))
-
-    @property
-    def distribution(self) -> tfp.distributions.Distribution:
-        """The stored mixture, float64."""
-        return as_constant(
-            lambda: tfp.distributions.MixtureSameFamily(
-                tfp.distributions.Categorical(logits=tf.identity(self.stored.log_weights)),
-                tfp.distributions.MultivariateNormalTriL(
-                    tf.identity(self.stored.mean), scale_tril=tf.linalg.cholesky(self.stored.covariance)
-                ),
-            )
-        )
 
     def adapt(self, latents: Iterable[tf.Tensor], refine: bool = True) -> None:
         """Stores the mixture of the training set, streamed: one pass for the network, one per EM iteration and start.
@@ -270,8 +124,8 @@ class MixturePrior(Prior):
             self.store(mixture.padded(room))
             return
         if self.selection:
-            stack = stacked(_spread_rows(latents, rows), self.components, self.covariance_floor)
-            self.store(_fixed(*stack[:4]).padded(room))
+            stack = stacked(spread_rows(latents, rows), self.components, self.covariance_floor)
+            self.store(fixed_mixture(*stack[:4]).padded(room))
             told = {"mixtures": stack.members, "components": len(stack.weights), "nll_held_out": -stack.held_out}
             self.adaptation.update(told)
             return
@@ -303,14 +157,8 @@ class MixturePrior(Prior):
     def clustered(self, latents: Iterable[tf.Tensor], rows: int) -> Mixture:
         """A start of EM that owes nothing to the network: scikit-learn's, on spread rows."""
         options = {"n_init": 3, "reg_covar": self.covariance_floor, "random_state": 0}
-        found = gaussian_mixture(_spread_rows(latents, rows), self.components, **options)
-        return _fixed(found.weights_, found.means_, found.covariances_, found.precisions_cholesky_)
-
-    def store(self, mixture: Mixture) -> None:
-        self.invalidate()  # for as long as only some of it is stored
-        for variable, value in zip(self.stored, mixture):
-            variable.assign(value)
-        self.is_adapted.assign(True)
+        found = gaussian_mixture(spread_rows(latents, rows), self.components, **options)
+        return fixed_mixture(found.weights_, found.means_, found.covariances_, found.precisions_cholesky_)
 
     def get_config(self) -> dict:
         names = "latent_units", "components", "units", "dropout", "covariance_floor", "em_iterations", "selection"

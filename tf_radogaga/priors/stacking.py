@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -39,13 +39,35 @@ class Stack(NamedTuple):
 
 
 def stacked(z: np.ndarray, components: int, covariance_floor: float) -> Stack:
-    """The stack of mixtures of 1 to `components` components of rows (n, N), float64.
+    """The stack of mixtures of 1 to `components` components of rows (n, N), float64, from several starts.
+
+    One mixture of p parameters misses the log density by about sqrt(p / n) nats, in its own way for each start; a mean
+    of several misses it by less.
+
+    Raises:
+        ValueError: fewer than five rows.
+    """
+    options = {"reg_covar": covariance_floor, "max_iter": EM_STEPS, "tol": TOLERANCE}
+    tried = [
+        {"n_components": size, "init_params": start, "random_state": seed, **options}
+        for size in range(1, components + 1)
+        for seed, start in enumerate(STARTS if size > 1 else STARTS[:1])
+    ]
+    return stack(z, tried)
+
+
+def stack(z: np.ndarray, tried: list[dict[str, Any]]) -> Stack:
+    """The stack of mixtures of rows (n, N), float64.
 
     All mixtures are fitted to four rows of five, and weighed by the likelihood of their weighted mean on the fifth.
-    The `MEMBERS` heaviest stay; EM goes on with each over all rows. One mixture of p parameters misses the log density
-    by about sqrt(p / n) nats, in its own way for each start; a mean of several misses it by less.
+    The `MEMBERS` heaviest stay; EM goes on with each over all rows.
 
     Source: Smyth and Wolpert, Linearly combining density estimators via stacking, Machine Learning 36, 1999.
+
+    Args:
+        z: rows, 5 at least.
+        tried: scikit-learn's options of each mixture; those of more components than there are distinct rows are left
+            out.
 
     Raises:
         ValueError: fewer than five rows.
@@ -53,16 +75,13 @@ def stacked(z: np.ndarray, components: int, covariance_floor: float) -> Stack:
     if len(z) < 1 / HELD_OUT:
         raise ValueError(f"z: {len(z)} rows leave none to hold out; give at least {round(1 / HELD_OUT)}.")
     held_out, rows = np.split(np.random.default_rng(0).permutation(z), [int(HELD_OUT * len(z))])
-    options = {"reg_covar": covariance_floor, "max_iter": EM_STEPS, "tol": TOLERANCE}
-    fitted = [
-        gaussian_mixture(rows, size, init_params=start, random_state=seed, **options)
-        for size in range(1, min(components, len(np.unique(rows, axis=0))) + 1)
-        for seed, start in enumerate(STARTS if size > 1 else STARTS[:1])
-    ]
+    distinct = len(np.unique(rows, axis=0))
+    tried = [options for options in tried if options["n_components"] <= distinct]
+    fitted = [gaussian_mixture(rows, **options) for options in tried]
     log_prob = np.stack([mixture.score_samples(held_out) for mixture in fitted])
     heaviest = np.argsort(-stacking_weights(log_prob), kind="stable")[:MEMBERS]
     weights = stacking_weights(log_prob[heaviest])
-    members = [_continued(fitted[index], z, options) for index in heaviest]
+    members = [_continued(fitted[index], z, tried[index]) for index in heaviest]
     return Stack(
         np.concatenate([weight * member.weights_ for weight, member in zip(weights, members)]),
         np.concatenate([member.means_ for member in members]),
@@ -87,6 +106,6 @@ def stacking_weights(log_prob: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _continued(mixture: GaussianMixture, z: np.ndarray, options: dict) -> GaussianMixture:
+def _continued(mixture: GaussianMixture, z: np.ndarray, options: dict[str, Any]) -> GaussianMixture:
     start = {"weights_init": mixture.weights_, "means_init": mixture.means_, "precisions_init": mixture.precisions_}
-    return gaussian_mixture(z, mixture.n_components, **start, **options)
+    return gaussian_mixture(z, **{**options, **start, "init_params": "random_from_data", "random_state": 0})
