@@ -163,7 +163,7 @@ def draw(out: Path, model: Autoencoder, test: np.ndarray, reports: list, seed: i
     pairs = isometry.tangent_pairs(model, test, seed=seed)
     spectrum = isometry.latent_spectrum(model, test)
     scale = reports[0].metric_scale if reports[0].scale_is_fitted else 1
-    energies = model.energy(test).numpy()
+    energies = getattr(model, model.threshold_on)(test).numpy()
     order = np.argsort(energies, kind="stable")
     figures = {
         "tangents.png": plots.tangent_scatter(pairs[0], scale * pairs[1]),
@@ -197,7 +197,8 @@ def main(arguments: list[str] | None = None) -> None:
     with prepared_out(args):
         print(f"{args.dataset}: {len(data.train)} images to train on, {len(data.test)} held out; {preset}")
         model = fit(preset, data, args.seed, args.out, verbosity())
-        model.set_threshold(model.energy(data.test).numpy(), tabular.share_of(None))
+        on = "energy" if model.joint.obstacle() else "surprise"
+        model.set_threshold(getattr(model, on)(data.test).numpy(), tabular.share_of(None), on)
         tf_radogaga.save_model(model, args.out / "model")
         metrics, reports = measure(model, data.test, args.seed)
         draw(args.out, model, data.test, reports, args.seed)

@@ -284,7 +284,7 @@ def test_any_object_that_offers_the_protocol_is_measured():
         encode_x=lambda x: 2 * tf.matmul(x, basis, transpose_b=True),
         decode=lambda z: tf.matmul(z, basis) / 2,
         by_blocks=lambda rows, function: function(tf.constant(rows, tf.float32)),
-        density_obstacle=lambda volume: f"no density by {volume}",
+        density=types.SimpleNamespace(obstacle=lambda volume: f"no density by {volume}"),
     )
     report = isometry.isometry_report(plane, rows)
     assert report.verdict.startswith("isometric: ") and report.model == "SimpleNamespace"

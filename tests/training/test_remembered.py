@@ -23,8 +23,8 @@ def moved(model, route, directory):
 def trained(rows):
     model = fitted(small_model(), rows, epochs=1)
     model.straightening = {"before": 0.5, "after": 0.125}
-    model.threshold_on = "log_density"
     model.set_threshold(-model.log_density(rows).numpy(), 0.1)
+    model.threshold_on = "log_density"
     return model
 
 

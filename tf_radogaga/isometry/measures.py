@@ -147,7 +147,7 @@ def gap_obstacle(model: Measured) -> str | None:
     """Why `isometry_gap` is not defined, or None."""
     if variational(model):
         return "the densities of a BetaVAE differ by D(x, x_check) / beta too; see implicit_report."
-    return model.density_obstacle("jacobian") or model.density_obstacle("isometric")
+    return model.density.obstacle("jacobian") or model.density.obstacle("isometric")
 
 
 def reconstructed_share(model: Measured, rows: Any) -> float:

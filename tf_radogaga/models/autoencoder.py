@@ -51,7 +51,7 @@ class Autoencoder(TrainedOnRows):
         reconstruction_features: the prior sees [z, ||x - x_hat|| / ||x||, cos(x, x_hat)] as in DAGMM; the decoder sees
             z alone. The score is then an energy, not a density.
         joint_prior: a `StackedPrior` of N + 1 units, fitted to z and log |x - x_hat| of validation rows at the end of
-            `fit`, or by `adapt_residuals`; `energy(joint=True)` scores by it.
+            `fit`, or by `adapt_residuals`; `surprise` scores by it.
 
     Networks are trained as in any Keras model: `training` reaches every layer, so that dropout drops and batch
     normalization learns, and regularizers and `add_loss` are in the loss, as its term `regularization`. Where one call
@@ -74,7 +74,7 @@ class Autoencoder(TrainedOnRows):
     """What `fit` finds at its end, step by step."""
 
     threshold_on = "energy"
-    """What the threshold is of: energy or joint_energy; or, in an `AnomalyDetector` of a density, -log_density."""
+    """What the threshold is of: energy or surprise; or, in an `AnomalyDetector` of a density, -log_density."""
 
     metric_scale: float | None = None
     """Squared length in z of a step whose squared length in the metric of the distortion is 1; None where the loss does
@@ -156,22 +156,27 @@ class Autoencoder(TrainedOnRows):
         """x_hat (B, *event) of latents (B, N), in the preprocessed space."""
         return output(self.decoder, tf.convert_to_tensor(z, tf.float32))
 
-    def energy(self, rows: Any, joint: bool = False) -> tf.Tensor:
+    def energy(self, rows: Any) -> tf.Tensor:
         """-log P(z) of raw rows in nats, (B,); higher is more anomalous. No noise, no dropout, independent of
         batch split; infinite, never NaN, for rows so far off that float32 overflows on the way.
 
-        Args:
-            rows: as `preprocess` takes them.
-            joint: -log p(z, log |x - x_hat|) by the `joint_prior`, of the length sqrt(D); high also where a row is
-                further from the manifold, or nearer, than others at such a z.
-
         Raises:
-            RuntimeError: the prior, or the joint prior, has not been adapted.
+            RuntimeError: the prior has not been adapted.
             TypeError, ValueError: bad rows, naming column and row.
         """
-        if joint and (obstacle := self.joint.obstacle()):
+        return self.by_blocks(rows, self.density.scoring_graph)
+
+    def surprise(self, rows: Any) -> tf.Tensor:
+        """How unlikely raw rows are on and off the manifold, in nats, (B,); higher is more anomalous. Of normal rows
+        the mean is about 2. See `joint.Joint`.
+
+        Raises:
+            RuntimeError: there is no `joint_prior`, or it is not fitted.
+            TypeError, ValueError: bad rows, naming column and row.
+        """
+        if obstacle := self.joint.obstacle():
             raise RuntimeError(obstacle)
-        return self.by_blocks(rows, self.joint.energy if joint else self.density.scoring_graph)
+        return self.by_blocks(rows, self.joint.surprise)
 
     def call(self, rows: Any) -> dict[str, tf.Tensor]:
         """Energy (B,), latent (B, N) and reconstruction (B, *event) of raw rows; so `predict` works."""
@@ -189,7 +194,7 @@ class Autoencoder(TrainedOnRows):
 
         Returns:
             energy; anomaly, whether it, or what `threshold_on` names, exceeds the threshold; valid, whether the row
-            could be scored; and where the model has them log_density and joint_energy. All in nats.
+            could be scored; and where the model has them log_density and surprise. All in nats.
         """
         require_memory(rows, "rows")
         return self.density.scores(*self.preprocess.marked(rows))
@@ -198,24 +203,24 @@ class Autoencoder(TrainedOnRows):
     keep_normal_images = for_images(image_pipelines.keep_normal_images)
     """Models of images alone have these two, see `image_pipelines`."""
 
-    def set_threshold(self, energies: np.ndarray, anomaly_share: float, joint: bool = False) -> float:
+    def set_threshold(self, energies: np.ndarray, anomaly_share: float, on: str = "energy") -> float:
         """Flags rows above the (1 - anomaly_share) quantile of these energies; returns the threshold in nats.
 
         Args:
             energies: (B,), of held-out rows.
             anomaly_share: share of such rows to flag, in (0, 1).
-            joint: whether these are joint energies, and rows are to be flagged by theirs.
+            on: "energy", or "surprise", where they are those and rows are to be flagged by it.
 
         Raises:
-            ValueError: no or non-finite energies, or a share outside (0, 1).
+            ValueError: no or non-finite energies, a share outside (0, 1), or another `on`.
         """
+        checks.one_of("on", on, ("energy", "surprise"))
         energies = array_of(energies, "energies")
         if not energies.size or not np.isfinite(energies).all():
             raise ValueError(f"energies: {energies.size} values, all must be finite and there must be one at least.")
         checks.require("anomaly_share", anomaly_share, 0 < anomaly_share < 1, "in (0, 1)")
         self.threshold.assign(np.percentile(energies, 100 * (1 - anomaly_share)))
-        if joint != (self.threshold_on == "joint_energy"):
-            self.threshold_on = "joint_energy" if joint else "energy"
+        self.threshold_on = on
         return float(self.threshold.numpy())
 
     # Density
@@ -237,14 +242,10 @@ class Autoencoder(TrainedOnRows):
         """An orthonormal basis of the active part of the latent space, (n, N); axes where all are active."""
         return as_constant(lambda: self._directions[: self.active_dimensions])
 
-    def density_obstacle(self, volume: str) -> str | None:
-        """Why there is no `log_density` by this volume, or None."""
-        return self.density.obstacle(volume)
-
     @property
     def has_log_density(self) -> bool:
         """Whether `log_density` by the free isometric volume is defined; the exported model then serves it."""
-        return self.density_obstacle("isometric") is None
+        return self.density.obstacle("isometric") is None
 
     def log_density(self, rows: Any, volume: str = "isometric", space: str = "manifold") -> tf.Tensor:
         """log p(x) of raw rows, absolute, in nats, (B,): in the preprocessed space, on the manifold that the
@@ -269,7 +270,7 @@ class Autoencoder(TrainedOnRows):
             RuntimeError, TypeError, ValueError: as `energy`.
         """
         checks.one_of("volume", volume, VOLUMES)
-        if obstacle := self.density_obstacle(volume):
+        if obstacle := self.density.obstacle(volume):
             raise NotImplementedError(obstacle)
         checks.one_of("space", space, SPACES)
         return self.by_blocks(rows, functools.partial(self.density.log_density_in, space, volume=volume))

@@ -84,7 +84,7 @@ class Density:
         if self.obstacle("isometric") is None:
             found["log_density"] = blank(valid, self.log_density_in(space, x, energy))
         if self.model.joint.obstacle() is None:
-            found["joint_energy"] = blank(valid, self.model.joint.energy(x))
+            found["surprise"] = blank(valid, self.model.joint.surprise(x))
         on = self.model.threshold_on
         compared = -found["log_density"] if on == "log_density" else found[on]
         return {**found, "anomaly": valid & ~(compared <= self.model.threshold)}

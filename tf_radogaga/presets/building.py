@@ -13,9 +13,10 @@ from tf_radogaga.models.beta_vae import BetaVAE
 from tf_radogaga.models.dagmm import DAGMM
 from tf_radogaga.models.radogaga import RaDOGAGA
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork
-from tf_radogaga.preprocessing import Preprocessing
+from tf_radogaga.preprocessing import ImageScaling, Preprocessing
 from tf_radogaga.priors.factorized import FactorizedPrior
 from tf_radogaga.priors.mixture import MixturePrior
+from tf_radogaga.priors.stacked import StackedPrior
 
 DISTORTIONS = {
     "mean": distortions.MeanSquaredError,
@@ -27,6 +28,9 @@ DISTORTIONS = {
     "pseudo-huber": distortions.PseudoHuberError,
     "ssim": StructuralDissimilarity,
 }
+
+MOST_JOINT_UNITS = 64
+"""Covariances of more would take more memory than the networks."""
 
 _Networks = tuple[keras.layers.Layer, keras.layers.Layer]  # encoder and decoder
 
@@ -69,11 +73,15 @@ class Preset:
 def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     """The compiled, untrained model of a preset; seed it by `tf.keras.utils.set_random_seed` first.
 
-    On tables the mixture sees [z, relative distance, cosine], as in DAGMM (ICML 2020, section 5.3).
+    On tables the mixture sees [z, relative distance, cosine], as in DAGMM (ICML 2020, section 5.3). Models of images
+    have a `joint_prior`, up to `MOST_JOINT_UNITS` latent units.
     """
     outputs = preset.latent_units * (BetaVAE.heads if preset.model == "vae" else 1)
     networks = _networks(preset, preprocess, outputs)
-    model = _model(preset, networks, preprocess=preprocess, distortion=DISTORTIONS[preset.distortion]())
+    shared: dict[str, Any] = {"preprocess": preprocess, "distortion": DISTORTIONS[preset.distortion]()}
+    if isinstance(preprocess, ImageScaling) and preset.latent_units <= MOST_JOINT_UNITS:
+        shared["joint_prior"] = StackedPrior(preset.latent_units + 1)
+    model = _model(preset, networks, **shared)
     rate = preset.learning_rate
     if preset.decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, preset.steps)

@@ -18,6 +18,7 @@ REMEMBERED = {
     "term_names": "steps",
     "adaptation": "prior",
     "residual_law": "residuals",
+    "tails": "joint",
 }
 """What a model remembers beside weights and configuration, and its part that has it: kept by saving and by copying."""
 

@@ -12,6 +12,7 @@ from tf_radogaga import ensemble, presets
 from tf_radogaga.datasets import tabular
 from tf_radogaga.datasets.streaming import StreamedTable
 from tf_radogaga.models import Autoencoder
+from tf_radogaga.models.residual_laws import LEAST_ROWS
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga_trainers.shared.backups import EarlyStopping
 
@@ -19,6 +20,9 @@ keras = tf.keras
 
 REPORTS = 20
 """Progress reports of a training, where passes over the table would be more."""
+
+LEAST_IMAGES = 5 * LEAST_ROWS
+"""Of fewer, none are held out for a joint prior."""
 
 
 class Data(NamedTuple):
@@ -45,20 +49,24 @@ def train(
     verbose: int = 0,
     reports: int | None = None,
 ) -> Autoencoder:
-    """Builds and fits the model of a preset, on nine tenths of the rows where the rest stops it early.
+    """Builds and fits the model of a preset: on nine tenths of the rows, where the rest stops it early, or fits its
+    joint prior.
 
     Args:
         reports: on the training, after each of which a backup is made; default `REPORTS`, each of a pass at least.
     """
     keras.utils.set_random_seed(seed)
     model = presets.build(preset, data.preprocess)
-    rows, validation, callbacks, stop = data.train, None, list(callbacks), None
+    rows, held_out, validation, callbacks, stop = data.train, None, None, list(callbacks), None
     if isinstance(rows, StreamedTable):
         rows = rows.training_batches(data.preprocess, min(preset.batch_size, data.training_rows))
-    elif preset.patience and len(rows) > 1:
+    elif (model.joint_prior is not None and len(rows) >= LEAST_IMAGES) or (preset.patience and len(rows) > 1):
         order = np.random.default_rng(seed).permutation(len(rows))
-        held_out, rest = np.split(order, [max(len(rows) // 10, 1)])
-        rows, validation = rows.take(rest, axis=0), rows.take(held_out, axis=0)
+        least = 1 if model.joint_prior is None else LEAST_ROWS
+        places, rest = np.split(order, [max(len(rows) // 10, least)])
+        rows, held_out = rows.take(rest, axis=0), rows.take(places, axis=0)
+    if preset.patience and held_out is not None:
+        validation = held_out
         stop = EarlyStopping(patience=preset.patience, restore_best_weights=True, verbose=1)
         callbacks.insert(0, stop)
     length = _length(preset, data.training_rows, reports)
@@ -66,6 +74,8 @@ def train(
     if stop and stop.best_weights and not stop.stopped_epoch:  # Keras restores the best where it stopped early only
         model.set_weights(stop.best_weights)
         model.adapt_prior(rows)
+    if model.joint_prior is not None and held_out is not None:
+        model.adapt_residuals(held_out)
     return model
 
 
