@@ -113,6 +113,45 @@ def test_fit_finds_it_of_validation_rows_and_forgets_it_with_the_weights(tmp_pat
         model.surprise(normal_rows(5))
 
 
+def test_a_threshold_on_it_is_forgotten_with_it(tmp_path):
+    rows = normal_rows(300)
+    model = model_of(rows, components=1)
+    model.set_threshold(model.surprise(rows).numpy(), 0.1, "surprise")
+    model.save_weights(str(tmp_path / "weights"))
+    model.load_weights(str(tmp_path / "weights"))
+    assert model.threshold_on == "energy" and math.isinf(model.threshold.numpy())
+    assert set(model.scores(tf.constant(rows))) == {"energy", "log_density", "valid", "anomaly"}
+    with pytest.raises(RuntimeError, match="joint_prior: not fitted"):
+        model.set_threshold(np.arange(9.0), 0.1, "surprise")
+    with pytest.raises(ValueError, match="on: 'log_density'"):
+        model.set_threshold(np.arange(9.0), 0.1, "log_density")
+
+
+def test_it_is_of_the_latent_that_there_is():
+    tf.keras.utils.set_random_seed(0)
+    options = {"lambda1": 1.0, "lambda2": 40.0, "gauge": "flow", "joint_prior": StackedPrior(3, 1)}
+    model = RaDOGAGA(*_networks(1), MixturePrior(2, 1), **options)
+    model.adapt_prior(normal_rows(300))
+    model.adapt_residuals(normal_rows(300, seed=1))
+    model.adapt_prior(normal_rows(300, seed=2))  # fits the flow again
+    with pytest.raises(RuntimeError, match="joint_prior: not fitted"):
+        model.surprise(normal_rows(5))
+
+
+def test_a_fit_of_it_that_is_interrupted_leaves_none(monkeypatch):
+    rows = normal_rows(300)
+    model = model_of(rows, components=1)
+
+    def stop(latents):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model.joint_prior, "adapt", stop)
+    with pytest.raises(KeyboardInterrupt):
+        model.adapt_residuals(rows)
+    with pytest.raises(RuntimeError, match="joint_prior: not fitted"):
+        model.surprise(rows)
+
+
 def test_saved_copied_and_served_it_is_the_same(tmp_path):
     rows = normal_rows(600)
     model = model_of(rows, components=2)

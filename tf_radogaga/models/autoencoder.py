@@ -167,12 +167,11 @@ class Autoencoder(TrainedOnRows):
         return self.by_blocks(rows, self.density.scoring_graph)
 
     def surprise(self, rows: Any) -> tf.Tensor:
-        """How unlikely raw rows are on and off the manifold, in nats, (B,); higher is more anomalous. Of normal rows
-        the mean is about 2. See `joint.Joint`.
+        """How unlikely raw rows are on and off the manifold, in nats, (B,); about 2 for normal rows. See `joint.Joint`.
 
         Raises:
             RuntimeError: there is no `joint_prior`, or it is not fitted.
-            TypeError, ValueError: bad rows, naming column and row.
+            TypeError, ValueError: as `energy`.
         """
         if obstacle := self.joint.obstacle():
             raise RuntimeError(obstacle)
@@ -212,9 +211,11 @@ class Autoencoder(TrainedOnRows):
             on: "energy", or "surprise", where they are those and rows are to be flagged by it.
 
         Raises:
-            ValueError: no or non-finite energies, a share outside (0, 1), or another `on`.
-        """
+            RuntimeError: there is no surprise.
+            ValueError: no or non-finite energies, a share outside (0, 1), or another `on`."""
         checks.one_of("on", on, ("energy", "surprise"))
+        if on == "surprise" and (obstacle := self.joint.obstacle()):
+            raise RuntimeError(obstacle)
         energies = array_of(energies, "energies")
         if not energies.size or not np.isfinite(energies).all():
             raise ValueError(f"energies: {energies.size} values, all must be finite and there must be one at least.")
@@ -276,11 +277,10 @@ class Autoencoder(TrainedOnRows):
         return self.by_blocks(rows, functools.partial(self.density.log_density_in, space, volume=volume))
 
     def adapt_residuals(self, rows: Any) -> None:
-        """Fits the law q of the residuals x - x_hat, for densities of all space, and the `joint_prior`, as `fit` does
-        of its validation rows.
+        """Fits the law of the residuals x - x_hat, for densities of all space, and the `joint_prior`.
 
         Args:
-            rows: normal raw rows that `fit` has not seen, whose residuals are too small; 50 at least, as `fit` takes.
+            rows: 50 normal raw rows or more that `fit` has not seen, as residuals of those that it has are too small.
 
         Raises:
             RuntimeError, TypeError, ValueError: as `energy`; too few rows.

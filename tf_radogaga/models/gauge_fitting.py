@@ -13,7 +13,7 @@ from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.isometry import tangents
 from tf_radogaga.models.gauges import CouplingFlow, FlowGauge
 from tf_radogaga.priors.base import Prior
-from tf_radogaga.training.end_of_fit import Step
+from tf_radogaga.training.end_of_fit import Step, forget_held_out
 
 GRAM_ROWS = 3000
 """Training rows at which the metric of the decoder is measured, at most."""
@@ -138,6 +138,7 @@ def _follow(prior: Prior, z: tf.Tensor) -> None:
 def _fit_gauge(model: Any, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
     if refine and isinstance(model.gauge, FlowGauge):
         model.gauge.flow.reset()
+        forget_held_out(model)  # z is another
         model.density.find_active(dataset)
         model.straightening = straighten(model, model.gauge.flow, dataset)
 

@@ -2,7 +2,7 @@
 
 The energy speaks of x_hat alone, and the distortion finds the emptiest row the most normal of all. Their joint density
 is two-sided: it is low where z is odd, and where x - x_hat is longer, or shorter, than it is at such a z. But z has
-many dimensions and the length is one, which is drowned by them; so the length is also judged by itself.
+many dimensions, in which the length can drown; so the length also counts by itself.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ class Joint:
             if required:
                 raise ValueError(wrong)
             return
+        self.tails = None  # for as long as the prior is of a fold
         folds, left_out = np.arange(len(rows)) % FOLDS, []
         for fold in range(FOLDS if len(rows) <= MOST_CROSSED else 1):
             prior.adapt([tf.constant(rows[folds != fold])])
@@ -127,6 +128,9 @@ def _forget(model: Scored) -> None:
     if model.joint_prior is not None:
         model.joint_prior.invalidate()
     model.joint.tails = None
+    if model.threshold_on == "surprise":
+        model.threshold_on = "energy"
+        model.threshold.assign(math.inf)
 
 
 JOINT = Step(lambda *_: None, _forget, lambda model, dataset: model.joint.fit(dataset, required=False))

@@ -30,7 +30,7 @@ DISTORTIONS = {
 }
 
 MOST_JOINT_UNITS = 64
-"""Covariances of more would take more memory than the networks."""
+"""Mixtures of more would take more memory than the networks; of more than half as many, they have fewer components."""
 
 _Networks = tuple[keras.layers.Layer, keras.layers.Layer]  # encoder and decoder
 
@@ -80,7 +80,8 @@ def build(preset: Preset, preprocess: Preprocessing) -> Autoencoder:
     networks = _networks(preset, preprocess, outputs)
     shared: dict[str, Any] = {"preprocess": preprocess, "distortion": DISTORTIONS[preset.distortion]()}
     if isinstance(preprocess, ImageScaling) and preset.latent_units <= MOST_JOINT_UNITS:
-        shared["joint_prior"] = StackedPrior(preset.latent_units + 1)
+        components = 64 if preset.latent_units <= MOST_JOINT_UNITS // 2 else 16
+        shared["joint_prior"] = StackedPrior(preset.latent_units + 1, components)
     model = _model(preset, networks, **shared)
     rate = preset.learning_rate
     if preset.decay:

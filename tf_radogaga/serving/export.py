@@ -32,7 +32,7 @@ def export_saved_model(
     Signatures, by name; a row with a non-finite feature has valid = false and NaN results, and changes nothing for
     its neighbours:
         serving_default: the raw features -> energy (nats), anomaly (energy above the model's threshold, or what
-            `threshold_on` names), valid, and log_density (nats) where the model defines it
+            `threshold_on` names), valid, and log_density and surprise (nats) where the model has them
         encode: the raw features -> latent
         decode: latent -> reconstruction, in the preprocessed space
         reconstruct: the raw features -> reconstruction, in the preprocessed space

@@ -130,7 +130,7 @@ class TrainedOnRows(Trained):
             steps_per_epoch: steps of one epoch; x is repeated as needed. An endless dataset needs it; the prior is
                 then adapted to an epoch of it, or to more, until there are 65,536 rows or those of the whole training.
             validation_data: held-out normal raw rows of any of these kinds, for `val_loss` and early stopping; 50 or
-                more also tell the law of residuals, for densities of all space.
+                more also tell the law of residuals, and the joint prior.
             callbacks: Keras callbacks.
             validation_split: the last share of rows in memory is held out in place of `validation_data`.
             shuffle: False trains on all rows in memory in their order, or on a Sequence's batches in theirs.

@@ -158,7 +158,7 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
         seconds = f"{np.mean([record['wall_seconds'] for record in found]):.0f}" if found else ""
         if failed:
             lines.append(f"| {method} | {failed} failed |" + " |" * (len(OUTLIERS) + 1))
-        for score in found[0]["auroc"] if found else ():
+        for score in (name for name in (found[0]["auroc"] if found else ()) if name in SCORES):
             label = "path length" if method == "isolation-forest" else SCORES[score]
             cells = [mean_or_value([record["auroc"][score][name] for record in found], 3) for name in OUTLIERS]
             lines.append(f"| {method} | {label} | " + " | ".join(cells) + f" | {seconds} |")

@@ -49,8 +49,8 @@ def train(
     verbose: int = 0,
     reports: int | None = None,
 ) -> Autoencoder:
-    """Builds and fits the model of a preset: on nine tenths of the rows, where the rest stops it early, or fits its
-    joint prior.
+    """Builds and fits the model of a preset: on nine tenths of the rows or so, where the rest stops it early, or its
+    joint prior is fitted to them.
 
     Args:
         reports: on the training, after each of which a backup is made; default `REPORTS`, each of a pass at least.
@@ -58,12 +58,12 @@ def train(
     keras.utils.set_random_seed(seed)
     model = presets.build(preset, data.preprocess)
     rows, held_out, validation, callbacks, stop = data.train, None, None, list(callbacks), None
+    joint = False
     if isinstance(rows, StreamedTable):
         rows = rows.training_batches(data.preprocess, min(preset.batch_size, data.training_rows))
-    elif (model.joint_prior is not None and len(rows) >= LEAST_IMAGES) or (preset.patience and len(rows) > 1):
+    elif (joint := model.joint_prior is not None and len(rows) >= LEAST_IMAGES) or (preset.patience and len(rows) > 1):
         order = np.random.default_rng(seed).permutation(len(rows))
-        least = 1 if model.joint_prior is None else LEAST_ROWS
-        places, rest = np.split(order, [max(len(rows) // 10, least)])
+        places, rest = np.split(order, [max(len(rows) // 10, LEAST_ROWS if joint else 1)])
         rows, held_out = rows.take(rest, axis=0), rows.take(places, axis=0)
     if preset.patience and held_out is not None:
         validation = held_out
@@ -74,7 +74,7 @@ def train(
     if stop and stop.best_weights and not stop.stopped_epoch:  # Keras restores the best where it stopped early only
         model.set_weights(stop.best_weights)
         model.adapt_prior(rows)
-    if model.joint_prior is not None and held_out is not None:
+    if joint:
         model.adapt_residuals(held_out)
     return model
 
@@ -83,6 +83,7 @@ def train_together(
     preset: presets.Preset, data: list[Data], seeds: list[int], verbose: int = 0
 ) -> list[Autoencoder | Exception]:
     """What `train` makes of each seed and its rows in memory, all trained at once; of a seed that fails, its error.
+    Joint priors are not fitted.
 
     Raises:
         ValueError: the preset stops early, which each training does by itself.
