@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tf_radogaga._core import checks
 from tf_radogaga._core.keras_configs import attributes
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.priors.gaussians import Mixture, fixed_mixture
-from tf_radogaga.priors.stacking import HELD_OUT, MEMBERS, stack
+from tf_radogaga.priors.stacking import HELD_OUT, MEMBERS, Stack, stack
 from tf_radogaga.priors.stored import StoredMixture, spread_rows
 
 FLOORS = (1e-3, 1e-2, 1e-1)
@@ -65,7 +66,8 @@ class StackedPrior(StoredMixture):
             raise FloatingPointError("latents: they hold NaN or infinity; train again with a lower learning rate.")
         mean, scale = z.mean(axis=0), z.std(axis=0)
         scale[scale <= 1e-12 * np.abs(z).max(axis=0, initial=1)] = 1
-        found = stack((z - mean) / scale, self._tried(*z.shape))
+        with threadpool_limits(1):  # threads wait for one another as long as they work
+            found = stack((z - mean) / scale, self._tried(*z.shape))
         self._store(found, mean, scale)
         nll = np.log(scale).sum() - found.held_out
         self.adaptation.update(mixtures=found.members, components=len(found.weights), nll_held_out=float(nll))
@@ -77,7 +79,7 @@ class StackedPrior(StoredMixture):
             {"n_components": size, "reg_covar": floor, "random_state": 0, **EM} for size in allowed for floor in FLOORS
         ]
 
-    def _store(self, found, mean: np.ndarray, scale: np.ndarray) -> None:
+    def _store(self, found: Stack, mean: np.ndarray, scale: np.ndarray) -> None:
         covariances = found.covariances * np.outer(scale, scale)
         precisions = found.precisions_cholesky / scale[:, None]
         mixture: Mixture = fixed_mixture(found.weights, mean + scale * found.means, covariances, precisions)
