@@ -46,19 +46,23 @@ def model_of(rows, components=4):
     return model
 
 
-def test_it_is_the_density_of_the_latent_and_of_the_log_length():
+@pytest.fixture(scope="module")
+def plane():
+    return model_of(normal_rows())
+
+
+def test_it_is_the_density_of_the_latent_and_of_the_log_length(plane):
     fresh = normal_rows(2000, seed=1)
     z = fresh @ rotation_matrix(6)[:2].T * math.sqrt(SCALE)
     length = np.linalg.norm(fresh @ rotation_matrix(6)[2:].T, axis=1)
     true = stats.multivariate_normal(np.zeros(2), SCALE * np.diag([9, 1])).logpdf(z)
     true += stats.chi(4, scale=NOISE).logpdf(length) + np.log(length)
-    model = model_of(normal_rows())
-    found = -model.joint_prior.rate(model.joint.coordinates(tf.constant(fresh))).numpy()
+    found = -plane.joint_prior.rate(plane.joint.coordinates(tf.constant(fresh))).numpy()
     assert abs(np.mean(found - true)) < 0.02 and np.median(np.abs(found - true)) < 0.12  # a log length is not normal
 
 
-def test_it_is_two_sided_where_the_energy_and_the_length_are_blind():
-    model, fresh = model_of(normal_rows()), normal_rows(2000, seed=1)
+def test_it_is_two_sided_where_the_energy_and_the_length_are_blind(plane):
+    model, fresh = plane, normal_rows(2000, seed=1)
     off = fresh @ rotation_matrix(6)[2:].T @ rotation_matrix(6)[2:]
     most = np.quantile(model.surprise(fresh), 0.99)
     for times in (0.1, 4):  # nearer to the plane than normal rows are, and further
@@ -69,8 +73,8 @@ def test_it_is_two_sided_where_the_energy_and_the_length_are_blind():
     assert np.mean(model.surprise(along) > most) > 0.4
 
 
-def test_of_normal_rows_it_is_the_sum_of_two_tests():
-    found = model_of(normal_rows()).surprise(normal_rows(4000, seed=1)).numpy()
+def test_of_normal_rows_it_is_the_sum_of_two_tests(plane):
+    found = plane.surprise(normal_rows(4000, seed=1)).numpy()
     assert abs(found.mean() - 2) < 0.15 and (found >= 0).all()
     # the tests are not independent: the second is of a part of what the first is of
     assert 0.005 < np.mean(found > stats.gamma(2).ppf(0.99)) < 0.03
@@ -127,6 +131,7 @@ def test_a_threshold_on_it_is_forgotten_with_it(tmp_path):
         model.set_threshold(np.arange(9.0), 0.1, "log_density")
 
 
+@pytest.mark.thorough
 def test_it_is_of_the_latent_that_there_is():
     tf.keras.utils.set_random_seed(0)
     options = {"lambda1": 1.0, "lambda2": 40.0, "gauge": "flow", "joint_prior": StackedPrior(3, 1)}
@@ -197,6 +202,7 @@ def test_images_are_scored_and_dropped_by_it():
     assert len(model.keep_normal_images(tf.constant(images))) == np.sum(energies <= model.threshold.numpy())
 
 
+@pytest.mark.thorough
 def test_metrics_and_families_without_a_law_of_residuals_have_it():
     images = smooth_images(60)
     ssim = radogaga(joint_prior=StackedPrior(4, 2), distortion=StructuralDissimilarity(window=5))
@@ -214,6 +220,7 @@ def _networks(heads):
     return DenseNetwork(6, (8,), 2 * heads), DenseNetwork(2, (8,), 6)
 
 
+@pytest.mark.thorough
 def test_models_that_are_trained_together_have_it():
     models = [
         RaDOGAGA(*_networks(1), FactorizedPrior(2), lambda1=1.0, lambda2=40.0, joint_prior=StackedPrior(3, 2))
