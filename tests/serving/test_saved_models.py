@@ -61,8 +61,8 @@ def test_its_signatures_agree(digits_model):
     }
     found = [digits_model.signatures[name](**inputs) for name, inputs in scores.items()]
     for other in found[1:]:
-        assert set(other) == {"energy", "log_density", "anomaly", "valid"} == set(found[0])
-        for name in ("energy", "log_density"):
+        assert set(other) == {"energy", "log_density", "surprise", "anomaly", "valid"} == set(found[0])
+        for name in ("energy", "log_density", "surprise"):
             np.testing.assert_allclose(other[name], found[0][name], rtol=1e-4)
     reconstruction = digits_model.signatures["reconstruct"](images=tf.constant(images))["reconstruction"]
     latent = digits_model.signatures["encode"](images=tf.constant(images))["latent"]
