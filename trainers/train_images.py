@@ -174,6 +174,7 @@ def draw(out: Path, model: Autoencoder, test: np.ndarray, reports: list, seed: i
         "typical.png": explained(model, test[order[:SHOWN]], energies[order[:SHOWN]]),
         "scores.png": plots.score_histogram(energies, threshold=float(model.threshold.numpy())),
     }
+    figures["scores.png"].axes[0].set_xlabel(f"{model.threshold_on} [nats]")
     if len(reports) > 1:
         figures["implicit_spectrum.png"] = plots.implicit_spectrum(reports[1])
     for name, figure in figures.items():

@@ -102,7 +102,6 @@ def test_fit_finds_it_of_validation_rows_and_forgets_it_with_the_weights(tmp_pat
     networks = DenseNetwork(6, (8,), 2), DenseNetwork(2, (8,), 6)
     model = RaDOGAGA(*networks, FactorizedPrior(2), lambda1=1.0, lambda2=40.0, joint_prior=StackedPrior(3, 2))
     model.compile("adam")
-    assert not any("stacked" in variable.name for variable in model.trainable_variables)
     model.fit(normal_rows(500), epochs=1, verbose=0)
     with pytest.raises(RuntimeError, match="joint_prior: not fitted; give fit at least 50 validation rows"):
         model.surprise(normal_rows(5))
@@ -232,6 +231,14 @@ def test_models_that_are_trained_together_have_it():
     for model in models:
         model.adapt_residuals(normal_rows(100, seed=1))
         assert np.isfinite(model.surprise(normal_rows(5))).all()
+
+
+def test_no_training_follows_it():
+    prior = MixturePrior(3, 1)
+    assert prior.trainable_variables
+    model = RaDOGAGA(*_networks(1), FactorizedPrior(2), lambda1=1.0, lambda2=40.0, joint_prior=prior)
+    trained = {id(variable) for variable in model.trainable_variables}
+    assert trained and not trained & {id(variable) for variable in prior.variables}
 
 
 def test_what_is_no_joint_prior_of_the_model_is_refused():

@@ -109,8 +109,7 @@ class Autoencoder(TrainedOnRows):
         self.threshold = self.add_weight("threshold", (), initializer=unset, trainable=False)
         self.random = tf.random.Generator.from_seed(seeds.draw_seed())
         self._directions = self.add_weight("active_directions", 2 * (self.latent_units,), trainable=False)
-        # by its older name in checkpoints
-        self._informative = self.add_weight("active_dimensions", (), "int32", "zeros", trainable=False)
+        self._informative = self.add_weight("active_dimensions", (), "int32", "zeros", trainable=False)  # older name
         self.joint_prior = joint_prior
         self.density, self.residuals, self.joint = self.density_class(self), Residuals(self), Joint(self)
         self.built = True  # every weight exists from here on
@@ -212,7 +211,8 @@ class Autoencoder(TrainedOnRows):
 
         Raises:
             RuntimeError: there is no surprise.
-            ValueError: no or non-finite energies, a share outside (0, 1), or another `on`."""
+            ValueError: no or non-finite energies, a share outside (0, 1), or another `on`.
+        """
         checks.one_of("on", on, ("energy", "surprise"))
         if on == "surprise" and (obstacle := self.joint.obstacle()):
             raise RuntimeError(obstacle)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from tf_radogaga._core import checks
 from tf_radogaga._core.keras_configs import attributes
 from tf_radogaga._core.stack import keras, tf
-from tf_radogaga.priors.gaussians import Mixture, fixed_mixture
+from tf_radogaga.priors.gaussians import fixed_mixture
 from tf_radogaga.priors.stacking import HELD_OUT, MEMBERS, Stack, stack
 from tf_radogaga.priors.stored import StoredMixture, spread_rows
 
@@ -82,7 +82,7 @@ class StackedPrior(StoredMixture):
     def _store(self, found: Stack, mean: np.ndarray, scale: np.ndarray) -> None:
         covariances = found.covariances * np.outer(scale, scale)
         precisions = found.precisions_cholesky / scale[:, None]
-        mixture: Mixture = fixed_mixture(found.weights, mean + scale * found.means, covariances, precisions)
+        mixture = fixed_mixture(found.weights, mean + scale * found.means, covariances, precisions)
         self.store(mixture.padded(self.stored.mean.shape[0]))
 
     def get_config(self) -> dict:
