@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 import tf_radogaga as tr
 from tf_radogaga.datasets.manifolds import DEVELOPABLE
@@ -72,6 +73,7 @@ def test_bad_arguments_are_named():
         ({"latent_units": 0}, "latent_units: 0 must be at least 1"),
         ({"latent_units": 4}, "latent_units: 4 must be at most 3, the columns"),
         ({"rows": rows[:50]}, "rows: 50 distinct ones; 200 are needed"),
+        ({"rows": rows[:250], "latent_units": None}, "rows: 250 distinct ones; 300 are needed"),
         ({"rows": np.repeat(rows[:5], 60, axis=0)}, "rows: 5 distinct ones; 200 are needed"),
         ({"rows": rows @ np.ones((3, 30)), "latent_units": 17}, "latent_units: 17 must be at most 16"),
         ({"rows": rows[:, 0]}, r"rows: shape \(300,\); a matrix"),
@@ -86,16 +88,74 @@ def test_bad_arguments_are_named():
             tr.fit_isometric(**{"rows": rows, "latent_units": 2, name: None})
 
 
-def test_without_latent_units_the_least_that_copy_the_rows_are_taken(monkeypatch):
-    tried = []
-    monkeypatch.setattr(recipe, "_fitted", lambda x, units, preprocess, seed, verbose: tried.append((units, seed)))
-    monkeypatch.setattr(recipe, "_trouble", lambda *_: (0.5, "" if len(tried) == 3 else "folded"))
-    rows = np.random.default_rng(0).normal(size=(300, 5))
-    tr.fit_isometric(rows, seed=4)
-    assert tried == [(1, 4), (2, 4), (3, 4)]
-    tried.extend(3 * [None])
-    with pytest.warns(UserWarning, match="no latent of 1 to 5 units is a copy"):
-        tr.fit_isometric(rows)
+class Tried:
+    """In place of models; `known` are the residuals that one was adapted to."""
+
+    def __init__(self, units):
+        self.units, self.residuals, self.known = units, self, None
+
+    def undefined(self):
+        return None
+
+    def adapt_residuals(self, rows):
+        self.known = rows
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """Runs the search, where the fit of N units has held-out nats and troubles by place N - 1 of these lists; returns
+    the model and the (units, seed) that were tried."""
+
+    def search(nats, troubles, columns=5, **options):
+        tried = []
+
+        def fit(x, units, preprocess, seed, verbose):
+            tried.append((units, seed))
+            assert len(x) == 300
+            return recipe._Fit(Tried(units), 0.5, troubles[units - 1])
+
+        noise = np.random.default_rng(0).normal(size=100)
+        monkeypatch.setattr(recipe, "_fit", fit)
+        monkeypatch.setattr(recipe, "_nats", lambda model, rows: nats[model.units - 1] + noise / (1 + model.units))
+        rows = np.random.default_rng(0).normal(size=(400, columns))
+        return tr.fit_isometric(rows, seed=4, **options), tried
+
+    return search
+
+
+def test_without_latent_units_those_are_taken_that_make_held_out_rows_likeliest(searched):
+    model, tried = searched([0, 2, 2.01, 9], ["folded", "", "", ""])
+    assert model.units == 2 and tried == [(1, 4), (2, 4), (3, 4)]
+    assert model.known.shape == (100, 5)
+    model, tried = searched([0, 1], ["folded", ""], columns=2)
+    assert model.units == 2 and tried == [(1, 4), (2, 4)]
+    assert searched([-np.inf, 1, 0], ["folded", "", ""])[0].units == 2
+    assert searched([0, -np.inf], ["", ""])[0].units == 1
+
+
+def test_the_likeliest_number_of_units_is_started_again_where_it_is_no_copy(searched):
+    with pytest.warns(UserWarning, match=r"no latent of 2 units is a copy of the rows \(torn rows\), in 3 starts"):
+        model, tried = searched([0, 1, 1], ["", "torn rows", ""])
+    assert model.units == 2 and tried == [(1, 4), (2, 4), (3, 4), (2, 5), (2, 6)]
+
+
+def test_more_units_are_not_tried_where_one_is_too_many(searched):
+    model, tried = searched([0, 9, 99], ["", "local dimension 1 < 2", ""])
+    assert model.units == 1 and tried == [(1, 4), (2, 4)]
+
+
+@pytest.mark.thorough
+def test_noise_is_no_dimension(monkeypatch, small_flows):
+    for name in ("STEPS", "START_STEPS"):
+        monkeypatch.setattr(recipe, name, 400)
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    rows = rng.normal(size=(3000, 2)) * [3, 1] @ axes[:2] + 0.1 * rng.normal(size=(3000, 8))
+    model = tr.fit_isometric(rows, starts=1, verbose=0)
+    assert model.latent_units == 2
+    covariance = axes[:2].T * [9, 1] @ axes[:2] + 0.01 * np.eye(8)
+    true = stats.multivariate_normal(np.zeros(8), covariance).logpdf(rows)
+    assert abs(np.mean(model.log_density(rows, space="ambient") - true)) < 0.1
 
 
 def test_noise_off_the_surface_is_not_asked_of_a_reconstruction(monkeypatch):
@@ -112,14 +172,3 @@ def test_noise_off_the_surface_is_not_asked_of_a_reconstruction(monkeypatch):
     assert recipe._trouble(model, None, noise=0.1)[1] == "local dimension 1 < 2"
     monkeypatch.setattr(measures, "reconstructed_share", lambda *_: 0.8)
     assert recipe._trouble(model, None, noise=0.7)[1].startswith("reconstruction 0.800 < 0.84")
-
-
-def test_more_units_are_not_tried_where_one_is_too_many(monkeypatch):
-    tried = []
-    monkeypatch.setattr(recipe, "_fitted", lambda x, units, *_: tried.append(units))
-    monkeypatch.setattr(
-        recipe, "_trouble", lambda *_: (0.1 * len(tried), "torn rows" if len(tried) < 2 else "local dimension 1 < 2")
-    )
-    with pytest.warns(UserWarning, match="no latent of 1 to 2 units .* a dimension too many"):
-        tr.fit_isometric(np.random.default_rng(0).normal(size=(300, 5)))
-    assert tried == [1, 2]

@@ -18,14 +18,15 @@ from tf_radogaga.models import image_pipelines
 from tf_radogaga.models.density import DIRECTIONS, PRIOR, RESIDUALS, Density
 from tf_radogaga.models.image_pipelines import for_images
 from tf_radogaga.models.joint import JOINT, Joint
-from tf_radogaga.models.parts import default_preprocessing, fitting_distortion, fitting_prior, output
+from tf_radogaga.models.parts import default_preprocessing, fitting_distortion, fitting_prior, output, stacked_prior
 from tf_radogaga.models.residuals import Residuals
 from tf_radogaga.networks import shapes
 from tf_radogaga.preprocessing import Preprocessing
 from tf_radogaga.preprocessing.cells import array_of
 from tf_radogaga.priors.base import Prior
+from tf_radogaga.priors.stacked import StackedPrior
 from tf_radogaga.training import batches, copies
-from tf_radogaga.training.end_of_fit import Step
+from tf_radogaga.training.end_of_fit import Step, require_adapted
 from tf_radogaga.training.feed import Feed
 from tf_radogaga.training.loop import TrainedOnRows
 from tf_radogaga.training.rows import require_memory
@@ -52,11 +53,12 @@ class Autoencoder(TrainedOnRows):
             z alone. The score is then an energy, not a density.
         joint_prior: a `StackedPrior` of N + 1 units, fitted to z and log |x - x_hat| of validation rows at the end of
             `fit`, or by `adapt_residuals`; `surprise` scores by it.
+        scoring_prior: a `StackedPrior` of as many units as the prior, fitted to training rows at the end of `fit`:
+            energies, densities and samples are then of it. The prior trains the networks, and codes.
 
-    Networks are trained as in any Keras model: `training` reaches every layer, so that dropout drops and batch
-    normalization learns, and regularizers and `add_loss` are in the loss, as its term `regularization`. Where one call
-    of the decoder serves several points of each row, its batch statistics are of all of them. Scores are taken with
-    `training=False`.
+    Networks are trained as in any Keras model: `training` reaches every layer, regularizers and `add_loss` are in the
+    loss, as its term `regularization`, and scores are taken with `training=False`. Where one call of the decoder serves
+    several points of each row, its batch statistics are of all of them.
 
     Raises:
         TypeError: encoder or decoder is no Keras layer, or the prior is none.
@@ -91,7 +93,8 @@ class Autoencoder(TrainedOnRows):
         preprocess: Preprocessing | None = None,
         distortion: Distortion | Callable | None = None,
         reconstruction_features: bool = False,
-        joint_prior: Prior | None = None,
+        joint_prior: StackedPrior | None = None,
+        scoring_prior: StackedPrior | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
@@ -102,7 +105,8 @@ class Autoencoder(TrainedOnRows):
         example = tf.zeros((1, *self.preprocess.event_shape))
         self.latent_units = shapes.latent_units(encoder, decoder, example, self.heads)
         given = prior if self.own_prior is None else self.own_prior(self.latent_units)
-        self.prior = fitting_prior(given, self.latent_units + 2 * reconstruction_features)
+        self.prior = fitting_prior(given, units := self.latent_units + 2 * reconstruction_features)
+        self.scoring_prior = scoring_prior and stacked_prior("scoring_prior", scoring_prior, units)
         self.distortion = fitting_distortion(distortion, example)
         self.reconstruction_features = reconstruction_features
         unset = keras.initializers.Constant(math.inf)
@@ -110,7 +114,7 @@ class Autoencoder(TrainedOnRows):
         self.random = tf.random.Generator.from_seed(seeds.draw_seed())
         self._directions = self.add_weight("active_directions", 2 * (self.latent_units,), trainable=False)
         self._informative = self.add_weight("active_dimensions", (), "int32", "zeros", trainable=False)  # older name
-        self.joint_prior = joint_prior
+        self.joint_prior = joint_prior and stacked_prior("joint_prior", joint_prior, self.latent_units + 1)
         self.density, self.residuals, self.joint = self.density_class(self), Residuals(self), Joint(self)
         self.built = True  # every weight exists from here on
 
@@ -134,17 +138,15 @@ class Autoencoder(TrainedOnRows):
         return output(self.encoder, x)
 
     def by_blocks(self, rows: Any, function: Callable[[tf.Tensor], Any], fitted: bool = True) -> Any:
-        """`function` of preprocessed x (B, *event), of so many raw rows at once as memory takes.
-
-        Returns:
-            What `function` returns, a tensor (B, ...) or a structure of such, of all rows.
+        """`function` of preprocessed x (B, *event), a tensor (B, ...) or a structure of such, of so many raw rows at
+        once as memory takes.
 
         Raises:
             RuntimeError: `fitted` is asked for, and the prior has not been adapted.
             TypeError, ValueError: bad rows, naming column and row.
         """
         if fitted:
-            self.prior.require_adapted()
+            require_adapted(self)
         return self.feed.by_blocks(rows, function)
 
     def encode(self, rows: Any) -> tf.Tensor:
@@ -178,7 +180,7 @@ class Autoencoder(TrainedOnRows):
 
     def call(self, rows: Any) -> dict[str, tf.Tensor]:
         """Energy (B,), latent (B, N) and reconstruction (B, *event) of raw rows; so `predict` works."""
-        self.prior.require_adapted()
+        require_adapted(self)
         x = self.feed.checked(rows)
         z = self.encode_x(x)
         return {"energy": self.density.energy(x), "latent": z, "reconstruction": self.decode(z)}
@@ -191,8 +193,8 @@ class Autoencoder(TrainedOnRows):
             rows: as `preprocess` takes them.
 
         Returns:
-            energy; anomaly, whether it, or what `threshold_on` names, exceeds the threshold; valid, whether the row
-            could be scored; and where the model has them log_density and surprise. All in nats.
+            energy, and where the model has them log_density and surprise, in nats; anomaly, whether what `threshold_on`
+            names exceeds the threshold; valid, whether the row could be scored.
         """
         require_memory(rows, "rows")
         return self.density.scores(*self.preprocess.marked(rows))
@@ -261,10 +263,9 @@ class Autoencoder(TrainedOnRows):
 
         Args:
             rows: as `energy`.
-            volume: "isometric" trusts the theory's constant scale; "jacobian" measures it, one decoder pass for every
-                active dimension.
-            space: "manifold", a density along it; or "ambient", in units that do not depend on n, so that models of
-                any number of latent units, and other densities of the same columns, can be compared by it.
+            volume: "isometric" trusts the theory's scale; "jacobian" measures it, a decoder pass an active dimension.
+            space: "manifold", a density along it; or "ambient", in units that do not depend on n, so that it compares
+                models of any number of latent units, and other densities of the same columns.
 
         Raises:
             NotImplementedError: there is no such density, with the reason.
@@ -285,7 +286,7 @@ class Autoencoder(TrainedOnRows):
         Raises:
             RuntimeError, TypeError, ValueError: as `energy`; too few rows.
         """
-        self.prior.require_adapted()
+        require_adapted(self)
         dataset = batches.rows_only(self.feed.prepared(rows, "rows"))
         self.residuals.fit(dataset, required=self.joint_prior is None)
         self.joint.fit(dataset)
@@ -297,16 +298,15 @@ class Autoencoder(TrainedOnRows):
         "ambient" densities also residuals, normal to the manifold.
 
         Raises:
-            NotImplementedError: with `reconstruction_features` the prior is not one of z alone; or it has no sampler;
-                or the law of residuals is not known.
+            NotImplementedError: the prior is not one of z alone, or has no sampler, or residuals have no known law.
             ValueError: rows below 1.
         """
-        self.prior.require_adapted()
+        require_adapted(self)
         checks.at_least(1, rows=rows)
         checks.one_of("space", space, SPACES)
         self.density.require_prior_of_latent("sample")
         stateless = None if seed is None else tf.constant([seed, 0])  # an integer would not repeat a draw
-        z = tf.cast(self.prior.distribution.sample(rows, seed=stateless), tf.float32)
+        z = tf.cast(self.density.prior.distribution.sample(rows, seed=stateless), tf.float32)
         return self.decode(z) if space == "manifold" else self.residuals.decoded(z, seed)
 
     def compress(self, rows: Any) -> bytes:
@@ -318,7 +318,7 @@ class Autoencoder(TrainedOnRows):
             NotImplementedError: the prior has no range coder; `FactorizedPrior` has.
             ValueError: bad rows, or a latent too far to be coded, naming the row.
         """
-        self.prior.require_adapted()
+        require_adapted(self)
         self.density.require_prior_of_latent("compress")
         return self.prior.compress(self.encode(rows))
 
@@ -346,5 +346,5 @@ class Autoencoder(TrainedOnRows):
     def get_config(self) -> dict:
         require_told(self)
         copies.require_apart(self)
-        names = "encoder", "decoder", "prior", "preprocess", "distortion", "reconstruction_features", "joint_prior"
-        return {name: getattr(self, name) for name in names}
+        names = "encoder", "decoder", "prior", "preprocess", "distortion", "reconstruction_features"
+        return {name: getattr(self, name) for name in (*names, "joint_prior", "scoring_prior")}

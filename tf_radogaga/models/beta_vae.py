@@ -111,6 +111,8 @@ class BetaVAE(Autoencoder):
         transform: Distortion | Callable | None = None,
         **kwargs: Any,
     ):
+        if kwargs.get("scoring_prior") is not None:
+            raise TypeError("scoring_prior: leave it out; a BetaVAE has its own prior, and its energy is its loss.")
         super().__init__(encoder, decoder, None, **kwargs)
         weights = {"beta": beta, "lambda1": lambda1, "lambda2": lambda2}
         if (beta is None) == (lambda1 is None) or (lambda1 is None) != (lambda2 is None):
@@ -195,7 +197,7 @@ class BetaVAE(Autoencoder):
 
     def get_config(self) -> dict:
         config = super().get_config()
-        del config["prior"], config["reconstruction_features"]
+        del config["prior"], config["scoring_prior"], config["reconstruction_features"]
         weights = {"lambda1": self.lambda1, "lambda2": self.lambda2} if self.decomposed else {"beta": self.beta}
         transform = None if self.transform is self.distortion else self.transform
         return {**config, **weights, "transform": transform}

@@ -24,7 +24,7 @@ class DAGMM(Autoencoder):
         encoder, decoder, prior: as `Autoencoder`.
         lambda1: weight of the rate R.
         lambda2: weight of the singularity penalty.
-        **kwargs: preprocess, distortion, reconstruction_features, joint_prior, name, as `Autoencoder`.
+        **kwargs: preprocess, distortion, reconstruction_features, joint_prior, scoring_prior, name, as `Autoencoder`.
 
     Raises:
         TypeError: the prior is not a `MixturePrior`.

@@ -16,6 +16,8 @@ from tf_radogaga.isometry import active_directions, neighbourhoods, tangents
 from tf_radogaga.isometry.protocols import Measured
 from tf_radogaga.models.reconstruction_features import prior_input, with_scored_features
 from tf_radogaga.models.residuals import Residuals
+from tf_radogaga.priors.base import Prior
+from tf_radogaga.priors.stacked import StackedPrior
 from tf_radogaga.training.end_of_fit import Step
 
 SHEET_ROWS, LEAST_SHEET_ROWS = 2000, 500
@@ -29,6 +31,7 @@ class Scored(Measured, Protocol):
     residuals: Residuals
     joint: Any
     joint_prior: Any
+    scoring_prior: StackedPrior | None
     reconstruction_features: bool
     threshold: tf.Variable
     threshold_on: str
@@ -58,6 +61,11 @@ class Density:
         self.model = model
         self.x_spec = tf.TensorSpec((None, *model.preprocess.event_shape), tf.float32)
 
+    @property
+    def prior(self) -> Prior:
+        """P(z) that scores."""
+        return self.model.prior if self.model.scoring_prior is None else self.model.scoring_prior
+
     def latents(self, x: tf.Tensor) -> tf.Tensor:
         """What the prior is adapted to and scores."""
         z = self.model.encode_x(x)
@@ -65,7 +73,7 @@ class Density:
         return prior_input(wanted, z, x, self.model.decode(z) if wanted else x, with_scored_features)
 
     def energy(self, x: tf.Tensor) -> tf.Tensor:
-        return without_nan(self.model.prior.rate(self.latents(x), training=False), math.inf)
+        return without_nan(self.prior.rate(self.latents(x), training=False), math.inf)
 
     @functools.cached_property
     def scoring_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -91,7 +99,7 @@ class Density:
 
     def obstacle(self, volume: str) -> str | None:
         """Why there is no log density by this volume."""
-        model, prior = self.model, self.model.prior
+        model, prior = self.model, self.prior
         isometric, by_prior = volume == "isometric", volume == "isometric" and self.volume_by_prior
         if model.reconstruction_features:
             return (
@@ -100,9 +108,9 @@ class Density:
             )
         if by_prior and model.metric_scale is None:
             return f"the loss of {type(model).__name__} does not fix the volume of z; use volume='jacobian'."
-        if by_prior and not prior.learned:
+        if by_prior and not model.prior.learned:
             return (
-                f"{type(prior).__name__} is fixed, so the latent bends towards it and is not isometric; use"
+                f"{type(model.prior).__name__} is fixed, so the latent bends towards it and is not isometric; use"
                 " volume='jacobian' or a prior that is learned."
             )
         if isometric and not model.distortion.has_log_volume:
@@ -157,7 +165,7 @@ class Density:
         """log P of the active part of z."""
         if self.model.active_dimensions == self.model.latent_units:
             return -self._scored(x, energy)
-        return self.model.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
+        return self.prior.log_prob_along(self.model.encode_x(x), self.model.active_directions)
 
     @functools.cached_property
     def _volume_graph(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -189,7 +197,16 @@ class Density:
 def _adapt_prior(model: Scored, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
     # tables in memory eagerly: tracing a graph would take longer than their few blocks
     latents = model.density.latents
-    model.prior.adapt([latents(x) for x in dataset] if in_memory else dataset.map(latents), refine)
+    found = [latents(x) for x in dataset] if in_memory else dataset.map(latents)
+    model.prior.adapt(found, refine)
+    if model.scoring_prior is not None:
+        model.scoring_prior.adapt(found, refine)
+
+
+def _forget_prior(model: Scored) -> None:
+    model.prior.invalidate()
+    if model.scoring_prior is not None:
+        model.scoring_prior.invalidate()
 
 
 def _find_directions(model: Scored, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:
@@ -227,7 +244,7 @@ def _fit_residuals(model: Scored, dataset: tf.data.Dataset) -> None:
         model.residuals.fit(dataset, required=False)
 
 
-PRIOR = Step(_adapt_prior, lambda model: model.prior.invalidate())
+PRIOR = Step(_adapt_prior, _forget_prior)
 DIRECTIONS = Step(_find_directions, lambda model: model._informative.assign(0))
 RESIDUALS = Step(lambda *_: None, _forget_residuals, _fit_residuals)
 SHEETS = Step(_warn_of_sheets, lambda model: None)

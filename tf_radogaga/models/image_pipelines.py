@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from tf_radogaga._core.stack import tf
 from tf_radogaga.models.density import Scored
 from tf_radogaga.preprocessing.images import ImageScaling
+from tf_radogaga.training.end_of_fit import require_adapted
 from tf_radogaga.training.rows import require_memory
 
 for_images = available_if(lambda model: isinstance(model.preprocess, ImageScaling))
@@ -34,7 +35,7 @@ def score_images(model: Scored, images: tf.Tensor, *others: Any) -> Any:
     require_memory(images, "images")
     single = images.shape.rank == 3
     with tf.init_scope():
-        model.prior.require_adapted()
+        require_adapted(model)
     scores = model.scores(model.preprocess.check_kind(images[None] if single else images))
     if single:
         scores = {name: score[0] for name, score in scores.items()}

@@ -17,7 +17,7 @@ from tf_radogaga._core.stack import tf
 from tf_radogaga.models.density import Scored, without_nan
 from tf_radogaga.models.residual_laws import LEAST_LENGTH, LEAST_ROWS
 from tf_radogaga.models.tails import Tail, fitted_tail, nats
-from tf_radogaga.priors.stored import CLUSTERED_ROWS, StoredMixture
+from tf_radogaga.priors.stored import CLUSTERED_ROWS
 from tf_radogaga.training.end_of_fit import Step
 
 FOLDS = 5
@@ -39,14 +39,6 @@ class Joint:
         self.model = model
         self.tails: Mapping[str, Tail] | None = None
         self._traced: tuple | None = None
-        prior, units = model.joint_prior, model.latent_units + 1
-        if prior is None:
-            return
-        if not isinstance(prior, StoredMixture):
-            raise TypeError(f"joint_prior: {prior!r} is no prior that is fitted to latents alone; give a StackedPrior.")
-        if prior.latent_units != units:
-            raise ValueError(f"joint_prior: {prior.latent_units} units where {units} are needed, of z and log |rho|.")
-        prior.trainable = False
 
     def obstacle(self) -> str | None:
         """Why there is no surprise."""

@@ -15,6 +15,7 @@ from tf_radogaga.preprocessing import PassThrough, Preprocessing
 from tf_radogaga.preprocessing.images import ImageScaling
 from tf_radogaga.priors.base import Prior
 from tf_radogaga.priors.fixed import as_prior
+from tf_radogaga.priors.stacked import StackedPrior
 
 
 def output(network: keras.layers.Layer, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -73,6 +74,17 @@ def fitting_prior(prior: Any, units: int) -> Prior:
     if made.adapted and (found := made.rate(tf.zeros((1, units))).shape) != (1,):
         raise ValueError(f"prior: a rate of shape {found} for one latent; one number per example, (B,), is needed.")
     return made
+
+
+def stacked_prior(argument: str, prior: Any, units: int) -> StackedPrior:
+    """It, over so many units, for a law that is fitted after a training and that no training may move."""
+    if not isinstance(prior, StackedPrior):
+        raise TypeError(f"{argument}: {prior!r} is no prior that is fitted to latents alone; give a StackedPrior.")
+    if prior.latent_units != units:
+        found = prior.latent_units
+        raise ValueError(f"{argument}: {found} units where {units} are needed; give StackedPrior({units}).")
+    prior.trainable = False
+    return prior
 
 
 def fitting_distortion(distortion: Distortion | Callable | None, example: tf.Tensor) -> Distortion:

@@ -57,7 +57,7 @@ class RaDOGAGA(Autoencoder):
             noise: `isometry` then tends to the mean of 1 - sigma2 / Var(z_i) (Gaussian prior).
         transform: D1 of the reconstruction term; default: the distortion, D, whose metric the latent copies. Kato et
             al., section 5.1.1, take the mean squared error, also where D is 1 - SSIM.
-        **kwargs: preprocess, distortion, reconstruction_features, joint_prior, name, as `Autoencoder`.
+        **kwargs: preprocess, distortion, reconstruction_features, joint_prior, scoring_prior, name, as `Autoencoder`.
 
     Raises:
         ValueError: an argument outside its range, named.

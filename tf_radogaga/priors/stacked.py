@@ -55,7 +55,7 @@ class StackedPrior(StoredMixture):
         return super().rate(z)
 
     def adapt(self, latents: Iterable[tf.Tensor], refine: bool = True) -> None:
-        """Stores the stack of at most `stored.CLUSTERED_ROWS` of these latents.
+        """Stores the stack of at most `stored.CLUSTERED_ROWS` of these latents; without `refine`, of one Gaussian.
 
         Raises:
             ValueError: fewer than `minimum_rows`.
@@ -67,14 +67,14 @@ class StackedPrior(StoredMixture):
         mean, scale = z.mean(axis=0), z.std(axis=0)
         scale[scale <= 1e-12 * np.abs(z).max(axis=0, initial=1)] = 1
         with threadpool_limits(1):  # threads wait for one another as long as they work
-            found = stack((z - mean) / scale, self._tried(*z.shape))
+            found = stack((z - mean) / scale, self._tried(z, self.components if refine else 1))
         self._store(found, mean, scale)
         nll = np.log(scale).sum() - found.held_out
         self.adaptation.update(mixtures=found.members, components=len(found.weights), nll_held_out=float(nll))
 
-    def _tried(self, rows: int, columns: int) -> list[dict]:
-        sizes = [2**power for power in range(self.components.bit_length())]
-        allowed = [size for size in sizes if size == 1 or rows >= size * ROWS_PER_COMPONENT * columns]
+    def _tried(self, z: np.ndarray, components: int) -> list[dict]:
+        sizes = [2**power for power in range(components.bit_length())]
+        allowed = [size for size in sizes if size == 1 or len(z) >= size * ROWS_PER_COMPONENT * z.shape[1]]
         return [
             {"n_components": size, "reg_covar": floor, "random_state": 0, **EM} for size in allowed for floor in FLOORS
         ]

@@ -17,6 +17,7 @@ from tf_radogaga.serving import card as cards
 from tf_radogaga.serving import warmup
 from tf_radogaga.serving.check import check_ops, compare
 from tf_radogaga.serving.signatures import requests, signatures
+from tf_radogaga.training.end_of_fit import require_adapted
 
 
 def export_saved_model(
@@ -76,7 +77,7 @@ def export_saved_model(
         ImportError: warmup_rows are given and tensorflow-serving-api is not installed.
         OSError: the disk is full; what is there stays as it was.
     """
-    model.prior.require_adapted()
+    require_adapted(model)
     _check_version(version)
     checks.one_of("space", space, SPACES)
     obstacle = model.density.obstacle("isometric") or model.residuals.obstacle()

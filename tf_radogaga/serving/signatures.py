@@ -125,10 +125,10 @@ TABLE = {
     ),
     "sample": Signature(
         lambda model: {"seed": tf.TensorSpec((None,), tf.int32, "seed")},
-        lambda model, scores, inputs: {"sample": model.decode(model.prior.sample_each(inputs["seed"]))},
+        lambda model, scores, inputs: {"sample": model.decode(model.density.prior.sample_each(inputs["seed"]))},
         lambda model, rows: {"seed": tf.range(len(model.encode(rows)))},
         {"sample"},
-        lambda model: not model.reconstruction_features and model.prior.has_sampler,
+        lambda model: not model.reconstruction_features and model.density.prior.has_sampler,
     ),
     "serving_floats": Signature(
         lambda model: {"images": tf.TensorSpec(_features(model)["images"].shape, tf.float32, "images")},

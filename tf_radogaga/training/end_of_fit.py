@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing import Preprocessing
@@ -16,6 +16,7 @@ class Trained(keras.Model):
 
     preprocess: Preprocessing
     prior: Prior
+    scoring_prior: Prior | None
     threshold: tf.Variable
     end_of_fit: tuple[Step, ...]
 
@@ -31,6 +32,13 @@ class Step(NamedTuple):
     find: Callable[[Trained, tf.data.Dataset, bool, bool], None]
     forget: Callable[[Trained], None]
     find_in_held_out: Callable[[Trained, tf.data.Dataset], None] | None = None
+
+
+def require_adapted(model: Any) -> None:
+    """RuntimeError where what scores is still to be found by `fit` or `adapt_prior`."""
+    model.prior.require_adapted()
+    if model.scoring_prior is not None:
+        model.scoring_prior.require_adapted()
 
 
 def find_all(model: Trained, dataset: tf.data.Dataset, in_memory: bool = False, refine: bool = True) -> None:

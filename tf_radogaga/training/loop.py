@@ -11,7 +11,14 @@ from tf_radogaga._core import checks, replicas, seeds
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.training import batches, copies, streams
 from tf_radogaga.training.callbacks import StopOnNonFinite, non_finite_error
-from tf_radogaga.training.end_of_fit import Trained, find_all, find_in_held_out, forget, forget_held_out
+from tf_radogaga.training.end_of_fit import (
+    Trained,
+    find_all,
+    find_in_held_out,
+    forget,
+    forget_held_out,
+    require_adapted,
+)
 from tf_radogaga.training.feed import Feed, refuse_class_weight
 from tf_radogaga.training.rows import in_memory, is_stream
 from tf_radogaga.training.steps import Steps, executions, keras_optimizer, require_own_loss
@@ -228,7 +235,7 @@ class TrainedOnRows(Trained):
         argument, one_step = "validation_data", False
         if x is None or x is not self._validation_batches:  # fit hands over what it has already preprocessed
             argument = "x"
-            self.prior.require_adapted()
+            require_adapted(self)
             batch_size, steps = checks.whole_number("batch_size", batch_size), checks.whole_number("steps", steps)
             x = self.feed.prepared(x, argument, sample_weight, batch_size, steps)
             self._assert_compile_was_called()
@@ -247,7 +254,7 @@ class TrainedOnRows(Trained):
         Raises:
             RuntimeError, TypeError, ValueError: as `evaluate`.
         """
-        self.prior.require_adapted()
+        require_adapted(self)
         batch_size, steps = checks.whole_number("batch_size", batch_size), checks.whole_number("steps", steps)
         uncounted = False
         if is_stream(x):
@@ -295,7 +302,7 @@ class TrainedOnRows(Trained):
         Raises:
             RuntimeError, TypeError, ValueError: as `evaluate`.
         """
-        self.prior.require_adapted()
+        require_adapted(self)
         batch = self.feed.one_batch(x, sample_weight)
         self._assert_compile_was_called()
         with executions(self, True, self.make_test_function):
@@ -309,7 +316,7 @@ class TrainedOnRows(Trained):
         Raises:
             RuntimeError, TypeError, ValueError: as `evaluate`.
         """
-        self.prior.require_adapted()
+        require_adapted(self)
         x = self.preprocess.check(in_memory(self.preprocess, x)[0])
         with executions(self, True, self.make_predict_function):
             return super().predict_on_batch(x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from tf_radogaga._core import checks
 from tf_radogaga._core.stack import keras
 from tf_radogaga.isometry import measures, neighbourhoods
 from tf_radogaga.isometry.verdicts import LEAST_RECONSTRUCTION, MOST_ROUND_TRIP, MOST_TORN
+from tf_radogaga.models import residual_laws
 from tf_radogaga.models.radogaga import RaDOGAGA
 from tf_radogaga.networks import DenseNetwork
 from tf_radogaga.preprocessing import PassThrough
@@ -41,6 +42,9 @@ LEAST_ROWS, MOST_UNITS = 200, 16
 CHECKED_ROWS = 4000
 SHEET = "local dimension"
 
+HELD_OUT, LEAST_GAIN = 10, 2.0
+"""Where N is found: one row of so many is held out, and a unit more must gain so many standard errors there."""
+
 
 def fit_isometric(
     rows: Any, latent_units: int | None = None, starts: int = 3, seed: int = 0, verbose: int | str = "auto"
@@ -56,11 +60,12 @@ def fit_isometric(
     Args:
         rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
             out rows that are thousands of times as far off as the others; scales are of the variance.
-        latent_units: N, the dimension of the surface. None: the least with which one start copies the rows, from 1 on;
-            each costs a training, and a dimension that holds less than a hundredth of the variance is left out.
-        starts: how many trainings at most where N is given. If no latent is a copy of the rows, the function warns and
-            returns the model that reconstructs best. Up to a tenth of the variance, what noise carries off the surface
-            is measured and not asked of a reconstruction; the certificate does ask it.
+        latent_units: N, the dimension of the surface. None: from 1 on, as long as one more makes a held-out tenth of
+            the rows likelier, by `log_density` of all space; each costs a training. A latent that tells that it has a
+            dimension too many has no density, and ends the search. The model then knows the law of residuals.
+        starts: how many trainings of one N at most. If no latent is a copy of the rows, the function warns and returns
+            the model that reconstructs best. Up to a tenth of the variance, what noise carries off the surface is
+            measured and not asked of a reconstruction; the certificate does ask it.
         seed: of weights, noise, batches and the rows that charts take. The seeds of the process are set by it.
         verbose: as Keras takes it.
 
@@ -68,8 +73,8 @@ def fit_isometric(
         The model, fitted. It takes raw rows, and `log_density` is in nats in their coordinates.
 
     Raises:
-        TypeError, ValueError: bad rows, naming column and row; fewer than `LEAST_ROWS` distinct ones; latent_units
-            not in 1 to M, or above `MOST_UNITS`; starts below 1.
+        TypeError, ValueError: bad rows, naming column and row; fewer than `LEAST_ROWS` distinct ones, or half as many
+            again where N is to be found; latent_units not in 1 to M, or above `MOST_UNITS`; starts below 1.
         FloatingPointError: the training diverged.
     """
     starts, seed = _whole("starts", starts), _whole("seed", seed, least=0)
@@ -80,32 +85,86 @@ def fit_isometric(
         latent_units = _whole("latent_units", latent_units)
         checks.require("latent_units", latent_units, latent_units <= x.shape[1], f"at most {x.shape[1]}, the columns")
         checks.require("latent_units", latent_units, latent_units <= MOST_UNITS, f"at most {MOST_UNITS}")
-    if (distinct := len(np.unique(x, axis=0))) < LEAST_ROWS:
-        raise ValueError(f"rows: {distinct} distinct ones; {LEAST_ROWS} are needed to tell the shape of a surface.")
-    counts = [latent_units] if latent_units else range(1, most + 1)
-    fits: list[tuple[float, RaDOGAGA, str]] = []
-    for units in counts:
-        noise = noise_share(x, units, seed)
-        for start in range(starts if latent_units else 1):
-            model = _fitted(x, units, preprocess, seed + start, verbose)
-            share, trouble = _trouble(model, x[np.random.default_rng(seed).permutation(len(x))[:CHECKED_ROWS]], noise)
-            if not trouble:
-                return model
-            fits.append((share, model, trouble))
-        if SHEET in trouble:  # nor will more units help
-            break
-    _, model, trouble = max(fits, key=lambda fit: np.nan_to_num(fit[0], nan=-np.inf))
-    tried = str(units) if latent_units else f"1 to {units}"
-    remedy = (
-        "it has a dimension too many, so there is no density in nats; give fewer, unless the rows close upon themselves"
-        if SHEET in trouble
-        else "where it is folded or torn, densities are wrong; give more units or more rows"
-    )
-    warnings.warn(
-        f"latent_units: no latent of {tried} units is a copy of the rows ({trouble}), in {len(fits)} starts; {remedy}.",
-        stacklevel=2,
-    )
+    least = LEAST_ROWS + (0 if latent_units else LEAST_ROWS // 2)
+    if (distinct := len(np.unique(x, axis=0))) < least:
+        raise ValueError(f"rows: {distinct} distinct ones; {least} are needed to tell the shape of a surface.")
+    held_out = np.empty((0, x.shape[1]), x.dtype)
+    fits = []
+    if latent_units is None:
+        mixed = np.random.default_rng(seed).permutation(x)
+        held_out, x = np.split(mixed, [max(len(x) // HELD_OUT, 2 * residual_laws.LEAST_ROWS)])
+        latent_units, first = _likeliest(x, held_out, most, preprocess, seed, verbose)
+        fits.append(first)
+    while len(fits) < starts and (not fits or fits[-1].trouble):
+        fits.append(_fit(x, latent_units, preprocess, seed + len(fits), verbose))
+    model, _, trouble = fits[-1] if not fits[-1].trouble else max(fits, key=_Fit.reconstructed)
+    if trouble:
+        remedy = (
+            "it has a dimension too many, so there is no density in nats; give fewer, unless the rows close upon"
+            " themselves"
+            if SHEET in trouble
+            else "where it is folded or torn, densities are wrong; give more units or more rows"
+        )
+        warnings.warn(
+            f"latent_units: no latent of {latent_units} units is a copy of the rows ({trouble}), in {len(fits)} starts;"
+            f" {remedy}.",
+            stacklevel=2,
+        )
+    if len(held_out) and model.residuals.undefined() is None:
+        model.adapt_residuals(held_out)
     return model
+
+
+class _Fit(NamedTuple):
+    """A trained model, its reconstructed share, and what tells that its latent is no copy of the rows, or nothing."""
+
+    model: RaDOGAGA
+    share: float
+    trouble: str
+
+    def reconstructed(self) -> float:
+        return float(np.nan_to_num(self.share, nan=-np.inf))
+
+
+def _likeliest(
+    x: np.ndarray, held_out: np.ndarray, most: int, preprocess: PassThrough, seed: int, verbose: int | str
+) -> tuple[int, _Fit]:
+    """The number of units up to which each one more makes the held-out rows likelier, and its fit."""
+    best: tuple[int, _Fit] | None = None
+    nats = np.empty(0)
+    for units in range(1, most + 1):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "latent_units: the rows lie on sheets")  # which ends the search
+            fit = _fit(x, units, preprocess, seed, verbose)
+        found = _nats(fit.model, held_out)
+        if best is not None and (SHEET in fit.trouble or not _gains(found, nats)):
+            break
+        best, nats = (units, fit), found
+    return best  # type: ignore[return-value]  # most is at least 1
+
+
+def _nats(model: RaDOGAGA, rows: np.ndarray) -> np.ndarray:
+    """log p of these rows in all space, (B,), by the residuals of the other half of them; -inf where there is none."""
+    nats = np.full(len(rows), -np.inf)
+    if model.has_log_density and model.residuals.undefined() is None:
+        for half in (0, 1):
+            model.adapt_residuals(rows[half::2])
+            nats[1 - half :: 2] = model.log_density(rows[1 - half :: 2], space="ambient")
+    return nats
+
+
+def _gains(nats: np.ndarray, before: np.ndarray) -> bool:
+    """Whether rows are likelier by more than chance."""
+    if not np.isfinite(nats).all() or not np.isfinite(before).all():
+        return bool(np.isfinite(nats).all())
+    gain = nats - before
+    return bool(gain.mean() > LEAST_GAIN * gain.std() / len(gain) ** 0.5)
+
+
+def _fit(x: np.ndarray, units: int, preprocess: PassThrough, seed: int, verbose: int | str) -> _Fit:
+    model = _fitted(x, units, preprocess, seed, verbose)
+    some = x[np.random.default_rng(seed).permutation(len(x))[:CHECKED_ROWS]]
+    return _Fit(model, *_trouble(model, some, noise_share(x, units, seed)))
 
 
 def _fitted(x: np.ndarray, units: int, preprocess: PassThrough, seed: int, verbose: int | str) -> RaDOGAGA:
