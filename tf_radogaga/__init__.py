@@ -18,7 +18,7 @@ from tf_radogaga.distortions import (
 )
 from tf_radogaga.ensemble import fit_together, mean_energy, mean_log_density
 from tf_radogaga.isometry.report import implicit_report, isometry_report
-from tf_radogaga.models import DAGMM, BetaVAE, RaDOGAGA
+from tf_radogaga.models import DAGMM, BetaVAE, RaDOGAGA, explain
 from tf_radogaga.networks import ConvolutionalDecoder, ConvolutionalEncoder, DenseNetwork
 from tf_radogaga.preprocessing import ImageScaling, MinMaxScaling, PassThrough, TableEncoding
 from tf_radogaga.priors import DistributionPrior, FactorizedPrior, MixturePrior, NormalPrior, Prior, StackedPrior
@@ -55,6 +55,7 @@ __all__ = [
     "SumSquaredError",
     "TableEncoding",
     "UpwardConvexError",
+    "explain",
     "export_saved_model",
     "fit_isometric",
     "fit_together",

@@ -172,15 +172,15 @@ def _likeliest_directions(rho: np.ndarray, volumes: Volumes, codimension: int) -
     best, found = None, logs({})
     for rank in (rank for rank in RANKS if rank < codimension):
         tried = logs(_directions(seen, rank, codimension, volumes))
-        if _gains(tried - found):
+        if gains(tried - found):
             best, found = rank, tried
     return {} if best is None else _directions(rho, best, codimension, volumes)
 
 
-def _gains(differences: np.ndarray) -> bool:
+def gains(differences: np.ndarray) -> bool:
     """Whether log densities of rows held out gain clearly; no row by more than `MOST_GAIN`."""
-    gains = np.clip(differences, -MOST_GAIN, MOST_GAIN)
-    return bool(np.mean(gains) > GAIN * np.std(gains) / math.sqrt(len(gains)))
+    clipped = np.clip(differences, -MOST_GAIN, MOST_GAIN)
+    return bool(np.mean(clipped) > GAIN * np.std(clipped) / math.sqrt(len(clipped)))
 
 
 def _lengths_are_mixed(law: Law, lengths: np.ndarray) -> bool:
@@ -190,7 +190,7 @@ def _lengths_are_mixed(law: Law, lengths: np.ndarray) -> bool:
         seen, held_out = lengths[folds != fold], lengths[folds == fold]
         normal = log_prob_of_log_length({**law, "sigma": _deviation(seen, law["codimension"])}, held_out)
         differences[folds == fold] = log_prob_of_log_length({**law, **_mixture(seen)}, held_out) - normal
-    return _gains(differences)
+    return gains(differences)
 
 
 def _deviation(lengths: np.ndarray, codimension: int) -> float:

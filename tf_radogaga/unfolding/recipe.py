@@ -42,8 +42,8 @@ LEAST_ROWS, MOST_UNITS = 200, 16
 CHECKED_ROWS = 4000
 SHEET = "local dimension"
 
-HELD_OUT, LEAST_GAIN = 10, 2.0
-"""Where N is found: one row of so many is held out, and a unit more must gain so many standard errors there."""
+HELD_OUT = 10
+"""One row of so many tells N, where it is not given."""
 
 
 def fit_isometric(
@@ -137,7 +137,7 @@ def _likeliest(
             warnings.filterwarnings("ignore", "latent_units: the rows lie on sheets")  # which ends the search
             fit = _fit(x, units, preprocess, seed, verbose)
         found = _nats(fit.model, held_out)
-        if best is not None and (SHEET in fit.trouble or not _gains(found, nats)):
+        if best is not None and (SHEET in fit.trouble or not residual_laws.gains(found - nats)):
             break
         best, nats = (units, fit), found
     return best  # type: ignore[return-value]  # most is at least 1
@@ -151,14 +151,6 @@ def _nats(model: RaDOGAGA, rows: np.ndarray) -> np.ndarray:
             model.adapt_residuals(rows[half::2])
             nats[1 - half :: 2] = model.log_density(rows[1 - half :: 2], space="ambient")
     return nats
-
-
-def _gains(nats: np.ndarray, before: np.ndarray) -> bool:
-    """Whether rows are likelier by more than chance."""
-    if not np.isfinite(nats).all() or not np.isfinite(before).all():
-        return bool(np.isfinite(nats).all())
-    gain = nats - before
-    return bool(gain.mean() > LEAST_GAIN * gain.std() / len(gain) ** 0.5)
 
 
 def _fit(x: np.ndarray, units: int, preprocess: PassThrough, seed: int, verbose: int | str) -> _Fit:
