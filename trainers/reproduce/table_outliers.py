@@ -15,9 +15,9 @@ from sklearn.metrics import roc_auc_score
 
 from tf_radogaga import presets
 from tf_radogaga.datasets.idx import load_images
-from tf_radogaga.models import Autoencoder
 from tf_radogaga.preprocessing import ImageScaling
 from tf_radogaga.presets import images as image_presets
+from tf_radogaga_trainers.reproduce.image_scores import model_scores, plain_autoencoder
 from tf_radogaga_trainers.reproduce.records import digest, mean_or_value
 from tf_radogaga_trainers.shared.arguments import positive
 from tf_radogaga_trainers.train_images import TRAINING_DIGITS
@@ -110,30 +110,11 @@ def fitted(method: str, digits: np.ndarray, seed: int, settings: presets.Preset)
     keras.utils.set_random_seed(seed)
     model = presets.build(settings, ImageScaling(SHAPE))
     if method == "autoencoder":
-        plain = keras.Sequential([model.encoder, model.decoder])
-        rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.steps)
-        plain.compile(keras.optimizers.Adam(rate), "mse", steps_per_execution=50)
-        x = digits.astype(np.float32) / 255
-        data = tf.data.Dataset.from_tensor_slices((x, x)).shuffle(len(x), seed).repeat().batch(settings.batch_size)
-        plain.fit(data, steps_per_epoch=settings.steps, verbose=0)
-        return lambda images: {"distortion": squared_error(plain, images)}
+        errors = plain_autoencoder(model, digits, settings, seed)
+        return lambda images: {"distortion": errors(images)}
     model.fit(digits, batch_size=settings.batch_size, steps_per_epoch=settings.steps, verbose=0)
     model.adapt_residuals(held_out)
     return lambda images: model_scores(model, images)
-
-
-def squared_error(plain: keras.Model, images: np.ndarray) -> np.ndarray:
-    x = images.astype(np.float32) / 255
-    return np.square(x - plain.predict(x, batch_size=1000, verbose=0)).mean(axis=(1, 2, 3))
-
-
-def model_scores(model: Autoencoder, images: np.ndarray) -> dict[str, np.ndarray]:
-    distortions = []
-    for i in range(0, len(images), 1000):
-        x = model.preprocess(model.preprocess.check(images[i : i + 1000]))
-        distortions.append(model.distortion.excess(x, model.decode(model.encode(images[i : i + 1000]))))
-    energies = {"surprise": model.surprise(images).numpy(), "energy": model.energy(images).numpy()}
-    return {**energies, "distortion": np.concatenate(distortions)}
 
 
 def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:

@@ -11,7 +11,8 @@ from tf_radogaga.datasets.idx import Images
 from tf_radogaga.preprocessing import ImageScaling
 from tf_radogaga.presets import images as image_presets
 from tf_radogaga_trainers import train_images
-from tf_radogaga_trainers.reproduce import table_outliers, tables
+from tf_radogaga_trainers.reproduce import table_one_class, table_outliers, tables
+from tf_radogaga_trainers.reproduce.image_scores import model_scores
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def test_scores_are_the_models_own():
     pixels = stripes(60, 4)
     model = presets.build(table_outliers.preset("radogaga", 5), ImageScaling(table_outliers.SHAPE))
     model.adapt_residuals(pixels)
-    found = table_outliers.model_scores(model, pixels)
+    found = model_scores(model, pixels)
     np.testing.assert_allclose(found["energy"], model.energy(pixels), rtol=1e-5)
     x, x_hat = pixels / 255, model.decode(model.encode(pixels))
     np.testing.assert_allclose(found["distortion"], ((x - x_hat) ** 2).numpy().mean((1, 2, 3)), rtol=1e-4)
