@@ -1,5 +1,5 @@
-"""One-class detection of images: each class of MNIST and Fashion-MNIST in turn is normal. A model that is trained on its
-training images alone tells the other nine classes from it, on the whole test set. AUROC: 1 is perfect, 0.5 is chance."""
+"""One-class detection of images: each class of MNIST and Fashion-MNIST in turn is normal. A model is trained on its
+training images alone, and tells the others from it on the whole test set. AUROC: 1 is perfect, 0.5 is chance."""
 
 from __future__ import annotations
 
@@ -138,6 +138,8 @@ def _rows(method: str, labels: list[int], records: list[dict]) -> list[str]:
     good = [record for record in records if "error" not in record]
     failed = f" ({len(records) - len(good)} failed)" if len(good) < len(records) else ""
     seeds = sorted({record["seed"] for record in good})
+    if records and not good:
+        return [f"| {' | '.join([method, '', 'failed', *['' for _ in labels], f'0{failed}', ''])} |"]
     rows = []
     for score in (name for name in NAMES if good and name in good[0]["auroc"]):
         of = {(record["seed"], record["label"]): record["auroc"][score] for record in good}

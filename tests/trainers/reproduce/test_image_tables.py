@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import roc_auc_score
 
 from tf_radogaga import presets
 from tf_radogaga.datasets.idx import Images
@@ -104,3 +105,47 @@ def test_faces_stand_side_by_side_and_failures_show(records, tmp_path, monkeypat
     assert records[1]["error"] == "loss term 'rate'" and records[0]["dataset"] == "photos"
     with pytest.raises(SystemExit, match="--data-dir: is needed for celeba"):
         tables.main(["faces"])
+
+
+def one_class_table(monkeypatch, out, *options):
+    """Two classes, stripes and noise; the text of the table."""
+    noise = np.random.default_rng(1).integers(0, 256, (120, 28, 28, 1), "u1")
+    both, labels = np.concatenate([stripes(120, 0), noise]), np.repeat([0, 1], 120).astype(np.uint8)
+    images = Images(both, labels, both[::2], labels[::2])
+    monkeypatch.setattr(table_one_class, "load_images", lambda name, _: images)
+    tables.main(["one-class", "--datasets", "mnist", "--labels", "0", "1", "--out", str(out), *options])
+    return images, out.read_text()
+
+
+def test_each_class_is_normal_in_turn(records, monkeypatch, tmp_path):
+    chosen = ["nearest-neighbours", "isolation-forest"]
+    images, text = one_class_table(monkeypatch, tmp_path / "made" / "t.md", "--methods", *chosen, "--seeds", "1")
+    assert [(r["label"], r["method"]) for r in records] == [(label, name) for label in (0, 1) for name in chosen]
+    train, test = (x.reshape(len(x), -1) / np.float32(255) for x in (images.train, images.test))
+    for record in records[::2]:
+        distances = np.sort(np.linalg.norm(test[:, None] - train[images.train_labels == record["label"]], axis=2))
+        expected = roc_auc_score(images.test_labels != record["label"], distances[:, 4])
+        assert record["auroc"] == {"score": pytest.approx(expected, abs=1e-3)}
+    ((_, _, mean, *each, seeds, _),) = cells(text, "nearest-neighbours")
+    assert [float(cell) for cell in each] == pytest.approx([r["auroc"]["score"] for r in records[::2]], abs=5e-4)
+    assert float(mean) == pytest.approx(np.mean([float(cell) for cell in each]), abs=6e-4) and seeds == "1"
+
+
+@pytest.mark.thorough
+def test_models_of_one_class_have_all_scores(records, monkeypatch, tmp_path):
+    monkeypatch.setattr(table_one_class, "HELD_OUT", 2)
+    _, text = one_class_table(
+        monkeypatch, tmp_path / "made" / "t.md", "--methods", "radogaga", "autoencoder", "--seeds", "1", "--steps", "20"
+    )
+    assert [list(record["auroc"]) for record in records[:2]] == [["surprise", "energy", "distortion"], ["distortion"]]
+    assert [row[1] for row in cells(text, "radogaga")] == ["surprise", "energy", "D(x, x_hat)"]
+
+
+def test_what_failed_is_told(records, monkeypatch, tmp_path):
+    def fails(*_):
+        raise ValueError("rows: 9")
+
+    monkeypatch.setattr(table_one_class, "found_scores", fails)
+    _, text = one_class_table(monkeypatch, tmp_path / "made" / "t.md", "--methods", "radogaga", "--seeds", "1")
+    assert "| radogaga |  | failed |  |  | 0 (2 failed) |" in text
+    assert [record["error"] for record in records] == 2 * ["rows: 9"]
