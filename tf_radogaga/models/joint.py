@@ -2,7 +2,7 @@
 
 The energy speaks of x_hat alone, and the distortion finds the emptiest row the most normal of all. Their joint density
 is two-sided: it is low where z is odd, and where x - x_hat is longer, or shorter, than it is at such a z. But z has
-many dimensions, in which the length can drown; so the length also counts by itself.
+many dimensions, in which a length far too long can drown; so that also counts by itself.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Joint:
     """What the `joint_prior` of a model says, N + 1 units; rho = x - x_hat, |rho| = sqrt(D(x, x_hat)).
 
         energy = -log p(z, log |rho|)
-        surprise = -log P(E > energy) - log min(1, 2 P(L > |rho|), 2 P(L < |rho|)),
+        surprise = -log P(E > energy) - log P(L > |rho|),
 
-    the chances that a normal row has a greater energy, and a longer or shorter residual, combined as Fisher's method
-    combines tests.
+    the chances that a normal row has a greater energy, and a longer residual, combined as Fisher's method combines
+    tests.
     """
 
     def __init__(self, model: Scored):
@@ -69,8 +69,8 @@ class Joint:
         tails = self.tails or {}
         coordinates = self.coordinates(x)
         energies, lengths = self.model.joint_prior.rate(coordinates), coordinates[:, -1]
-        off = tf.maximum(nats(tails["longer"], lengths), nats(tails["shorter"], -lengths)) - math.log(2)
-        return without_nan(tf.cast(nats(tails["energy"], energies) + tf.maximum(off, 0), tf.float32), math.inf)
+        found = nats(tails["energy"], energies) + nats(tails["longer"], lengths)
+        return without_nan(tf.cast(found, tf.float32), math.inf)
 
     @property
     def _graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -103,7 +103,7 @@ class Joint:
             prior.adapt([tf.constant(rows[folds != fold])])
             left_out.append(prior.rate(tf.constant(rows[folds == fold])).numpy())
         prior.adapt([tf.constant(rows)])
-        laws = {"energy": np.concatenate(left_out), "longer": rows[:, -1], "shorter": -rows[:, -1]}
+        laws = {"energy": np.concatenate(left_out), "longer": rows[:, -1]}
         self.tails = {name: fitted_tail(values) for name, values in laws.items()}
 
 
