@@ -68,7 +68,7 @@ def test_it_is_two_sided_where_the_energy_and_the_length_are_blind(plane):
     for times in (0.1, 4):  # nearer to the plane than normal rows are, and further
         moved = fresh + (times - 1) * off
         np.testing.assert_allclose(model.energy(moved), model.energy(fresh), rtol=1e-3)
-        assert np.mean(model.surprise(moved) > most) > 0.8
+        assert np.mean(model.surprise(moved) > most) > 0.7
     along = 4 * (fresh - off) + off
     assert np.mean(model.surprise(along) > most) > 0.4
 
