@@ -42,9 +42,6 @@ LEAST_ROWS, MOST_UNITS = 200, 16
 CHECKED_ROWS = 4000
 SHEET = "local dimension"
 
-HELD_OUT = 10
-"""One row of so many tells N, where it is not given."""
-
 
 def fit_isometric(
     rows: Any, latent_units: int | None = None, starts: int = 3, seed: int = 0, verbose: int | str = "auto"
@@ -92,7 +89,7 @@ def fit_isometric(
     fits = []
     if latent_units is None:
         mixed = np.random.default_rng(seed).permutation(x)
-        held_out, x = np.split(mixed, [max(len(x) // HELD_OUT, 2 * residual_laws.LEAST_ROWS)])
+        held_out, x = np.split(mixed, [max(len(x) // 10, 2 * residual_laws.LEAST_ROWS)])
         latent_units, first = _likeliest(x, held_out, most, preprocess, seed, verbose)
         fits.append(first)
     while len(fits) < starts and (not fits or fits[-1].trouble):
