@@ -119,5 +119,7 @@ def test_what_cannot_score_is_refused():
         radogaga(scoring_prior=FactorizedPrior(2))
     with pytest.raises(ValueError, match=r"scoring_prior: 3 units where 2 are needed; give StackedPrior\(2\)"):
         radogaga(scoring_prior=StackedPrior(3))
+    with pytest.raises(ValueError, match="at least 5"):
+        radogaga(scoring_prior=StackedPrior(2)).fit(bent_rows(4), verbose=0)  # before the training
     with pytest.raises(TypeError, match="scoring_prior: leave it out; a BetaVAE has its own prior"):
         BetaVAE(DenseNetwork(3, (8,), 4), DenseNetwork(2, (8,), 3), beta=0.1, scoring_prior=StackedPrior(2))

@@ -14,7 +14,7 @@ from tf_radogaga.ensemble.vectorized import converters
 from tf_radogaga.models.autoencoder import Autoencoder
 from tf_radogaga.training import batches
 from tf_radogaga.training.callbacks import non_finite_error, start_at_step
-from tf_radogaga.training.end_of_fit import find_all, forget
+from tf_radogaga.training.end_of_fit import find_all, forget, least_rows
 from tf_radogaga.training.rows import is_stream
 
 
@@ -62,7 +62,7 @@ def fit_together(
     rows = len(stored[0])
     if {len(table) for table in stored} != {rows}:
         raise ValueError(f"tables: {sorted({len(table) for table in stored})} rows; give each model equally many.")
-    if rows < (least := models[0].prior.minimum_rows):
+    if rows < (least := max(map(least_rows, models))):
         raise ValueError(f"tables: {rows} rows, but the prior needs at least {least}.")
     batch_size = min(batch_size, rows)
     first_step = tf.Variable(0, trainable=False, dtype=tf.int64)

@@ -18,7 +18,7 @@ from tf_radogaga.models.reconstruction_features import prior_input, with_scored_
 from tf_radogaga.models.residuals import Residuals
 from tf_radogaga.priors.base import Prior
 from tf_radogaga.priors.stacked import StackedPrior
-from tf_radogaga.training.end_of_fit import Step
+from tf_radogaga.training.end_of_fit import Step, priors
 
 SHEET_ROWS, LEAST_SHEET_ROWS = 2000, 500
 """Training rows whose neighbours in z tell a sheet, at most and at least."""
@@ -198,15 +198,13 @@ def _adapt_prior(model: Scored, dataset: tf.data.Dataset, in_memory: bool, refin
     # tables in memory eagerly: tracing a graph would take longer than their few blocks
     latents = model.density.latents
     found = [latents(x) for x in dataset] if in_memory else dataset.map(latents)
-    model.prior.adapt(found, refine)
-    if model.scoring_prior is not None:
-        model.scoring_prior.adapt(found, refine)
+    for prior in priors(model):
+        prior.adapt(found, refine)
 
 
 def _forget_prior(model: Scored) -> None:
-    model.prior.invalidate()
-    if model.scoring_prior is not None:
-        model.scoring_prior.invalidate()
+    for prior in priors(model):
+        prior.invalidate()
 
 
 def _find_directions(model: Scored, dataset: tf.data.Dataset, in_memory: bool, refine: bool) -> None:

@@ -34,11 +34,20 @@ class Step(NamedTuple):
     find_in_held_out: Callable[[Trained, tf.data.Dataset], None] | None = None
 
 
+def priors(model: Any) -> list[Prior]:
+    """That which trains, and that which scores, where it is another."""
+    return [model.prior] if model.scoring_prior is None else [model.prior, model.scoring_prior]
+
+
+def least_rows(model: Any) -> int:
+    """Fewest training rows that determine the priors."""
+    return max(prior.minimum_rows for prior in priors(model))
+
+
 def require_adapted(model: Any) -> None:
     """RuntimeError where what scores is still to be found by `fit` or `adapt_prior`."""
-    model.prior.require_adapted()
-    if model.scoring_prior is not None:
-        model.scoring_prior.require_adapted()
+    for prior in priors(model):
+        prior.require_adapted()
 
 
 def find_all(model: Trained, dataset: tf.data.Dataset, in_memory: bool = False, refine: bool = True) -> None:

@@ -17,6 +17,7 @@ from tf_radogaga.training.end_of_fit import (
     find_in_held_out,
     forget,
     forget_held_out,
+    least_rows,
     require_adapted,
 )
 from tf_radogaga.training.feed import Feed, refuse_class_weight
@@ -169,7 +170,7 @@ class TrainedOnRows(Trained):
             steps=checks.whole_number("steps_per_epoch", steps_per_epoch),
             epochs=max(epochs - initial_epoch, 1),
             seed=self._shuffle_seed if shuffle else None,
-            least_rows=self.prior.minimum_rows,
+            least_rows=least_rows(self),
             validation_data=validation_data,
             validation_split=validation_split,
             validation_steps=validation_steps,
