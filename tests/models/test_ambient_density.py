@@ -141,6 +141,7 @@ def test_samples_follow_it():
     np.testing.assert_allclose(model.encode(drawn), model.encode(model.sample(20_000, seed=3)), atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_fit_learns_the_residuals_of_validation_rows(tmp_path):
     rows, options = normal_rows(600).astype(np.float32), {"epochs": 2, "batch_size": 100, "verbose": 0}
 
@@ -180,6 +181,7 @@ def test_weights_from_elsewhere_leave_nothing_of_the_residuals(tmp_path):
         model.log_density(normal_rows(), space="ambient")
 
 
+@pytest.mark.thorough
 def test_what_has_no_density_of_all_space_trains_with_validation_rows_all_the_same():
     rows = normal_rows(200).astype(np.float32)
     for units, distortion in ((2, EuclideanNorm()), (2, None), (7, None)):

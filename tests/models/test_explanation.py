@@ -63,6 +63,7 @@ def test_a_rotation_of_the_columns_turns_the_gradients_with_it():
     assert (np.argmax(found.off_manifold, axis=1) == 0).all()
 
 
+@pytest.mark.thorough
 def test_images_are_explained_by_pixels():
     model = radogaga()
     images = smooth_images(160)

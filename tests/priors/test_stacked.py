@@ -60,9 +60,9 @@ def test_few_repeated_and_constant_rows_have_a_density():
 
 
 def test_it_takes_no_more_components_than_rows_allow():
-    assert {options["n_components"] for options in StackedPrior(3, 64)._tried(100, 3)} == {1, 2, 4, 8, 16}
-    assert {options["n_components"] for options in StackedPrior(3, 5)._tried(10_000, 3)} == {1, 2, 4}
-    assert len(StackedPrior(60, 64)._tried(50, 60)) == len(FLOORS)
+    assert {options["n_components"] for options in StackedPrior(3)._tried(np.empty((100, 3)), 64)} == {1, 2, 4, 8, 16}
+    assert {options["n_components"] for options in StackedPrior(3)._tried(np.empty((10_000, 3)), 5)} == {1, 2, 4}
+    assert len(StackedPrior(60)._tried(np.empty((50, 60)), 64)) == len(FLOORS)
 
 
 def test_what_it_cannot_be_fitted_to_and_what_it_cannot_do_is_told():
