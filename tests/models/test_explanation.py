@@ -93,5 +93,9 @@ def test_what_has_no_density_of_all_space_is_refused(plane):
         explain(unknown, rows_near_axes(3), rows_near_axes(3))
     with pytest.raises(ValueError, match="rows"):
         explain(plane, rows_near_axes(3), np.empty((0, 5)))
+    far = np.float32([5 * [1e25], 5 * [1e25], 5 * [0]])
+    np.testing.assert_array_equal(explain(plane, rows_near_axes(3), far).typical, far[[2, 2, 2]])
+    with pytest.raises(ValueError, match="normal_rows: float32 overflows at all of them"):
+        explain(plane, rows_near_axes(3), far[:2])
     with pytest.raises(ValueError, match="row 1"):
         explain(plane, np.float32([5 * [0], 5 * [np.nan]]), rows_near_axes(3))

@@ -20,6 +20,7 @@ from tf_radogaga import (
     load_model,
     save_model,
 )
+from tf_radogaga.serving.card import read_card
 
 KERNEL = rotation_matrix(3)[:2]
 
@@ -87,6 +88,7 @@ def test_copies_files_and_exports_score_alike(trained, tmp_path):
         np.testing.assert_array_equal(twin.energy(rows), energies)
         np.testing.assert_array_equal(twin.sample(5, seed=3), trained.sample(5, seed=3))
     served = tf.saved_model.load(str(export_saved_model(trained, tmp_path / "served")))
+    assert read_card(tmp_path / "served" / "1")["scoring_prior"] == "StackedPrior"
     found = served.signatures["serving_default"](features=tf.constant(rows))
     np.testing.assert_allclose(found["energy"], energies, rtol=1e-5)
     np.testing.assert_allclose(found["log_density"], trained.log_density(rows), rtol=1e-5)
@@ -104,6 +106,23 @@ def test_it_is_forgotten_with_the_weights(trained, tmp_path):
     model.adapt_prior(bent_rows(200), refine=False)
     assert model.scoring_prior.adaptation["components"] == 3  # one Gaussian at each floor
     assert np.isfinite(model.energy(bent_rows(5))).all()
+
+
+def test_no_checkpoint_holds_a_rough_or_a_stale_one(trained, tmp_path):
+    model = radogaga(scoring_prior=StackedPrior(2, 4))
+    kept = tf.keras.callbacks.ModelCheckpoint(str(tmp_path / "kept"), save_weights_only=True)
+    model.fit(bent_rows(300), validation_data=bent_rows(60, seed=1), epochs=1, callbacks=[kept], verbose=0)
+    assert np.isfinite(model.energy(bent_rows(5))).all()
+    model.load_weights(str(tmp_path / "kept"))  # of before the end of fit
+    with pytest.raises(RuntimeError, match="call fit or adapt_prior first"):
+        model.energy(bent_rows(5))
+    plain, scored = radogaga(), copy.deepcopy(trained)
+    plain.save_weights(str(tmp_path / "plain"))
+    scored.load_weights(str(tmp_path / "plain"))
+    assert not scored.scoring_prior.adapted
+    trained.save_weights(str(tmp_path / "own"))
+    scored.load_weights(str(tmp_path / "own"))
+    np.testing.assert_array_equal(scored.energy(bent_rows(5)), trained.energy(bent_rows(5)))
 
 
 def test_features_of_the_reconstruction_are_scored_by_it():

@@ -112,6 +112,8 @@ def searched(monkeypatch):
         def fit(x, units, preprocess, seed, verbose):
             tried.append((units, seed))
             assert len(x) == 300
+            if troubles[units - 1] == "diverged":
+                raise FloatingPointError("rate became NaN")
             return recipe._Fit(Tried(units), 0.5, troubles[units - 1])
 
         noise = np.random.default_rng(0).normal(size=100)
@@ -140,8 +142,11 @@ def test_the_likeliest_number_of_units_is_started_again_where_it_is_no_copy(sear
 
 
 def test_more_units_are_not_tried_where_one_is_too_many(searched):
-    model, tried = searched([0, 9, 99], ["", "local dimension 1 < 2", ""])
-    assert model.units == 1 and tried == [(1, 4), (2, 4)]
+    for ended in ("local dimension 1 < 2", "diverged"):
+        model, tried = searched([0, 9, 99], ["", ended, ""])
+        assert model.units == 1 and tried == [(1, 4), (2, 4)]
+    with pytest.raises(FloatingPointError):
+        searched([0, 9], ["diverged", ""])
 
 
 @pytest.mark.thorough

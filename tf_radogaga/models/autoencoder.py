@@ -106,7 +106,7 @@ class Autoencoder(TrainedOnRows):
         self.latent_units = shapes.latent_units(encoder, decoder, example, self.heads)
         given = prior if self.own_prior is None else self.own_prior(self.latent_units)
         self.prior = fitting_prior(given, units := self.latent_units + 2 * reconstruction_features)
-        self.scoring_prior = scoring_prior and stacked_prior("scoring_prior", scoring_prior, units)
+        self.scoring_prior = stacked_prior("scoring_prior", scoring_prior, units)
         self.distortion = fitting_distortion(distortion, example)
         self.reconstruction_features = reconstruction_features
         unset = keras.initializers.Constant(math.inf)
@@ -114,7 +114,7 @@ class Autoencoder(TrainedOnRows):
         self.random = tf.random.Generator.from_seed(seeds.draw_seed())
         self._directions = self.add_weight("active_directions", 2 * (self.latent_units,), trainable=False)
         self._informative = self.add_weight("active_dimensions", (), "int32", "zeros", trainable=False)  # older name
-        self.joint_prior = joint_prior and stacked_prior("joint_prior", joint_prior, self.latent_units + 1)
+        self.joint_prior = stacked_prior("joint_prior", joint_prior, self.latent_units + 1)
         self.density, self.residuals, self.joint = self.density_class(self), Residuals(self), Joint(self)
         self.built = True  # every weight exists from here on
 

@@ -76,8 +76,10 @@ def fitting_prior(prior: Any, units: int) -> Prior:
     return made
 
 
-def stacked_prior(argument: str, prior: Any, units: int) -> StackedPrior:
-    """It, over so many units, for a law that is fitted after a training and that no training may move."""
+def stacked_prior(argument: str, prior: Any, units: int) -> StackedPrior | None:
+    """It, over so many units, or None; for a law that is fitted after a training and that no training may move."""
+    if prior is None:
+        return None
     if not isinstance(prior, StackedPrior):
         raise TypeError(f"{argument}: {prior!r} is no prior that is fitted to latents alone; give a StackedPrior.")
     if prior.latent_units != units:

@@ -33,6 +33,7 @@ def model_card(model: Autoencoder, facts: Mapping[str, Any] | None, space: str =
     own = {
         "model": type(model).__name__,
         "prior": type(model.prior).__name__,
+        **({} if model.scoring_prior is None else {"scoring_prior": type(model.scoring_prior).__name__}),
         "latent_units": model.latent_units,
         "active_dimensions": model.active_dimensions,
         "threshold": float(model.threshold.numpy()),

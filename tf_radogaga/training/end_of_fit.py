@@ -55,6 +55,13 @@ def find_all(model: Trained, dataset: tf.data.Dataset, in_memory: bool = False, 
         step.find(model, dataset, in_memory, refine)
 
 
+def find_between(model: Trained, dataset: tf.data.Dataset) -> None:
+    """What the loss of a validation needs, between two epochs."""
+    find_all(model, dataset, refine=False)
+    if model.scoring_prior is not None:
+        model.scoring_prior.invalidate()  # a rough one must not get into a checkpoint
+
+
 def find_in_held_out(model: Trained, dataset: tf.data.Dataset) -> None:
     for step in model.end_of_fit:
         if step.find_in_held_out is not None:

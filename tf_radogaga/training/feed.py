@@ -14,7 +14,7 @@ from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing import Preprocessing, is_symbolic
 from tf_radogaga.training import batches, streams
 from tf_radogaga.training.callbacks import start_at_step
-from tf_radogaga.training.end_of_fit import Trained, find_all
+from tf_radogaga.training.end_of_fit import Trained, find_between
 from tf_radogaga.training.rows import in_memory, is_stream, require_memory, stored, weights_of
 
 LEAST_ADAPTED = 2**16
@@ -210,7 +210,7 @@ class Feed:
             made = self.from_memory(data, weights, batch_size, steps, seed)
         uncounted = streams.is_uncounted(made.batches, made.steps)
         if validation is not None:
-            adapt = functools.partial(find_all, self.model, made.between, refine=False)  # as the stored prior scores
+            adapt = functools.partial(find_between, self.model, made.between)  # as the stored prior scores
             made.callbacks.append(keras.callbacks.LambdaCallback(on_test_begin=lambda _: adapt()))
             uncounted = uncounted or streams.is_uncounted(validation, validation_steps)
         return made._replace(batches=batches.split_by_rows(made.batches), validation=validation, uncounted=uncounted)

@@ -337,6 +337,8 @@ class TrainedOnRows(Trained):
         super().save_weights(filepath, overwrite, save_format, options)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> Any:
+        if self.scoring_prior is not None:
+            self.scoring_prior.invalidate()  # files of a model without one leave it as it is
         status = super().load_weights(*args, **kwargs)
         copies.weights_assigned(self)
         forget_held_out(self)

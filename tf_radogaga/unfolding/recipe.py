@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_radogaga._core import checks
-from tf_radogaga._core.stack import keras
+from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.isometry import measures, neighbourhoods
 from tf_radogaga.isometry.verdicts import LEAST_RECONSTRUCTION, MOST_ROUND_TRIP, MOST_TORN
 from tf_radogaga.models import residual_laws
@@ -58,11 +58,12 @@ def fit_isometric(
         rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
             out rows that are thousands of times as far off as the others; scales are of the variance.
         latent_units: N, the dimension of the surface. None: from 1 on, as long as one more makes a held-out tenth of
-            the rows likelier, by `log_density` of all space; each costs a training. A latent that tells that it has a
-            dimension too many has no density, and ends the search. The model then knows the law of residuals.
-        starts: how many trainings of one N at most. If no latent is a copy of the rows, the function warns and returns
-            the model that reconstructs best. Up to a tenth of the variance, what noise carries off the surface is
-            measured and not asked of a reconstruction; the certificate does ask it.
+            the rows (100 at least) likelier, by `log_density` of all space; each costs a training. A latent that tells
+            that it has a dimension too many, or a training that fails, ends the search. The model then knows the law of
+            residuals.
+        starts: how many trainings of one N at most; the search takes one of each. If no latent is a copy of the rows,
+            the function warns and returns the model that reconstructs best. Up to a tenth of the variance, what noise
+            carries off the surface is measured and not asked of a reconstruction; the certificate does ask it.
         seed: of weights, noise, batches and the rows that charts take. The seeds of the process are set by it.
         verbose: as Keras takes it.
 
@@ -132,7 +133,12 @@ def _likeliest(
     for units in range(1, most + 1):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "latent_units: the rows lie on sheets")  # which ends the search
-            fit = _fit(x, units, preprocess, seed, verbose)
+            try:
+                fit = _fit(x, units, preprocess, seed, verbose)
+            except (FloatingPointError, tf.errors.InvalidArgumentError):
+                if best is None:
+                    raise
+                break
         found = _nats(fit.model, held_out)
         if best is not None and (SHEET in fit.trouble or not residual_laws.gains(found - nats)):
             break

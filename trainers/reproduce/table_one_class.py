@@ -20,7 +20,7 @@ from tf_radogaga.preprocessing import ImageScaling
 from tf_radogaga.presets import images as image_presets
 from tf_radogaga_trainers.reproduce.baselines import add_peers_argument, baseline_energies, obstacle
 from tf_radogaga_trainers.reproduce.image_scores import model_scores, plain_autoencoder
-from tf_radogaga_trainers.reproduce.records import digest, mean_or_value
+from tf_radogaga_trainers.reproduce.records import digest, failures, mean_or_value
 from tf_radogaga_trainers.shared.arguments import positive
 
 HELP = "each class of MNIST and Fashion-MNIST against the other nine"
@@ -122,16 +122,16 @@ def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:
         heads = ["method", "score", "mean", *map(str, args.labels), "seeds", "s/run"]
         lines += ["", f"## {dataset}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
         for method in args.methods:
-            lines += _rows(
-                method, args.labels, [r for r in records if (r["dataset"], r["method"]) == (dataset, method)]
-            )
-    return "\n".join(lines) + "\n"
+            of = [record for record in records if (record["dataset"], record["method"]) == (dataset, method)]
+            lines += _rows(method, args.labels, of)
+    return "\n".join([*lines, *failures(records)]) + "\n"
 
 
 INTRODUCTION = f"""\
 AUROC on the 10,000 test images, in which one class is normal; the mean is over the classes, (sd) over the seeds.
-RaDOGAGA and the autoencoder have the networks of the preset `small`; one training image in {HELD_OUT} tells the joint
-prior. The detector sees {COMPONENTS} principal components, the peers see pixels."""
+RaDOGAGA and the autoencoder have the networks of the preset `small`, and do not train on one image in {HELD_OUT}, which
+tells the joint prior of RaDOGAGA; the others train on all. The detector sees {COMPONENTS} principal components, the
+peers see pixels."""
 
 
 def _rows(method: str, labels: list[int], records: list[dict]) -> list[str]:
