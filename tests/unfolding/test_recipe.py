@@ -149,10 +149,8 @@ def test_more_units_are_not_tried_where_one_is_too_many(searched):
         searched([0, 9], ["diverged", ""])
 
 
-@pytest.mark.thorough
-def test_noise_is_no_dimension(monkeypatch, small_flows):
-    for name in ("STEPS", "START_STEPS"):
-        monkeypatch.setattr(recipe, name, 400)
+@pytest.mark.slow
+def test_noise_is_no_dimension():
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.normal(size=(8, 8)))[0]
     rows = rng.normal(size=(3000, 2)) * [3, 1] @ axes[:2] + 0.1 * rng.normal(size=(3000, 8))
