@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from scipy import stats
 
 import tf_radogaga as tr
 from tf_radogaga.datasets.manifolds import DEVELOPABLE
@@ -147,18 +146,6 @@ def test_more_units_are_not_tried_where_one_is_too_many(searched):
         assert model.units == 1 and tried == [(1, 4), (2, 4)]
     with pytest.raises(FloatingPointError):
         searched([0, 9], ["diverged", ""])
-
-
-@pytest.mark.slow
-def test_noise_is_no_dimension():
-    rng = np.random.default_rng(0)
-    axes = np.linalg.qr(rng.normal(size=(8, 8)))[0]
-    rows = rng.normal(size=(3000, 2)) * [3, 1] @ axes[:2] + 0.1 * rng.normal(size=(3000, 8))
-    model = tr.fit_isometric(rows, starts=1, verbose=0)
-    assert model.latent_units == 2
-    covariance = axes[:2].T * [9, 1] @ axes[:2] + 0.01 * np.eye(8)
-    true = stats.multivariate_normal(np.zeros(8), covariance).logpdf(rows)
-    assert abs(np.mean(model.log_density(rows, space="ambient") - true)) < 0.1
 
 
 def test_noise_off_the_surface_is_not_asked_of_a_reconstruction(monkeypatch):
