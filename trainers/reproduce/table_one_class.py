@@ -36,7 +36,7 @@ MODELS = ("radogaga", "autoencoder")
 PEERS = ("nearest-neighbours", "isolation-forest", "one-class-svm", "pyod-deep-svdd")
 METHODS = (*MODELS, "detector", *PEERS)
 STEPS = 2000
-"""Of the `small` preset, which trains four times as long on all classes together."""
+"""Half of those of the `small` preset, which is for all classes together."""
 
 NAMES = {"surprise": "surprise", "energy": "energy", "distortion": "D(x, x_hat)", "score": ""}
 
