@@ -4,8 +4,9 @@
 
 Needs tensorflow-serving-api and tqdm (pip install '.[trainers]'). The server tells the model's inputs. The file is read
 and the scores are written as by trainers/score.py. A server does not know the original names of the columns, nor how
-the training file was read: give --card for that. If the server cannot answer now, or not within --timeout, the request
-is sent again after a quarter of a second, then half a second, and so on, up to --tries times in all.
+the training file was read: give --card for that. If the server cannot answer now, or not within --timeout, or another
+client's bad request spoils its batch, the request is sent again after a quarter of a second, then half a second, and so
+on, up to --tries times in all.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ from tf_radogaga_trainers.shared.exports import read_card
 
 SIGNATURE = "serving_default"
 FIRST_DELAY = 0.25  # seconds
-PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+PASSING = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    # a malformed request of another client, in the same batch of the server, fails this one too
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+}
 MESSAGES = {
     grpc.StatusCode.UNAVAILABLE: "--server: nobody answers at {server}; is it the port of gRPC (8500), not of REST"
     " (8501)?",

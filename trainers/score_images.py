@@ -27,7 +27,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tf_radogaga_trainers.shared.arguments import positive
-from tf_radogaga_trainers.shared.exports import newest_version
+from tf_radogaga_trainers.shared.exports import newest_version, of_valid_rows
 
 
 def of_package(path: str) -> ModuleType:
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{len(remarks)} images are perhaps not what you think: {', '.join(remarks[:10])}", file=sys.stderr)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     partial = args.output.with_name(args.output.name + ".partial")
-    scores = pd.concat(blocks)
+    scores = of_valid_rows(pd.concat(blocks, ignore_index=True))
     scores.to_csv(partial, index=False, float_format="%.9g", errors="surrogateescape")
     partial.replace(args.output)
     print(f"{len(scores)} images, {int((~scores['valid']).sum())} not valid; scores: {args.output}")

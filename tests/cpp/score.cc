@@ -2,9 +2,11 @@
 //
 //     score MODEL INPUTS OUTPUTS
 //
-// INPUTS holds a folder for each signature, with serialized TensorProto files named by input; OUTPUTS, which is made,
-// gets the same of the outputs.
+// INPUTS holds a folder for each request, named SIGNATURE or SIGNATURE.ANYTHING, with serialized TensorProto files named
+// by input; OUTPUTS, which is made, gets the same of the outputs. Requests that fail are told, each on a line, and end
+// the program with 1 after all are made.
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -26,8 +28,8 @@ int Fail(const std::string& message) {
 
 int Run(const tensorflow::SavedModelBundle& bundle, const fs::path& from, const fs::path& to) {
   const auto& signatures = bundle.GetSignatures();
-  const auto found = signatures.find(from.filename());
-  if (found == signatures.end()) return Fail("no signature " + from.filename().string());
+  const auto found = signatures.find(from.stem());
+  if (found == signatures.end()) return Fail("no signature " + from.stem().string());
 
   std::vector<std::pair<std::string, tensorflow::Tensor>> feed;
   for (const auto& [key, info] : found->second.inputs()) {
@@ -45,7 +47,11 @@ int Run(const tensorflow::SavedModelBundle& bundle, const fs::path& from, const 
   }
   std::vector<tensorflow::Tensor> outputs;
   const tensorflow::Status status = bundle.GetSession()->Run(feed, fetches, {}, &outputs);
-  if (!status.ok()) return Fail(status.ToString());
+  if (!status.ok()) {
+    std::string message = status.ToString();
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    return Fail(from.filename().string() + ": " + message);
+  }
   fs::create_directories(to);
   for (size_t i = 0; i < keys.size(); ++i) {
     tensorflow::TensorProto proto;
@@ -60,8 +66,9 @@ int main(int argc, char** argv) {
   tensorflow::SavedModelBundle bundle;
   const tensorflow::Status status = tensorflow::LoadSavedModel({}, {}, argv[1], {"serve"}, &bundle);
   if (!status.ok()) return Fail(status.ToString());
+  int failed = 0;
   for (const auto& folder : fs::directory_iterator(argv[2])) {
-    if (Run(bundle, folder.path(), fs::path(argv[3]) / folder.path().filename())) return 1;
+    failed |= Run(bundle, folder.path(), fs::path(argv[3]) / folder.path().filename());
   }
-  return 0;
+  return failed;
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from helpers.exports import read_tensors, write_tensors
+from helpers.exports import GREATEST, read_tensors, write_tensors
 from helpers.models import clusters, rotated, small_model, table
 
 from tf_radogaga import AnomalyDetector
@@ -73,7 +73,7 @@ def test_a_bad_row_is_marked_and_changes_no_other(matrix, bad):
     worse[17, 2] = bad
     found = served(features=tf.constant(worse))
     assert np.flatnonzero(~found["valid"]).tolist() == [17] and not found["anomaly"][17]
-    assert np.isnan(found["energy"][17]) and np.isnan(found["log_density"][17])
+    assert found["energy"][17] == GREATEST and found["log_density"][17] == -GREATEST
     for name in good:
         np.testing.assert_array_equal(np.delete(found[name], 17), np.delete(good[name], 17))
 
@@ -151,17 +151,42 @@ def test_columns_of_text_are_inputs_of_their_own(tmp_path):
 
 @pytest.mark.thorough
 def test_columns_may_be_named_as_python_keeps_for_itself(tmp_path):
-    frame = table(60).set_axis(["class", "kind", "self", "lambda"], axis=1)
+    _assert_served_by_name(table(60).set_axis(["class", "kind", "self", "lambda"], axis=1), tmp_path, without_card=True)
+
+
+@pytest.mark.thorough
+def test_any_column_names_are_served(tmp_path):
+    rng = np.random.default_rng(0)
+    names = [
+        "",
+        "a b",
+        "a_b",
+        "A_B",
+        "images",
+        "features",
+        "größe",
+        "grüße",
+        "日本",
+        "None",
+        "x" * 300,
+        "1",
+        "a/../b:0",
+    ]
+    frame = pd.DataFrame(rng.normal(size=(60, len(names))), columns=names).assign(kind=list("uvw") * 20)
+    _assert_served_by_name(frame, tmp_path, without_card=False)
+
+
+def _assert_served_by_name(frame, tmp_path, without_card):
     detector = AnomalyDetector(random_state=0).fit(frame)
-    served = Served(detector, tmp_path)
+    served = Served(detector, tmp_path, warmup_rows=frame[:3])
     encoding = detector.scorer_.encoding
     inputs = encoding.to_inputs(encoding.check(frame))
-    assert set(inputs) == {"column_class", "kind", "column_self", "column_lambda"}
+    assert read_card(served.version)["columns"] == {served: name for name, served in encoding.serving_names.items()}
     assert_scores(served(**inputs), detector.score_samples(frame))
     path = tmp_path / "rows.csv"
     frame[frame.columns[::-1]].to_csv(path, index=False)
     specs = served.loaded.signatures["serving_default"].structured_input_signature[1]
-    for card in (read_card(served.version), {}):
+    for card in (read_card(served.version), *([{}] if without_card else [])):
         found = csv_rows.feed(next(csv_rows.blocks(path, specs, 99, card=card)), specs)
         for name, values in inputs.items():
             np.testing.assert_array_equal(found[name].astype(str), values.numpy().astype(str))

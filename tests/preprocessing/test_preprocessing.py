@@ -1,11 +1,18 @@
+import keyword
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from helpers.examples import SEVERAL, fuzzed
 from helpers.models import encoded, scaled
+from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
 from tf_radogaga import MinMaxScaling, PassThrough, TableEncoding
+
+RESERVED = [*keyword.kwlist, "self"]
 
 
 def test_scaling_is_scikit_learns(rows):
@@ -161,8 +168,35 @@ def test_input_names_a_server_accepts():
     frame = pd.DataFrame({"blood pressure": [1.0, 2.0], "2nd": [0.0, 1.0], "größe": [1.0, 3.0]})
     layer = TableEncoding.for_table(frame)
     assert list(layer.input_signature()) == ["blood_pressure", "column_2nd", "gr__e"]
-    with pytest.raises(ValueError, match="serving cannot keep"):
-        TableEncoding({"a b": None, "a_b": None})
+    columns = ["a b", "a_b", "A_b", "class", "column_class", "a_b_2"]
+    served = ["a_b_3", "a_b", "A_b_4", "column_class_2", "column_class", "a_b_2"]  # one that will do stays
+    assert list(TableEncoding(dict.fromkeys(columns)).input_signature()) == served
+
+
+@SEVERAL
+def test_any_names_are_served_by_names_of_their_own(examples):
+    def check(names):
+        columns = list(dict.fromkeys(["first", *names]))
+        served = TableEncoding(dict.fromkeys(columns)).serving_names
+        assert list(served) == columns
+        assert len({name.lower() for name in served.values()}) == len(served)  # TensorFlow drops capitals
+        for name in served.values():
+            assert re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) and name not in RESERVED
+
+    names = st.lists(st.one_of(st.text(max_size=6), st.sampled_from([*RESERVED, "A", "a", "a_2", "a 2"])))
+    fuzzed(5 * examples, names, check)
+
+
+def test_a_blank_cell_is_a_missing_one_unless_a_level_is_blank():
+    frame = pd.DataFrame({"kind": ["a", "b"], "open": ["", "c"]})
+    layer = TableEncoding.for_table(frame)
+    assert layer.check(frame)["open"].numpy().tolist() == [b"", b"c"]
+    for blank in ("", "  ", "\u00a0\t"):
+        with pytest.raises(ValueError, match=r"column 'kind', row 8: a blank cell \(1 such rows"):
+            layer.check(pd.DataFrame({"kind": ["a", blank], "open": [" ", "d"]}), first_row=7)
+        inputs = {"kind": tf.constant([blank, "a", "unknown"]), "open": tf.constant([" ", blank, "d"])}
+        assert layer.valid(inputs).numpy().tolist() == [False, True, True]
+    np.testing.assert_array_equal(layer({"kind": ["a"], "open": [" "]}), layer({"kind": ["a"], "open": [""]}))
 
 
 def test_valid_is_every_feature_finite_also_where_sums_of_rows_are_not():

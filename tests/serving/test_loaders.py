@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.exports import KINDS, read_tensors, write_tensors
+from helpers.exports import KINDS, read_tensors, rows32, write_tensors, wrong_shapes
 
+from tf_radogaga import AnomalyDetector
 from tf_radogaga.serving.signatures import requests
 
 TENSORFLOW_ALONE = """
@@ -95,10 +96,12 @@ def score_program(tmp_path_factory):
     return program
 
 
+def _run(program, version, inputs, outputs):
+    return subprocess.run([str(program), str(version), str(inputs), str(outputs)], capture_output=True, text=True)
+
+
 def _score_by_cpp(program, version, folder):
-    done = subprocess.run(
-        [str(program), str(version), str(folder / "inputs"), str(folder / "cpp")], capture_output=True, text=True
-    )
+    done = _run(program, version, folder / "inputs", folder / "cpp")
     assert done.returncode == 0, done.stderr
 
 
@@ -111,8 +114,41 @@ def test_the_loader_of_servers_gives_the_same(export, score_program):
 def test_the_loader_of_servers_names_what_fails(exported, score_program, tmp_path):
     version = exported("log-matrix")[2]
     write_tensors(tmp_path / "inputs" / "serving_default", {"features": np.zeros((3, 5), np.float32)})
-    with pytest.raises(AssertionError, match=r"Matrix size-incompatible|Incompatible shapes"):
+    with pytest.raises(AssertionError, match=r"features\S* \[3,5\] is not compatible"):
         _score_by_cpp(score_program, version, tmp_path)
+
+
+def test_the_loader_of_servers_refuses_inputs_of_any_other_shape(export, score_program):
+    model, rows, version, folder = export
+    wrong = list(wrong_shapes(tf.saved_model.load(str(version)), requests(model, rows)))
+    for name, _, inputs in wrong:
+        write_tensors(folder / "wrong" / name, inputs)
+    done = _run(score_program, version, folder / "wrong", folder / "none")
+    told = [line for line in done.stderr.splitlines() if "Shape of tensor" in line]
+    assert not (folder / "none").exists()
+    assert sorted(line.partition(":")[0] for line in told) == sorted(name for name, *_ in wrong)
+
+
+def test_the_loader_of_servers_refuses_other_columns_than_a_detectors(score_program, tmp_path):
+    rows = rows32(60)
+    version = AnomalyDetector(random_state=0).fit(rows).export(tmp_path / "served")
+    for width in (0, 1, 3, 5):
+        write_tensors(tmp_path / "wrong" / f"serving_default.{width}", {"features": np.resize(rows, (60, width))})
+    done = _run(score_program, version, tmp_path / "wrong", tmp_path / "none")
+    assert done.stderr.count("is not compatible with expected shape [?,4]") == 4 and not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("missing", ["variables.index", ""])
+def test_a_version_without_its_variables_does_not_load(missing, exported, score_program, tmp_path):
+    _, rows, version = exported("log-matrix")
+    copied = shutil.copytree(version, tmp_path / "copied")
+    (copied / "variables").rename(tmp_path / "variables")
+    if missing:  # it is the last that is copied
+        (tmp_path / "variables" / missing).unlink()
+        (tmp_path / "variables").rename(copied / "variables")
+    write_tensors(tmp_path / "inputs" / "serving_default", {"features": rows})
+    with pytest.raises(AssertionError, match=r"initializer.*ReadVariableOp"):
+        _score_by_cpp(score_program, copied, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_compression as tfc
-from helpers.exports import rows32
+from helpers.exports import GREATEST, rows32, wrong_shapes
 from helpers.linear_models import dead_axis, dead_rows, isometric_kernel, linear_model, rows_along
 from helpers.models import TOLERANCE, encoded, fitted, scaled, small_model, table
 
 import tf_radogaga
 from tf_radogaga import FactorizedPrior, MixturePrior, serving
 from tf_radogaga._core.stack import HAS_RANGE_CODER
-from tf_radogaga.serving.signatures import examples
+from tf_radogaga.serving.signatures import examples, requests
 
 
 class Served:
@@ -49,7 +49,7 @@ def images(exported):
 def _assert_bad_row(found, good, bad):
     """The bad row is marked, and the others are bit-equal to those without it."""
     assert np.flatnonzero(~found["valid"]).tolist() == [bad]
-    assert np.isnan(found["energy"][bad]) and not found["anomaly"][bad]
+    assert found["energy"][bad] == GREATEST and not found["anomaly"][bad]
     for name, values in good.items():
         np.testing.assert_array_equal(np.delete(found[name], bad, axis=0), np.delete(values, bad, axis=0))
 
@@ -74,7 +74,7 @@ def test_a_bad_row_in_a_thousand_is_marked_and_changes_no_other(matrix, bad):
     _assert_bad_row(matrix("serving_default", features=tf.constant(rows)), good, 617)
     for signature in ("encode", "reconstruct"):
         (value,) = matrix(signature, features=tf.constant(rows)).values()
-        assert np.flatnonzero(np.isnan(value).any(axis=1)).tolist() == [617]
+        assert np.flatnonzero((value == GREATEST).all(axis=1)).tolist() == [617]
 
 
 def test_a_bad_row_of_named_columns_is_marked_and_changes_no_other(named):
@@ -90,6 +90,24 @@ def test_a_string_that_is_no_image_is_marked_and_changes_no_other(images):
     good = images("serving_bytes", image_bytes=tf.constant(contents))
     contents[199] = b"no image"
     _assert_bad_row(images("serving_bytes", image_bytes=tf.constant(contents)), good, 199)
+
+
+def test_a_blank_cell_of_text_is_marked_and_changes_no_other(named):
+    inputs = named.model.preprocess.to_inputs(named.model.preprocess.check(table(100)))
+    good = named("serving_default", **inputs)
+    worse = inputs["kind"].numpy()
+    worse[7] = b" "
+    _assert_bad_row(named("serving_default", **{**inputs, "kind": tf.constant(worse)}), good, 7)
+
+
+@pytest.mark.parametrize("kind", ["matrix", "named", "images"])
+def test_inputs_of_another_shape_are_refused_by_every_signature(kind, request):
+    served = request.getfixturevalue(kind)
+    wrong = list(wrong_shapes(served.loaded, requests(served.model, served.rows)))
+    assert {signature for _, signature, _ in wrong} == set(served.loaded.signatures)
+    for name, signature, inputs in wrong:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="Shape of tensor"):
+            pytest.fail(f"{name} gives {served(signature, **inputs)}")
 
 
 # tf.train.Example

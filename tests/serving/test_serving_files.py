@@ -108,8 +108,10 @@ def check_options(options):
     """Every file that the server is given stands in the folder that it sees as /models."""
     given = dict(option[2:].split("=") for option in options)
     paths = [Path(value) for name, value in given.items() if name.endswith("_file")]
-    assert len(paths) == 3 and all(path.parent == Path("/models") and (FILES / path.name).is_file() for path in paths)
-    assert given["enable_batching"] == "true"  # without it the server refuses batching_parameters_file
+    assert all(path.parent == Path("/models") and (FILES / path.name).is_file() for path in paths)
+    batched = given.get("enable_batching") == "true"
+    assert len(paths) == 2 + batched  # the server refuses batching_parameters_file alone
+    return batched
 
 
 def test_compose_starts_the_stock_server_with_these_files():
@@ -117,8 +119,14 @@ def test_compose_starts_the_stock_server_with_these_files():
     assert service["image"] == "tensorflow/serving:2.14.1" and service["volumes"] == [".:/models:ro"]
     assert service["ports"] == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
     for config in ("models.config", "models.canary.config"):
-        check_options([option.replace("${MODELS_CONFIG:-models.config}", config) for option in service["command"]])
+        assert not check_options(with_config(service["command"], config))
     assert "--allow_version_labels_for_unavailable_models=true" in service["command"]
+    more = yaml.safe_load((FILES / "compose.batching.yaml").read_text())["services"]["serving"]["command"]
+    assert check_options(with_config(more, "models.config")) and set(service["command"]) < set(more)
+
+
+def with_config(options, name):
+    return [option.replace("${MODELS_CONFIG:-models.config}", name) for option in options]
 
 
 def test_docker_run_starts_the_same():
@@ -126,7 +134,7 @@ def test_docker_run_starts_the_same():
     words = shlex.split(line)
     image = words.index("tensorflow/serving:2.14.1")
     assert "$PWD/saved_models:/models:ro" in words[:image]
-    check_options(words[image + 1 :])
+    assert not check_options(words[image + 1 :])
 
 
 @pytest.mark.parametrize("line", commands("saved_model_cli"))

@@ -146,7 +146,7 @@ def test_a_label_names_the_version(servicer, ask):
 
 
 def test_passing_failures_are_asked_again_after_doubled_delays(servicer, ask, expected, delays):
-    failures = [CODES.UNAVAILABLE, CODES.RESOURCE_EXHAUSTED, CODES.DEADLINE_EXCEEDED, CODES.UNAVAILABLE]
+    failures = [CODES.UNAVAILABLE, CODES.RESOURCE_EXHAUSTED, CODES.DEADLINE_EXCEEDED, CODES.INVALID_ARGUMENT]
     servicer.failures = list(failures)
     pd.testing.assert_frame_equal(ask("--batch-size", "25"), expected, **TOLERANCE)
     assert len(servicer.requests) == 2 + len(failures) and len(delays) == len(failures)
@@ -168,9 +168,9 @@ def test_a_request_that_stalls_is_given_up_at_its_deadline_and_sent_again(servic
         (CODES.UNAVAILABLE, 3, r"--server: nobody answers at 127\.0\.0\.1:\d+; .*8500.* UNAVAILABLE: injected"),
         (CODES.DEADLINE_EXCEEDED, 3, r"--timeout: no answer from \S+ within 10 seconds.* DEADLINE_EXCEEDED"),
         (CODES.RESOURCE_EXHAUSTED, 3, "--batch-size: .* 1024 rows are too many.* RESOURCE_EXHAUSTED"),
-        (CODES.INVALID_ARGUMENT, 1, "refuses the request of 'table'.* INVALID_ARGUMENT: injected INVALID_ARGUMENT"),
+        (CODES.INVALID_ARGUMENT, 3, "refuses the request of 'table'.* INVALID_ARGUMENT: injected INVALID_ARGUMENT"),
         (CODES.NOT_FOUND, 1, "--model: .* does not serve 'table'"),
-        (CODES.FAILED_PRECONDITION, 1, "cannot serve 'table' as asked.* FAILED_PRECONDITION"),
+        (CODES.FAILED_PRECONDITION, 3, "cannot serve 'table' as asked.* FAILED_PRECONDITION"),
         (CODES.UNIMPLEMENTED, 1, "is no TensorFlow Serving.* UNIMPLEMENTED"),
         (CODES.PERMISSION_DENIED, 1, "does not let you in.* PERMISSION_DENIED"),
         (CODES.UNAUTHENTICATED, 1, "does not let you in.* UNAUTHENTICATED"),

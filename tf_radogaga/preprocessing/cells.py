@@ -233,6 +233,17 @@ def canonical(texts: tf.Tensor) -> tf.Tensor:
     return texts
 
 
+def blank(texts: tf.Tensor) -> tf.Tensor:
+    """Which texts are empty but for spaces, (B,) bool."""
+    return tf.strings.regex_full_match(texts, r"[\s\v\pZ]*\x00*")
+
+
+def any_blank(levels: Sequence[str]) -> bool:
+    """Whether a level is `blank`."""
+    with tf.init_scope():
+        return bool(blank(tf.constant(list(levels), tf.string)).numpy().any())
+
+
 def spellings(levels: Sequence[str]) -> list[str]:
     """The canonical text of each level; for those of one text, such as "a" and "a ", one that no writing has: they are
     told apart by the letter alone."""

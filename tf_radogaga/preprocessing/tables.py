@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,17 @@ from pandas.api.types import is_object_dtype
 from tf_radogaga._core.frames import listed, to_pandas
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
-from tf_radogaga.preprocessing.cells import canonical, is_text, level, levels, numbers, same_texts, spellings
+from tf_radogaga.preprocessing.cells import (
+    any_blank,
+    blank,
+    canonical,
+    is_text,
+    level,
+    levels,
+    numbers,
+    same_texts,
+    spellings,
+)
 from tf_radogaga.preprocessing.matrices import MinMaxScaling
 
 MOST_LEVELS = 1000
@@ -30,8 +41,8 @@ class TableEncoding(Preprocessing):
 
     A level is text; numbers and bools used as levels read "1", "2.5", "True", other values as `str` writes them. One
     that was not met in training is the known level that it equals but for spaces around it, or the writing of an
-    integral number, bool or date ("1.0", "+1" or "true" for "1"), if there is just one, else a block of zeros. Build it
-    with `for_table`.
+    integral number, bool or date ("1.0", "+1" or "true" for "1"), if there is just one, else a block of zeros. A blank
+    cell, empty but for spaces, is a missing one, unless a level of the column is blank. Build it with `for_table`.
 
     Args:
         columns: name -> None for a numeric column, or the list of levels of a categorical one.
@@ -51,12 +62,9 @@ class TableEncoding(Preprocessing):
         known = {column: levels for column, levels in self.columns.items() if levels is not None}
         self.lookups = {column: _lookup(levels) for column, levels in known.items()}
         self.spellings = {column: _lookup(spellings(levels)) for column, levels in known.items()}
+        self.never_blank = [column for column, levels in known.items() if not any_blank(levels)]
         self.width = len(self.numeric) + sum(len(levels or ()) for levels in self.columns.values())
-        self.serving_names = {column: _serving_name(column) for column in self.columns}
-        if len(set(self.serving_names.values())) < len(self.columns):
-            raise ValueError(
-                f"columns: names {list(self.columns)} differ only in characters that serving cannot keep; rename some."
-            )
+        self.serving_names = _serving_names(self.columns)
 
     @classmethod
     def for_table(cls, table: Any, categorical: str | Iterable[str] = ()) -> TableEncoding:
@@ -125,6 +133,8 @@ class TableEncoding(Preprocessing):
                 checked[column] = tf.constant(numbers(values, column, first_row), tf.float32)
             else:
                 checked[column] = tf.constant(levels(values, column, first_row))
+                if column in self.never_blank:
+                    _check_blank(checked[column], column, first_row)
         lengths = {column: values.shape[0] for column, values in checked.items() if not is_symbolic(values)}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"rows: columns of different lengths {lengths}.")
@@ -167,8 +177,8 @@ class TableEncoding(Preprocessing):
         return {name: rows[column] for column, name in self.serving_names.items()}
 
     def valid(self, rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        finite = [tf.math.is_finite(rows[c]) for c in self.numeric]
-        return tf.reduce_all(finite, axis=0) if finite else tf.ones_like(next(iter(rows.values())), tf.bool)
+        given = [tf.math.is_finite(rows[c]) for c in self.numeric] + [~blank(rows[c]) for c in self.never_blank]
+        return tf.reduce_all(given, axis=0) if given else tf.ones_like(next(iter(rows.values())), tf.bool)
 
     def fill(self, rows: Mapping[str, tf.Tensor], valid: tf.Tensor) -> dict[str, tf.Tensor]:
         return {c: tf.where(valid, v, tf.zeros_like(v)) if c in self.numeric else v for c, v in rows.items()}
@@ -189,6 +199,15 @@ def _check_columns(block: Any, found: Mapping[str, Any], categorical: set[str]) 
         raise ValueError(f"categorical: {sorted(missing, key=str)} are not columns of the table {names}.")
     if found and set(found) != set(names):
         raise ValueError(f"columns: {names} in a later block, where those of the first belong, {list(found)}.")
+
+
+def _check_blank(texts: tf.Tensor, column: str, first_row: int) -> None:
+    blanks = np.flatnonzero(blank(texts))
+    if blanks.size:
+        raise ValueError(
+            f"column {column!r}, row {first_row + blanks[0]}: a blank cell ({blanks.size} such rows in this column),"
+            " where no training row had one; drop these rows, or name the missing level as the training rows do."
+        )
 
 
 def _check_identifier(column: str, count: int, rows: int) -> None:
@@ -225,8 +244,27 @@ def _as_level(values: tf.Tensor, column: str) -> tf.Tensor:
     return tf.strings.as_string(values)
 
 
+def _serving_names(columns: Iterable[str]) -> dict[str, str]:
+    """The name of the served input of each column: ASCII letters, digits and _, and numbered where two would be one.
+    A column whose own name will do keeps it."""
+    columns = list(columns)
+    taken: dict[str, str] = {}  # by small letters, which TensorFlow makes of them
+    for column in columns:
+        if _serving_name(column) == column:
+            taken.setdefault(column.lower(), column)
+    names = {column: column for column in taken.values()}
+    for column in columns:
+        if column not in names:
+            first = name = _serving_name(column)
+            for number in itertools.count(2):
+                if taken.setdefault(name.lower(), column) == column:
+                    break
+                name = f"{first}_{number}"
+            names[column] = name
+    return {column: names[column] for column in columns}
+
+
 def _serving_name(column: str) -> str:
     name = "".join(ch if ch.isascii() and (ch.isalnum() or ch == "_") else "_" for ch in str(column))
-    # TensorFlow makes arguments of a function of them
-    taken = keyword.iskeyword(name) or name == "self"
-    return name if name[:1].isalpha() and not taken else f"column_{name}"
+    reserved = keyword.iskeyword(name) or name == "self"
+    return name if name[:1].isalpha() and not reserved else f"column_{name}"

@@ -16,7 +16,7 @@ from tf_radogaga.models.autoencoder import SPACES, Autoencoder
 from tf_radogaga.serving import card as cards
 from tf_radogaga.serving import warmup
 from tf_radogaga.serving.check import check_ops, compare
-from tf_radogaga.serving.signatures import requests, signatures
+from tf_radogaga.serving.signatures import Tensors, requests, signatures
 from tf_radogaga.training.end_of_fit import require_adapted
 
 
@@ -30,8 +30,9 @@ def export_saved_model(
 ) -> Path:
     """Writes `<base_dir>/<version>/`, TensorFlow Serving's layout; a server that polls never sees a partial version.
 
-    Signatures, by name; a row with a non-finite feature has valid = false and NaN results, and changes nothing for
-    its neighbours:
+    Signatures, by name. A row with a non-finite feature has valid = false, and changes nothing for its neighbours; its
+    results are float32's greatest number, of log_density the negative of it, as JSON has no NaN. Inputs of another
+    shape are an error:
         serving_default: the raw features -> energy (nats), anomaly (energy above the model's threshold, or what
             `threshold_on` names), valid, and log_density and surprise (nats) where the model has them
         encode: the raw features -> latent
@@ -116,13 +117,50 @@ def _check_version(version: int | None) -> None:
 def _write(model: Autoencoder, directory: Path, space: str) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
+    archive.restored = _Restored(model.threshold)
     with exporting(), _keras_quiet():
         of_valid = functools.partial(model.density.scores, space=space)
         scores = _traced(of_valid, model.density.x_spec, tf.TensorSpec((None,), tf.bool))
         for name, (inputs, function, *_) in signatures(model).items():
-            given = [inputs(model)]
-            archive.add_endpoint(name, _traced(functools.partial(function, model, scores), *given), given)
+            specs = inputs(model)
+            served = functools.partial(_as_served, specs, functools.partial(function, model, scores))
+            archive.add_endpoint(name, _traced(served, specs), [specs])
         archive.write_out(str(directory))
+
+
+class _Restored(tf.saved_model.experimental.TrackableResource):
+    """A resource that a loader initializes by reading one of the model's variables.
+
+    TensorFlow Serving loads a graph without variables, as it is for a while where files are copied one by one, and
+    every request fails then. With this, the load fails, the server keeps the version before, and tries again.
+    """
+
+    def __init__(self, variable: tf.Variable):
+        super().__init__()
+        self.variable = variable
+
+    def _create_resource(self) -> tf.Tensor:
+        return tf.raw_ops.VarHandleOp(dtype=self.variable.dtype, shape=self.variable.shape)
+
+    def _initialize(self) -> None:
+        tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=self.variable.read_value())
+
+    def _destroy_resource(self) -> None:
+        tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
+
+
+def _as_served(specs: Mapping[str, tf.TensorSpec], function: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
+    """The function of inputs that are held to their shapes, as a server feeds any, and one column would be spread over
+    all; of finite outputs, as there is no NaN in JSON."""
+    held = {name: tf.ensure_shape(value, specs[name].shape) for name, value in inputs.items()}
+    return {name: _finite(name, values) for name, values in function(held).items()}
+
+
+def _finite(name: str, values: tf.Tensor) -> tf.Tensor:
+    if not values.dtype.is_floating:
+        return values
+    worst = -values.dtype.max if name == "log_density" else values.dtype.max
+    return tf.where(tf.math.is_nan(values), worst, tf.clip_by_value(values, values.dtype.min, values.dtype.max))
 
 
 def _traced(function: Callable, *given: Any) -> Callable:

@@ -6,6 +6,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.decomposition import PCA
 
 from tf_radogaga._core import checks
 from tf_radogaga._core.stack import keras, tf
@@ -157,15 +158,27 @@ def _nats(model: RaDOGAGA, rows: np.ndarray) -> np.ndarray:
 
 
 def _fit(x: np.ndarray, units: int, preprocess: PassThrough, seed: int, verbose: int | str) -> _Fit:
-    model = _fitted(x, units, preprocess, seed, verbose)
+    noise = noise_share(x, units, seed)
+    model = _fitted(x, units, _start(x, units, noise, seed), preprocess, seed, verbose)
     some = x[np.random.default_rng(seed).permutation(len(x))[:CHECKED_ROWS]]
-    return _Fit(model, *_trouble(model, some, noise_share(x, units, seed)))
+    return _Fit(model, *_trouble(model, some, noise))
 
 
-def _fitted(x: np.ndarray, units: int, preprocess: PassThrough, seed: int, verbose: int | str) -> RaDOGAGA:
+def _start(x: np.ndarray, units: int, noise: float, seed: int) -> np.ndarray:
+    """Coordinates (n, units): principal components where they leave out noise alone, as tangent planes are lost in
+    noise that is longer than neighbours are far, else a chart."""
+    principal = PCA(units, random_state=seed).fit(x.astype(np.float64))
+    if 1 - principal.explained_variance_ratio_.sum() <= NOISE_MISSED * noise:
+        return principal.transform(x)
+    return chart(x, units, seed)
+
+
+def _fitted(
+    x: np.ndarray, units: int, y: np.ndarray, preprocess: PassThrough, seed: int, verbose: int | str
+) -> RaDOGAGA:
     keras.utils.set_random_seed(seed)
     model = _untrained(x, units, float(x.var(axis=0, dtype=np.float64).sum()), preprocess)
-    _learn(model, x, chart(x, units, seed), verbose)
+    _learn(model, x, y, verbose)
     model.compile(_optimizer(RATE, STEPS))
     model.fit(x, batch_size=BATCH, epochs=_epochs(len(x), STEPS), verbose=verbose)
     return model

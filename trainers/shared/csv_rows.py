@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from tf_radogaga_trainers.shared.arguments import positive
 from tf_radogaga_trainers.shared.csv_columns import Inputs, layout, matrix_of, originals, served_name
+from tf_radogaga_trainers.shared.exports import of_valid_rows
 
 
 def _load_reader() -> ModuleType:
@@ -166,15 +167,16 @@ def reason(block: Block, index: int, inputs: Inputs) -> str:
             mark = _reader(block).decimal
             other = f" with the decimal mark {mark!r}" if np.isnan(value) and csv_files.looks_like_number(cell) else ""
             return f"{name}: {cell!r} is not a finite {dtype.name} number{other}"
-    return "the model marks it as not valid"
+    blank = [] if matrix else [n for n, cell in zip(names, block["rows"][index]) if not cell.strip("\0").strip()]
+    return f"{blank[0]}: a blank cell" if blank else "the model marks it as not valid"
 
 
 def scores_table(block: Block, outputs: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """A column an output (B,), by name; of broken rows NaN and False."""
+    """A column an output (B,), by name; of broken rows, as of those that are not valid, NaN and False."""
     columns = {name: np.array(outputs[name]) for name in sorted(outputs)}
-    for values in columns.values():
-        values[list(block["broken"])] = np.nan if values.dtype.kind == "f" else False
-    return pd.DataFrame(columns)
+    scores = pd.DataFrame(columns)
+    scores["valid"] &= ~np.isin(np.arange(len(scores)), list(block["broken"]))
+    return of_valid_rows(scores)
 
 
 def add_arguments(parser: argparse.ArgumentParser, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Folders of exported models: the newest version, and its card."""
+"""Folders of exported models: the newest version, and its card; and scores of rows that are not valid."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import tensorflow as tf
 
 CARD = "assets/card.json"
@@ -41,3 +42,12 @@ def read_card(path: str | Path) -> dict[str, Any]:
     if not isinstance(card, dict):
         sys.exit(f"card: {path} is damaged (a {type(card).__name__} where names and values belong).")
     return card
+
+
+def of_valid_rows(scores: pd.DataFrame) -> pd.DataFrame:
+    """A column an output, by name, with NaN and False for rows that are not valid, whatever the export says there."""
+    columns = {}
+    for name, values in scores.items():
+        other = float("nan") if values.dtype.kind == "f" else False
+        columns[name] = values.where(scores["valid"], other) if values.dtype.kind in "fb" else values
+    return pd.DataFrame(columns)

@@ -38,11 +38,13 @@ def test_blocks_are_the_rows_in_their_order(tmp_path):
 
 def test_broken_rows_are_blanked_though_the_model_scores_them():
     block = csv_rows.Block(path="f", lines=[1, 2, 3], rows=[["a"], ["b"], [""]], broken={2: "short"})
-    outputs = {"valid": np.array([True] * 3), "energy": np.ones(3, np.float32), "anomaly": np.array([True] * 3)}
+    energy = np.float32([1, np.finfo(np.float32).max, 1])  # as of rows that are not valid
+    outputs = {"valid": np.array([True, False, True]), "energy": energy, "anomaly": np.array([True] * 3)}
     table = csv_rows.scores_table(block, outputs)
     assert table.columns.tolist() == ["anomaly", "energy", "valid"]
-    assert table["valid"].tolist() == table["anomaly"].tolist() == [True, True, False]
-    np.testing.assert_array_equal(table["energy"], [1, 1, np.nan])
+    assert table["valid"].tolist() == table["anomaly"].tolist() == [True, False, False]
+    np.testing.assert_array_equal(table["energy"], [1, np.nan, np.nan])
+    assert table.dtypes.tolist() == [bool, np.float32, bool]
 
 
 def test_a_reason_of_a_matrix_counts_columns():
@@ -59,6 +61,8 @@ def test_a_column_may_be_called_features(tmp_path):
     np.testing.assert_array_equal(feed["dose"], np.float32([1, np.nan]))
     assert feed["features"].tolist() == ["a", "b"]
     assert csv_rows.reason(block, 1, inputs) == "dose: 'oops' is not a finite float32 number"
+    block["rows"][1] = ["1", " "]
+    assert csv_rows.reason(block, 1, inputs) == "features: a blank cell"
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.csv.gz"])
@@ -67,7 +71,7 @@ def test_scores_are_written_as_the_name_says(name, tmp_path):
     pd.DataFrame(values).to_csv(tmp_path / "rows.csv", header=False, index=False)
 
     def score(feed):
-        return {"energy": feed["features"][:, 0]}
+        return {"energy": feed["features"][:, 0], "valid": np.ones(len(feed["features"]), bool)}
 
     csv_rows.score_file(tmp_path / "rows.csv", tmp_path / name, MATRIX, score, batch_size=3, header="auto")
     np.testing.assert_array_equal(pd.read_csv(tmp_path / name)["energy"], values[:, 0])
