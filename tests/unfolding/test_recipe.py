@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import tf_radogaga as tr
-from tf_radogaga.datasets.manifolds import DEVELOPABLE
+from tf_radogaga.datasets.manifolds import DEVELOPABLE, MANIFOLDS
 from tf_radogaga.unfolding import recipe
 
 
@@ -33,6 +33,31 @@ def test_the_density_of_a_surface_is_true(name, tmp_path):
     tr.save_model(model, tmp_path / "model")
     loaded = tr.load_model(tmp_path / "model")
     np.testing.assert_array_equal(loaded.log_density(test.rows), model.log_density(test.rows))
+
+
+def plane_in_noise(rows=3000, columns=8):
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.normal(size=(columns, columns)))[0][:2]
+    coordinates = rng.normal(size=(rows, 2)) * [3, 1]
+    return coordinates, coordinates @ directions + 0.1 * rng.normal(size=(rows, columns))
+
+
+def test_a_plane_in_noise_starts_flat_and_what_is_curved_by_its_chart(monkeypatch):
+    coordinates, rows = plane_in_noise()
+    y = recipe._start(rows, 2, recipe.noise_share(rows, 2), 0)
+    some = np.random.default_rng(0).integers(len(rows), size=(2, 500))
+    apart, expected = (np.linalg.norm(at[some[0]] - at[some[1]], axis=1) for at in (y, coordinates))
+    np.testing.assert_allclose(apart, expected, atol=0.6)  # six times the noise of a column
+    monkeypatch.setattr(recipe, "chart", lambda *of: "chart")
+    for surface in (DEVELOPABLE["sine sheet"].embedded(8), MANIFOLDS["half sphere"].embedded(8, noise=0.05)):
+        bent = surface.sample(2000).rows
+        assert recipe._start(bent, 2, recipe.noise_share(bent, 2), 0) == "chart"
+
+
+@pytest.mark.slow
+def test_noise_is_no_dimension():
+    model = tr.fit_isometric(plane_in_noise()[1], verbose=0)
+    assert model.latent_units == 2
 
 
 @pytest.mark.thorough
