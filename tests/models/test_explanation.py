@@ -91,8 +91,9 @@ def test_what_has_no_density_of_all_space_is_refused(plane):
     unknown = linear_model(np.eye(2, 5) / math.sqrt(SCALE), MixturePrior(2, 1), rows_near_axes())
     with pytest.raises(NotImplementedError, match="the law of residuals is not known"):
         explain(unknown, rows_near_axes(3), rows_near_axes(3))
-    with pytest.raises(ValueError, match="rows"):
-        explain(plane, rows_near_axes(3), np.empty((0, 5)))
+    for bad, message in ((np.empty((0, 5)), "empty"), (rows_near_axes(3)[:, :2], r"shape \(3, 2\)")):
+        with pytest.raises(ValueError, match=f"normal_rows: rows: .*{message}"):
+            explain(plane, rows_near_axes(3), bad)
     far = np.float32([5 * [1e25], 5 * [1e25], 5 * [0]])
     np.testing.assert_array_equal(explain(plane, rows_near_axes(3), far).typical, far[[2, 2, 2]])
     with pytest.raises(ValueError, match="normal_rows: float32 overflows at all of them"):

@@ -88,6 +88,11 @@ def test_a_version_that_no_server_finds_is_refused(model, tmp_path, version):
     assert _names(tmp_path) == []
 
 
+def test_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"model: AnomalyDetector is none; .* detector.export\(...\)"):
+        tf_radogaga.export_saved_model(tf_radogaga.AnomalyDetector(), tmp_path)
+
+
 @pytest.mark.thorough
 def test_an_export_that_was_overtaken_takes_the_next_number(model, tmp_path, monkeypatch):
     def overtaken(directory):

@@ -159,6 +159,18 @@ def test_without_latent_units_those_are_taken_that_make_held_out_rows_likeliest(
     assert searched([0, -np.inf], ["", ""])[0].units == 1
 
 
+def test_rows_that_are_held_out_are_not_trained_on_by_a_copy(monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)[np.arange(1200) % 400]
+    parts = []
+    monkeypatch.setattr(recipe, "_fit", lambda x, units, *_: parts.append(x) or recipe._Fit(Tried(units), 0.5, ""))
+    monkeypatch.setattr(recipe, "_nats", lambda model, held_out: parts.append(held_out) or np.zeros(len(held_out)))
+    model = tr.fit_isometric(rows, seed=4)
+    seen, held_out = parts[:2]
+    assert (len(seen), len(held_out)) == (900, 300) and model.known is held_out
+    assert len(np.unique(seen, axis=0)) + len(np.unique(held_out, axis=0)) == 400
+    assert sorted(map(tuple, np.concatenate([seen, held_out]))) == sorted(map(tuple, rows))
+
+
 def test_the_likeliest_number_of_units_is_started_again_where_it_is_no_copy(searched):
     with pytest.warns(UserWarning, match=r"no latent of 2 units is a copy of the rows \(torn rows\), in 3 starts"):
         model, tried = searched([0, 1, 1], ["", "torn rows", ""])

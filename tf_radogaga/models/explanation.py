@@ -49,9 +49,12 @@ def explain(model: Autoencoder, rows: Any, normal_rows: Any) -> Explanation:
         NotImplementedError: there is no such density, with the reason.
         RuntimeError, TypeError, ValueError: as `Autoencoder.energy`; no normal rows.
     """
-    normal_log_p = model.log_density(normal_rows, space="ambient").numpy()
     x, z = model.by_blocks(rows, lambda x: (x, model.encode_x(x)))
-    normal, normal_z = model.by_blocks(normal_rows, lambda x: (x, model.encode_x(x)))
+    try:
+        normal_log_p = model.log_density(normal_rows, space="ambient").numpy()
+        normal, normal_z = model.by_blocks(normal_rows, lambda x: (x, model.encode_x(x)))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"normal_rows: {error}") from error
     finite = normal_log_p[np.isfinite(normal_log_p)]
     if not len(finite):
         raise ValueError("normal_rows: float32 overflows at all of them; give rows that the model finds normal.")

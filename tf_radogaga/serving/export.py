@@ -73,11 +73,16 @@ def export_saved_model(
         RuntimeError: the prior has not been adapted.
         NotImplementedError: there is no density of all space, which is asked for, with the reason.
         FileExistsError: the version exists.
-        TypeError, ValueError: version is none that a server knows; warmup_rows are bad, naming column and row; the card
-            is none that JSON can hold; or the graph holds an op that a stock server does not have or run, naming it.
+        TypeError, ValueError: model is none; version is none that a server knows; warmup_rows are bad, naming column
+            and row; the card is none that JSON can hold; or the graph holds an op that a stock server does not have or
+            run, naming it.
         ImportError: warmup_rows are given and tensorflow-serving-api is not installed.
         OSError: the disk is full; what is there stays as it was.
     """
+    if not isinstance(model, Autoencoder):
+        raise TypeError(
+            f"model: {type(model).__name__} is none; a detector has an export of its own, detector.export(...)."
+        )
     require_adapted(model)
     _check_version(version)
     checks.one_of("space", space, SPACES)

@@ -59,9 +59,9 @@ def fit_isometric(
         rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
             out rows that are thousands of times as far off as the others; scales are of the variance.
         latent_units: N, the dimension of the surface. None: from 1 on, as long as one more makes a held-out tenth of
-            the rows (100 at least) likelier, by `log_density` of all space; each costs a training. A latent that tells
-            that it has a dimension too many, or a training that fails, ends the search. The model then knows the law of
-            residuals.
+            the distinct rows (100 at least) likelier, by `log_density` of all space; each costs a training. A latent
+            that tells that it has a dimension too many, or a training that fails, ends the search. The model then knows
+            the law of residuals.
         starts: how many trainings of one N at most; the search takes one of each. If no latent is a copy of the rows,
             the function warns and returns the model that reconstructs best. Up to a tenth of the variance, what noise
             carries off the surface is measured and not asked of a reconstruction; the certificate does ask it.
@@ -85,13 +85,16 @@ def fit_isometric(
         checks.require("latent_units", latent_units, latent_units <= x.shape[1], f"at most {x.shape[1]}, the columns")
         checks.require("latent_units", latent_units, latent_units <= MOST_UNITS, f"at most {MOST_UNITS}")
     least = LEAST_ROWS + (0 if latent_units else LEAST_ROWS // 2)
-    if (distinct := len(np.unique(x, axis=0))) < least:
-        raise ValueError(f"rows: {distinct} distinct ones; {least} are needed to tell the shape of a surface.")
+    distinct, of = np.unique(x, axis=0, return_inverse=True)
+    if len(distinct) < least:
+        raise ValueError(f"rows: {len(distinct)} distinct ones; {least} are needed to tell the shape of a surface.")
     held_out = np.empty((0, x.shape[1]), x.dtype)
     fits = []
     if latent_units is None:
-        mixed = np.random.default_rng(seed).permutation(x)
-        held_out, x = np.split(mixed, [max(len(x) // 10, 2 * residual_laws.LEAST_ROWS)])
+        taken = np.zeros(len(distinct), bool)  # equal rows stay together: nobody has seen those that are held out
+        taken[: max(len(distinct) // 10, 2 * residual_laws.LEAST_ROWS)] = True
+        apart = np.random.default_rng(seed).permutation(taken)[of.reshape(-1)]
+        held_out, x = x[apart], x[~apart]
         latent_units, first = _likeliest(x, held_out, most, preprocess, seed, verbose)
         fits.append(first)
     while len(fits) < starts and (not fits or fits[-1].trouble):
