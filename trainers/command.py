@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 TRAIN = ("train_tabular", "train_images", "train_toy")
-SCORE = ("score", "score_images", "score_beam", "query")
+SCORE = ("score", "score_images", "score_beam", "query", "compare")
 REPRODUCE = ("tables", "keel")
 SCRIPTS = ("demo", *TRAIN, *SCORE, *REPRODUCE)
 
