@@ -16,7 +16,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,14 +33,9 @@ from tf_radogaga_trainers.shared.exports import read_card
 
 SIGNATURE = "serving_default"
 FIRST_DELAY = 0.25  # seconds
-PASSING = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    # a malformed request of another client, in the same batch of the server, fails this one too
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.FAILED_PRECONDITION,
-}
+PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+# another client's malformed request, in the same batch of the server, fails this one too
+OF_OTHERS = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION}
 MESSAGES = {
     grpc.StatusCode.UNAVAILABLE: "--server: nobody answers at {server}; is it the port of gRPC (8500), not of REST"
     " (8501)?",
@@ -86,7 +81,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def call(method: Callable[..., Message], request: Message, timeout: float, tries: int) -> Message:
+def call(
+    method: Callable[..., Message],
+    request: Message,
+    timeout: float,
+    tries: int,
+    passing: Collection[grpc.StatusCode] = PASSING,
+) -> Message:
     """The server's answer, asked for again with doubled delays while its failures are passing ones.
 
     Raises:
@@ -96,7 +97,7 @@ def call(method: Callable[..., Message], request: Message, timeout: float, tries
         try:
             return method(request, timeout=timeout)
         except grpc.RpcError as error:
-            if error.code() not in PASSING or attempt == tries - 1:
+            if error.code() not in passing or attempt == tries - 1:
                 raise
             time.sleep(FIRST_DELAY * 2**attempt * random.uniform(0.5, 1))  # clients of one failure come back apart
 
@@ -137,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
             request.model_spec.signature_name = SIGNATURE
             for name, values in feed.items():
                 request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-            answer = call(stub.Predict, request, args.timeout, args.tries)
+            answer = call(stub.Predict, request, args.timeout, args.tries, PASSING | OF_OTHERS)
             return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
 
         try:

@@ -7,8 +7,8 @@ reads files as in training. The file is streamed, so it may be larger than memor
 by the header, in any order, and ignores others. A model without names, or of a file without a header, takes columns by
 position. Separator, decimal mark, header and encoding are those of the training file if the export's card has them;
 otherwise the file decides, and the decision is printed. A row with a missing or non-numeric value where a number
-belongs, or with more or fewer cells than the first line, gets valid = False and no scores; other rows keep theirs. The
-output appears only when it is complete.
+belongs, with a blank category, or with more or fewer cells than the first line, gets valid = False and no scores; other
+rows keep theirs. The output appears only when it is complete.
 """
 
 from __future__ import annotations

@@ -31,12 +31,14 @@ from apache_beam.ml.inference.tensorflow_inference import TFModelHandlerNumpy
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
-from tf_radogaga_trainers.shared import csv_columns, csv_rows
+from tf_radogaga_trainers.shared import csv_columns, csv_rows, exports
 from tf_radogaga_trainers.shared.csv_columns import Inputs
 from tf_radogaga_trainers.shared.csv_rows import Block, add_arguments, blocks, feed, reason, scores_table
 from tf_radogaga_trainers.shared.exports import CARD, newest_version, read_card
 
 SIGNATURE = "serving_default"
+SENT = (csv_rows, csv_columns, exports, csv_rows.csv_files)
+"""Modules that workers elsewhere do not have."""
 
 
 def parse_arguments(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -108,7 +110,7 @@ def as_text(table: pd.DataFrame) -> str:
 def main(arguments: list[str] | None = None) -> None:
     args, rest = parse_arguments(arguments)
     options = csv_rows.options_of(args)
-    for module in (csv_rows, csv_columns, csv_rows.csv_files):  # workers elsewhere do not have them
+    for module in SENT:
         cloudpickle.register_pickle_by_value(module)
     pattern = args.input if os.path.dirname(args.input) else f"./{args.input}"  # Beam finds nothing in a folder ""
     files = [file.path for file in FileSystems.match([pattern])[0].metadata_list]

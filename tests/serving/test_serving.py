@@ -110,6 +110,16 @@ def test_inputs_of_another_shape_are_refused_by_every_signature(kind, request):
             pytest.fail(f"{name} gives {served(signature, **inputs)}")
 
 
+@pytest.mark.thorough
+def test_an_export_loads_in_the_scope_of_a_strategy(matrix, strategy):
+    rows = tf.constant(rows32(6))
+    with strategy.scope():
+        loaded = tf.saved_model.load(str(matrix.version))
+    scored = strategy.run(lambda x: loaded.signatures["serving_default"](features=x)["energy"], (rows,))
+    for energies in strategy.experimental_local_results(scored):
+        np.testing.assert_allclose(energies, matrix.model.energy(rows), rtol=1e-5)
+
+
 # tf.train.Example
 
 

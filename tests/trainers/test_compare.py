@@ -26,7 +26,7 @@ def test_what_changes_is_counted():
         "changed      50.0000% of the rows: 25.0000% flagged anew, 25.0000% no longer",
     ]
     assert told[3].startswith("energy       new - old in nats: mean -1.375, sd 3.629, 1% -7.275, 50% 0, 99% 1.94")
-    assert told[4] == "order        rank correlation of the energies -0.2000"
+    assert told[4] == "order        rank correlation of the energies 0.2000"
     assert told[6:] == ["  4: 2, 50.0% -> 4, 100.0%"]
 
 

@@ -146,7 +146,7 @@ def test_a_label_names_the_version(servicer, ask):
 
 
 def test_passing_failures_are_asked_again_after_doubled_delays(servicer, ask, expected, delays):
-    failures = [CODES.UNAVAILABLE, CODES.RESOURCE_EXHAUSTED, CODES.DEADLINE_EXCEEDED, CODES.INVALID_ARGUMENT]
+    failures = [CODES.UNAVAILABLE, CODES.RESOURCE_EXHAUSTED, CODES.INVALID_ARGUMENT, CODES.FAILED_PRECONDITION]
     servicer.failures = list(failures)
     pd.testing.assert_frame_equal(ask("--batch-size", "25"), expected, **TOLERANCE)
     assert len(servicer.requests) == 2 + len(failures) and len(delays) == len(failures)

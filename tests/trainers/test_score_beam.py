@@ -13,7 +13,7 @@ from helpers.models import TOLERANCE
 from helpers.served_models import csv_with_bad_rows, served_table, table
 
 from tf_radogaga_trainers import score
-from tf_radogaga_trainers.shared import exports
+from tf_radogaga_trainers.shared import csv_rows, exports
 
 pytest.importorskip("apache_beam", reason="apache-beam is not installed; it needs Python 3.10 or later")
 from tf_radogaga_trainers import score_beam
@@ -89,6 +89,29 @@ def test_files_are_read_as_the_card_tells(model, tmp_path, monkeypatch):
     score.main()
     found = by_place(tmp_path / "scores-0*.csv").drop(columns=["file", "line"])
     pd.testing.assert_frame_equal(found, pd.read_csv(tmp_path / "expected.csv"), **TOLERANCE)
+
+
+ELSEWHERE = """
+import pathlib, sys
+sys.modules.update(tf_radogaga=None, tf_radogaga_trainers=None)
+from apache_beam.internal.cloudpickle import cloudpickle
+print(cloudpickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))
+"""
+
+
+@pytest.mark.thorough
+def test_what_workers_call_is_sent_with_all_that_it_needs(tmp_path):
+    for module in score_beam.SENT:
+        score_beam.cloudpickle.register_pickle_by_value(module)
+    try:
+        called = csv_rows.blocks, csv_rows.feed, csv_rows.scores_table, csv_rows.reason
+        (tmp_path / "sent").write_bytes(score_beam.cloudpickle.dumps(called))
+    finally:
+        for module in score_beam.SENT:
+            score_beam.cloudpickle.unregister_pickle_by_value(module)
+    command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "sent")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and "scores_table" in done.stdout, done.stderr
 
 
 @pytest.mark.slow

@@ -186,8 +186,8 @@ class Autoencoder(TrainedOnRows):
         return {"energy": self.density.energy(x), "latent": z, "reconstruction": self.decode(z)}
 
     def scores(self, rows: Any) -> dict[str, tf.Tensor]:
-        """Scores of raw rows as tensors, (B,) each, unchecked, for graphs: what a SavedModel's `serving_default`
-        returns. A bad row gets valid = false and NaN scores, and changes nothing for its neighbours.
+        """Scores of raw rows as tensors, (B,) each, unchecked, for graphs, as `serving_default` of an export
+        gives them. A bad row gets valid = false and NaN scores, in exports finite ones, and changes no neighbours.
 
         Args:
             rows: as `preprocess` takes them.

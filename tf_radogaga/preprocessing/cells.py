@@ -235,13 +235,13 @@ def canonical(texts: tf.Tensor) -> tf.Tensor:
 
 def blank(texts: tf.Tensor) -> tf.Tensor:
     """Which texts are empty but for spaces, (B,) bool."""
-    return tf.strings.regex_full_match(texts, r"[\s\v\pZ]*\x00*")
+    return tf.strings.regex_full_match(texts, r"[\s\v\pZ\x00]*")
 
 
-def any_blank(levels: Sequence[str]) -> bool:
-    """Whether a level is `blank`."""
+def blanks(levels: Sequence[str] | np.ndarray) -> np.ndarray:
+    """`blank` of levels, (B,) bool, at once."""
     with tf.init_scope():
-        return bool(blank(tf.constant(list(levels), tf.string)).numpy().any())
+        return blank(tf.constant(list(levels), tf.string)).numpy()
 
 
 def spellings(levels: Sequence[str]) -> list[str]:

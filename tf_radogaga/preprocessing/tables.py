@@ -16,8 +16,8 @@ from tf_radogaga._core.frames import listed, to_pandas
 from tf_radogaga._core.stack import keras, tf
 from tf_radogaga.preprocessing.base import Preprocessing, is_symbolic, register
 from tf_radogaga.preprocessing.cells import (
-    any_blank,
     blank,
+    blanks,
     canonical,
     is_text,
     level,
@@ -62,7 +62,7 @@ class TableEncoding(Preprocessing):
         known = {column: levels for column, levels in self.columns.items() if levels is not None}
         self.lookups = {column: _lookup(levels) for column, levels in known.items()}
         self.spellings = {column: _lookup(spellings(levels)) for column, levels in known.items()}
-        self.never_blank = [column for column, levels in known.items() if not any_blank(levels)]
+        self.never_blank = [column for column, levels in known.items() if not blanks(levels).any()]
         self.width = len(self.numeric) + sum(len(levels or ()) for levels in self.columns.values())
         self.serving_names = _serving_names(self.columns)
 
@@ -132,9 +132,10 @@ class TableEncoding(Preprocessing):
             elif known is None:
                 checked[column] = tf.constant(numbers(values, column, first_row), tf.float32)
             else:
-                checked[column] = tf.constant(levels(values, column, first_row))
+                texts = levels(values, column, first_row)
                 if column in self.never_blank:
-                    _check_blank(checked[column], column, first_row)
+                    _check_blank(texts, column, first_row)
+                checked[column] = tf.constant(texts)
         lengths = {column: values.shape[0] for column, values in checked.items() if not is_symbolic(values)}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"rows: columns of different lengths {lengths}.")
@@ -201,11 +202,11 @@ def _check_columns(block: Any, found: Mapping[str, Any], categorical: set[str]) 
         raise ValueError(f"columns: {names} in a later block, where those of the first belong, {list(found)}.")
 
 
-def _check_blank(texts: tf.Tensor, column: str, first_row: int) -> None:
-    blanks = np.flatnonzero(blank(texts))
-    if blanks.size:
+def _check_blank(texts: np.ndarray, column: str, first_row: int) -> None:
+    bad = np.flatnonzero(blanks(texts))
+    if bad.size:
         raise ValueError(
-            f"column {column!r}, row {first_row + blanks[0]}: a blank cell ({blanks.size} such rows in this column),"
+            f"column {column!r}, row {first_row + bad[0]}: a blank cell ({bad.size} such rows in this column),"
             " where no training row had one; drop these rows, or name the missing level as the training rows do."
         )
 

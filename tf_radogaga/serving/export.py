@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tensorflow.core.protobuf import saved_model_pb2
+
 from tf_radogaga._core import checks, directories
 from tf_radogaga._core.constants import exporting
 from tf_radogaga._core.stack import keras, tf
@@ -18,6 +20,8 @@ from tf_radogaga.serving import warmup
 from tf_radogaga.serving.check import check_ops, compare
 from tf_radogaga.serving.signatures import Tensors, requests, signatures
 from tf_radogaga.training.end_of_fit import require_adapted
+
+_INIT = "__saved_model_init_op"
 
 
 def export_saved_model(
@@ -30,9 +34,10 @@ def export_saved_model(
 ) -> Path:
     """Writes `<base_dir>/<version>/`, TensorFlow Serving's layout; a server that polls never sees a partial version.
 
-    Signatures, by name. A row with a non-finite feature has valid = false, and changes nothing for its neighbours; its
-    results are float32's greatest number, of log_density the negative of it, as JSON has no NaN. Inputs of another
-    shape are an error:
+    Signatures, by name. A row with a non-finite or blank feature has valid = false, and changes nothing for its
+    neighbours. As JSON has no NaN, its results are float32's greatest number, and the negative of it for log_density:
+    that tells such a row from `encode` and `reconstruct`, which have no valid. So are results of a valid row that are
+    infinite in Python. Inputs of another shape are an error:
         serving_default: the raw features -> energy (nats), anomaly (energy above the model's threshold, or what
             `threshold_on` names), valid, and log_density and surprise (nats) where the model has them
         encode: the raw features -> latent
@@ -122,7 +127,6 @@ def _check_version(version: int | None) -> None:
 def _write(model: Autoencoder, directory: Path, space: str) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.restored = _Restored(model.threshold)
     with exporting(), _keras_quiet():
         of_valid = functools.partial(model.density.scores, space=space)
         scores = _traced(of_valid, model.density.x_spec, tf.TensorSpec((None,), tf.bool))
@@ -131,32 +135,36 @@ def _write(model: Autoencoder, directory: Path, space: str) -> None:
             served = functools.partial(_as_served, specs, functools.partial(function, model, scores))
             archive.add_endpoint(name, _traced(served, specs), [specs])
         archive.write_out(str(directory))
+    _require_variables(directory)
 
 
-class _Restored(tf.saved_model.experimental.TrackableResource):
-    """A resource that a loader initializes by reading one of the model's variables.
+def _require_variables(directory: Path) -> None:
+    """The op that servers run once a graph is loaded fails without variables.
 
     TensorFlow Serving loads a graph without variables, as it is for a while where files are copied one by one, and
-    every request fails then. With this, the load fails, the server keeps the version before, and tries again.
+    every request fails then. With this, the load fails, the server keeps the version before, and tries again. Python
+    restores variables before it answers, and has no use for the op.
     """
-
-    def __init__(self, variable: tf.Variable):
-        super().__init__()
-        self.variable = variable
-
-    def _create_resource(self) -> tf.Tensor:
-        return tf.raw_ops.VarHandleOp(dtype=self.variable.dtype, shape=self.variable.shape)
-
-    def _initialize(self) -> None:
-        tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=self.variable.read_value())
-
-    def _destroy_resource(self) -> None:
-        tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
+    path = directory / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    (meta,) = saved.meta_graphs
+    nodes = {node.name: node for node in meta.graph_def.node}
+    variable = next(node for node in nodes.values() if node.op == "VarHandleOp")
+    with tf.Graph().as_default() as graph:
+        handle = tf.compat.v1.placeholder(tf.resource, name=variable.name)
+        with tf.name_scope("variables_are_there"):
+            there = tf.raw_ops.VarIsInitializedOp(resource=handle)
+            last = tf.raw_ops.Assert(condition=there, data=["the variables of this version are not there"])
+    added = graph.as_graph_def().node
+    meta.graph_def.node.extend(node for node in added if node.name != variable.name)
+    nodes[meta.signature_def[_INIT].outputs[_INIT].name].input.append(f"^{last.name}")
+    path.write_bytes(saved.SerializeToString(deterministic=True))
+    (directory / "fingerprint.pb").unlink(missing_ok=True)  # of the graph before
 
 
 def _as_served(specs: Mapping[str, tf.TensorSpec], function: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
     """The function of inputs that are held to their shapes, as a server feeds any, and one column would be spread over
-    all; of finite outputs, as there is no NaN in JSON."""
+    all; of finite outputs, as JSON has neither NaN nor infinity."""
     held = {name: tf.ensure_shape(value, specs[name].shape) for name, value in inputs.items()}
     return {name: _finite(name, values) for name, values in function(held).items()}
 

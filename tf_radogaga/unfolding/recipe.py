@@ -50,10 +50,10 @@ def fit_isometric(
     """Trains a RaDOGAGA on rows that lie on a curved surface, so that its latent is an isometric copy of them.
 
     Networks that start anywhere can fold a rolled surface, and no training unfolds it. So they first learn a `chart`,
-    the coordinates of the rows along the surface. Then RaDOGAGA(d) is trained, with a "flow" gauge and a prior that is
-    a mean of several mixtures (`priors.stacking`). If the latent still is no copy of the rows, the training starts
-    anew. Only reconstruction, round trip, tears and the local dimension decide this; `isometry_report` tells how
-    isometric the latent is.
+    the coordinates of the rows along the surface, or principal components where these leave out hardly more than noise.
+    Then RaDOGAGA(d) is trained, with a "flow" gauge and a prior that is a mean of several mixtures (`priors.stacking`).
+    If the latent still is no copy of the rows, the training starts anew. Only reconstruction, round trip, tears and the
+    local dimension decide this; `isometry_report` tells how isometric the latent is.
 
     Args:
         rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
@@ -168,8 +168,8 @@ def _fit(x: np.ndarray, units: int, preprocess: PassThrough, seed: int, verbose:
 
 
 def _start(x: np.ndarray, units: int, noise: float, seed: int) -> np.ndarray:
-    """Coordinates (n, units): principal components where they leave out noise alone, as tangent planes are lost in
-    noise that is longer than neighbours are far, else a chart."""
+    """Coordinates (n, units): principal components where they leave out hardly more than noise, as tangent planes are
+    lost in noise that is longer than neighbours are far, else a chart."""
     principal = PCA(units, random_state=seed).fit(x.astype(np.float64))
     if 1 - principal.explained_variance_ratio_.sum() <= NOISE_MISSED * noise:
         return principal.transform(x)

@@ -167,8 +167,8 @@ def reason(block: Block, index: int, inputs: Inputs) -> str:
             mark = _reader(block).decimal
             other = f" with the decimal mark {mark!r}" if np.isnan(value) and csv_files.looks_like_number(cell) else ""
             return f"{name}: {cell!r} is not a finite {dtype.name} number{other}"
-    blank = [] if matrix else [n for n, cell in zip(names, block["rows"][index]) if not cell.strip("\0").strip()]
-    return f"{blank[0]}: a blank cell" if blank else "the model marks it as not valid"
+    blank = [] if matrix else [n for n, cell in zip(names, block["rows"][index]) if not cell.replace("\0", "").strip()]
+    return f"{' or '.join(blank)}: a blank cell" if blank else "the model marks it as not valid"
 
 
 def scores_table(block: Block, outputs: Mapping[str, np.ndarray]) -> pd.DataFrame:

@@ -63,6 +63,8 @@ def test_a_column_may_be_called_features(tmp_path):
     assert csv_rows.reason(block, 1, inputs) == "dose: 'oops' is not a finite float32 number"
     block["rows"][1] = ["1", " "]
     assert csv_rows.reason(block, 1, inputs) == "features: a blank cell"
+    both = {name: tf.TensorSpec((None,), tf.string) for name in ("city", "kind")}
+    assert csv_rows.reason({**block, "rows": [["", " "]]}, 0, both) == "city or kind: a blank cell"
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.csv.gz"])
