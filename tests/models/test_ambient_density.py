@@ -23,6 +23,7 @@ from tf_radogaga import (
     save_model,
 )
 from tf_radogaga.distortions import BinaryCrossEntropy, EuclideanNorm
+from tf_radogaga.serving import check_export
 from tf_radogaga.training.copies import copy_model
 
 
@@ -275,7 +276,19 @@ def test_the_served_density_is_the_ambient_one_where_asked(tmp_path, deviations)
     model.threshold_on = "log_density"
     with pytest.raises(ValueError, match="space: 'ambient', but the threshold is of the density on the manifold"):
         export_saved_model(model, tmp_path / "none", space="ambient")
+    model.set_threshold(-model.log_density(rows, space="ambient").numpy(), 0.1, "ambient")
+    with pytest.raises(ValueError, match="space: 'manifold', but the threshold is of the density of all space"):
+        export_saved_model(model, tmp_path / "none")
+    directory = export_saved_model(model, tmp_path / "flagged", space="ambient", warmup_rows=rows[:9])
+    assert "scores      those at export" in check_export(directory)
+    served = tf.saved_model.load(str(directory)).signatures["serving_default"](features=tf.constant(rows))
+    lowest = model.log_density(rows, space="ambient").numpy() < -model.threshold.numpy()
+    assert lowest.sum() == 30
+    for flagged in (served["anomaly"], model.scores(tf.constant(rows))["anomaly"]):
+        np.testing.assert_array_equal(flagged, lowest)
     model.residuals.residual_law, model.threshold_on = None, "energy"
+    with pytest.raises(RuntimeError, match="the law of residuals is not known"):
+        model.set_threshold(np.arange(9.0), 0.1, "ambient")
     with pytest.raises(NotImplementedError, match="space: the law of residuals is not known"):
         export_saved_model(model, tmp_path / "none", space="ambient")
     assert not (tmp_path / "none").exists()

@@ -209,14 +209,14 @@ class Autoencoder(TrainedOnRows):
         Args:
             energies: (B,), of held-out rows.
             anomaly_share: share of such rows to flag, in (0, 1).
-            on: "energy", or "surprise", where they are those and rows are to be flagged by it.
+            on: what they are: "energy", "surprise", or "ambient" for -log_density(rows, space="ambient").
 
         Raises:
-            RuntimeError: there is no surprise.
+            RuntimeError: the model has no such score.
             ValueError: no or non-finite energies, a share outside (0, 1), or another `on`.
         """
-        checks.one_of("on", on, ("energy", "surprise"))
-        if on == "surprise" and (obstacle := self.joint.obstacle()):
+        checks.one_of("on", on, ("energy", "surprise", "ambient"))
+        if obstacle := self.density.threshold_obstacle(on):
             raise RuntimeError(obstacle)
         energies = array_of(energies, "energies")
         if not energies.size or not np.isfinite(energies).all():

@@ -94,8 +94,17 @@ class Density:
         if self.model.joint.obstacle() is None:
             found["surprise"] = blank(valid, self.model.joint.surprise(x))
         on = self.model.threshold_on
-        compared = -found["log_density"] if on == "log_density" else found[on]
+        if on == "ambient":
+            compared = -self.log_density_in(on, x, energy)
+        else:
+            compared = -found["log_density"] if on == "log_density" else found[on]
         return {**found, "anomaly": valid & ~(compared <= self.model.threshold)}
+
+    def threshold_obstacle(self, on: str) -> str | None:
+        """Why rows cannot be flagged by this score, or None."""
+        if on == "surprise":
+            return self.model.joint.obstacle()
+        return self.obstacle("isometric") or self.model.residuals.obstacle() if on == "ambient" else None
 
     def obstacle(self, volume: str) -> str | None:
         """Why there is no log density by this volume."""
@@ -233,8 +242,16 @@ def _warn_of_sheets(model: Scored, dataset: tf.data.Dataset, in_memory: bool, re
         )
 
 
+def forget_threshold(model: Scored, on: str) -> None:
+    """What scores by this is no more: no row is flagged by it."""
+    if model.threshold_on == on:
+        model.threshold_on = "energy"
+        model.threshold.assign(math.inf)
+
+
 def _forget_residuals(model: Scored) -> None:
     model.residuals.residual_law = None
+    forget_threshold(model, "ambient")
 
 
 def _fit_residuals(model: Scored, dataset: tf.data.Dataset) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tf_radogaga._core import blocks
 from tf_radogaga._core.stack import tf
-from tf_radogaga.models.density import Scored, without_nan
+from tf_radogaga.models.density import Scored, forget_threshold, without_nan
 from tf_radogaga.models.residual_laws import LEAST_LENGTH, LEAST_ROWS
 from tf_radogaga.models.tails import Tail, fitted_tail, nats
 from tf_radogaga.priors.stored import CLUSTERED_ROWS
@@ -120,9 +120,7 @@ def _forget(model: Scored) -> None:
     if model.joint_prior is not None:
         model.joint_prior.invalidate()
     model.joint.tails = None
-    if model.threshold_on == "surprise":
-        model.threshold_on = "energy"
-        model.threshold.assign(math.inf)
+    forget_threshold(model, "surprise")
 
 
 JOINT = Step(lambda *_: None, _forget, lambda model, dataset: model.joint.fit(dataset, required=False))

@@ -132,7 +132,8 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
 def _check_threshold(replayed: list[warmup.Replayed], threshold: float, threshold_on: str, directory: Path) -> None:
     for signature, found, _ in replayed:
         if "anomaly" in found:
-            compared = -found[threshold_on] if threshold_on == "log_density" else found[threshold_on]
+            of_density = threshold_on in ("log_density", "ambient")
+            compared = -found["log_density"] if of_density else found[threshold_on]
             near = np.abs(compared - threshold) <= TOLERANCE * max(1, abs(threshold))
             right = found["anomaly"] == (found["valid"] & (compared > threshold))
             if not (right | near).all():

@@ -96,6 +96,8 @@ def export_saved_model(
         raise NotImplementedError(f"space: {obstacle}")
     if space == "ambient" and model.threshold_on == "log_density":
         raise ValueError("space: 'ambient', but the threshold is of the density on the manifold; leave space out.")
+    if space == "manifold" and model.threshold_on == "ambient":
+        raise ValueError("space: 'manifold', but the threshold is of the density of all space; give space='ambient'.")
     base_dir = Path(base_dir).absolute()
     if version is not None:
         directories.require_free(base_dir / str(version))
