@@ -66,7 +66,7 @@ def test_a_fit_that_is_interrupted_anywhere_leaves_the_one_before(rows, detector
             sys.setprofile(None)
         return calls
 
-    steps = 10**9 - interrupted_after(10**9)  # of a fit that comes to its end
+    steps = min(10**9 - interrupted_after(10**9) for _ in range(2))  # of fits that end; one may collect others' garbage
     assert list(detector.feature_names_in_) == ["c", "d", "e"]
     vars(detector).clear()
     vars(detector).update(before)
