@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from sklearn.decomposition import PCA
 from sklearn.manifold import Isomap
 from sklearn.mixture import GaussianMixture
@@ -18,6 +17,7 @@ from sklearn.mixture import GaussianMixture
 import tf_radogaga as tr
 from tf_radogaga import isometry
 from tf_radogaga.unfolding import recipe
+from tf_radogaga_trainers.reproduce import flows
 from tf_radogaga_trainers.reproduce.baselines import HERE, last_line
 
 keras = tf.keras
@@ -120,30 +120,11 @@ def isomap(task: Task) -> Found:
     return Found({}, found.transform(task.test))
 
 
-class _Flow(keras.Model):
-    """Masked autoregressive flow, whose rows get fresh noise whenever it trains; its output is their log density."""
-
-    def __init__(self, columns: int):
-        super().__init__()
-        tfb = tfp.bijectors
-        self.networks = [
-            tfb.AutoregressiveNetwork(2, event_shape=[columns], hidden_units=[64, 64], activation="tanh")
-            for _ in range(FLOW_LAYERS)
-        ]
-        turn = tfb.Permute(list(range(columns))[::-1])
-        layers = [part for network in self.networks for part in (tfb.MaskedAutoregressiveFlow(network), turn)]
-        normal = tfp.distributions.MultivariateNormalDiag(tf.zeros(columns))
-        self.flow = tfp.distributions.TransformedDistribution(normal, tfb.Chain(layers))
-
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return self.flow.log_prob(x + FLOW_NOISE * tf.random.normal(tf.shape(x)) if training else x)
-
-
 def autoregressive_flow(task: Task, steps: int | None = None) -> Found:
     """As `spline_flow`, of TensorFlow Probability; STEPS, or so many."""
     steps = steps or STEPS
     train, test, shift = _with_noise(task)
-    model = _Flow(task.columns)
+    model = flows.Flow(task.columns, flows.autoregressive, FLOW_LAYERS, FLOW_NOISE)
     model.compile(_optimizer(steps), loss=lambda _, log_p: -log_p)
     model.fit(train, train[:, 0], batch_size=recipe.BATCH, epochs=_epochs(len(train), steps), verbose=0)
     return Found({"isometric": model.predict(test, verbose=0) + shift}, np.empty((len(test), 0)))

@@ -103,14 +103,27 @@ def found_scores(
         components = PCA(COMPONENTS, random_state=seed).fit(normal.reshape(len(normal), -1))
         z, z_test = (components.transform(x.reshape(len(x), -1)) for x in (normal, test))
         return {"score": -tr.AnomalyDetector(random_state=seed).fit(z).score_samples(z_test)}
-    held_out, train = np.split(normal, [len(normal) // HELD_OUT])
-    tf.keras.utils.set_random_seed(seed)
-    model = presets.build(settings, ImageScaling(SHAPE))
     if method == "autoencoder":
-        return {"distortion": plain_autoencoder(model, train, settings, seed)(test)}
-    model.fit(train, batch_size=settings.batch_size, steps_per_epoch=settings.steps, verbose=0)
+        tf.keras.utils.set_random_seed(seed)
+        untrained = presets.build(settings, ImageScaling(SHAPE))
+        return {"distortion": plain_autoencoder(untrained, _parts(normal)[1], settings, seed)(test)}
+    model, _, held_out = trained(normal, seed, settings)
     model.adapt_residuals(held_out)
     return model_scores(model, test)
+
+
+def trained(normal: np.ndarray, seed: int, settings: presets.Preset) -> tuple[tr.RaDOGAGA, np.ndarray, np.ndarray]:
+    """RaDOGAGA of images of one class, those that it saw, and those held out."""
+    held_out, train = _parts(normal)
+    tf.keras.utils.set_random_seed(seed)
+    model = presets.build(settings, ImageScaling(SHAPE))
+    model.fit(train, batch_size=settings.batch_size, steps_per_epoch=settings.steps, verbose=0)
+    return model, train, held_out
+
+
+def _parts(normal: np.ndarray) -> list[np.ndarray]:
+    """Images held out, and the others."""
+    return np.split(normal, [len(normal) // HELD_OUT])
 
 
 def markdown(args: argparse.Namespace, records: list[dict], origin: str) -> str:

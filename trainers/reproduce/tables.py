@@ -9,6 +9,7 @@
     python trainers/reproduce/tables.py faces --data-dir img_align_celeba
     python trainers/reproduce/tables.py outliers --jobs 2
     python trainers/reproduce/tables.py one-class --jobs 2
+    python trainers/reproduce/tables.py laws --jobs 2
     python trainers/reproduce/tables.py curved --quick --jobs 2
 
 Every method meets the same splits. FILE.md holds mean (sd) over the seeds beside the papers' figures; FILE.json one
@@ -35,6 +36,7 @@ from tf_radogaga_trainers.reproduce import (
     table_contamination,
     table_curved,
     table_faces,
+    table_laws,
     table_more,
     table_one_class,
     table_outliers,
@@ -54,6 +56,7 @@ TABLES = {
     "faces": table_faces,
     "outliers": table_outliers,
     "one-class": table_one_class,
+    "laws": table_laws,
     "curved": table_curved,
 }
 

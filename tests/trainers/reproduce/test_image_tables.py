@@ -12,7 +12,7 @@ from tf_radogaga.datasets.idx import Images
 from tf_radogaga.preprocessing import ImageScaling
 from tf_radogaga.presets import images as image_presets
 from tf_radogaga_trainers import train_images
-from tf_radogaga_trainers.reproduce import table_one_class, table_outliers, tables
+from tf_radogaga_trainers.reproduce import table_laws, table_one_class, table_outliers, tables
 from tf_radogaga_trainers.reproduce.image_scores import model_scores
 
 
@@ -107,12 +107,18 @@ def test_faces_stand_side_by_side_and_failures_show(records, tmp_path, monkeypat
         tables.main(["faces"])
 
 
-def one_class_table(monkeypatch, out, *options):
-    """Two classes, stripes and noise; the text of the table."""
+def two_classes(monkeypatch):
+    """Stripes and noise."""
     noise = np.random.default_rng(1).integers(0, 256, (120, 28, 28, 1), "u1")
     both, labels = np.concatenate([stripes(120, 0), noise]), np.repeat([0, 1], 120).astype(np.uint8)
     images = Images(both, labels, both[::2], labels[::2])
     monkeypatch.setattr(table_one_class, "load_images", lambda name, _: images)
+    return images
+
+
+def one_class_table(monkeypatch, out, *options):
+    """The images, and the text of the table."""
+    images = two_classes(monkeypatch)
     tables.main(["one-class", "--datasets", "mnist", "--labels", "0", "1", "--out", str(out), *options])
     return images, out.read_text()
 
@@ -139,6 +145,21 @@ def test_models_of_one_class_have_all_scores(records, monkeypatch, tmp_path):
     )
     assert [list(record["auroc"]) for record in records[:2]] == [["surprise", "energy", "distortion"], ["distortion"]]
     assert [row[1] for row in cells(text, "radogaga")] == ["surprise", "energy", "D(x, x_hat)"]
+
+
+@pytest.mark.thorough
+def test_laws_of_z_are_compared_with_the_prior_that_trained(records, monkeypatch, tmp_path):
+    monkeypatch.setattr(table_laws, "EPOCHS", 2)
+    monkeypatch.setattr(table_one_class, "HELD_OUT", 2)
+    two_classes(monkeypatch)
+    out = tmp_path / "made" / "laws.md"
+    tables.main(["laws", "--datasets", "mnist", "--labels", "0", "1", "--steps", "20", "--out", str(out)])
+    by_law = [record["laws"] for record in records]
+    ((_, nats, gain, auroc, _),) = cells(out.read_text(), "stack")
+    assert float(nats) == pytest.approx(np.mean([laws["stack"]["nats"] for laws in by_law]), abs=6e-3)
+    assert float(auroc) == pytest.approx(np.mean([laws["stack"]["auroc"] for laws in by_law]), abs=6e-5)
+    gains = [laws["stack"]["nats"] - laws["the prior that trained"]["nats"] for laws in by_law]
+    assert float(gain.split()[0]) == pytest.approx(np.mean(gains), abs=6e-3)
 
 
 def test_what_failed_is_told(records, monkeypatch, tmp_path):
