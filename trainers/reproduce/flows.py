@@ -23,8 +23,9 @@ Layer = Callable[[int], tuple[keras.Model, tfb.Bijector]]
 
 
 class Flow(keras.Model):
-    """Layers of a flow with the columns turned between them; its output is the log density of rows (B, M), (B,). Rows get
-    fresh noise whenever it trains."""
+    """Layers of a flow with the columns turned between them; its output is the log density of rows (B, M), (B,).
+
+    Rows get fresh noise whenever it trains."""
 
     def __init__(self, columns: int, layer: Layer, layers: int, noise: float):
         super().__init__()
