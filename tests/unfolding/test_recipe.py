@@ -156,6 +156,7 @@ def test_without_latent_units_those_are_taken_that_make_held_out_rows_likeliest(
     model, tried = searched([0, 1], ["folded", ""], columns=2)
     assert model.units == 2 and tried == [(1, 4), (2, 4)]
     assert searched([-np.inf, 1, 0], ["folded", "", ""])[0].units == 2
+    assert searched([0, 2, 2.15, 9], ["", "", "", ""])[0].units == 2  # clear, but too little
     assert searched([0, -np.inf], ["", ""])[0].units == 1
 
 

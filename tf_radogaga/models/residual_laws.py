@@ -42,6 +42,9 @@ GAIN, MOST_GAIN = 2.0, 10.0
 """Standard errors by which a law must be likelier on rows held out to replace a simpler one; what a row counts at most,
 in nats."""
 
+UNIT_GAIN = 0.2
+"""Nats by which one more latent unit must be likelier in the mean, at least: one for noise can gain a tenth by chance."""
+
 FOLDS, MOST_LENGTHS = 5, 2000
 """By which the two laws of lengths are compared, and lengths in them, at most."""
 
@@ -177,10 +180,11 @@ def _likeliest_directions(rho: np.ndarray, volumes: Volumes, codimension: int) -
     return {} if best is None else _directions(rho, best, codimension, volumes)
 
 
-def gains(differences: np.ndarray) -> bool:
-    """Whether log densities of rows held out gain clearly; no row by more than `MOST_GAIN`."""
+def gains(differences: np.ndarray, least: float = 0.0) -> bool:
+    """Whether log densities of rows held out gain clearly, and by more than the least in the mean; no row counts more
+    than `MOST_GAIN`."""
     clipped = np.clip(differences, -MOST_GAIN, MOST_GAIN)
-    return bool(np.mean(clipped) > GAIN * np.std(clipped) / math.sqrt(len(clipped)))
+    return bool(np.mean(clipped) > max(least, GAIN * np.std(clipped) / math.sqrt(len(clipped))))
 
 
 def _lengths_are_mixed(law: Law, lengths: np.ndarray) -> bool:

@@ -59,7 +59,7 @@ def fit_isometric(
         rows: numeric (n, M), a matrix or a frame, all columns in one unit: scale them before if they are not. Leave
             out rows that are thousands of times as far off as the others; scales are of the variance.
         latent_units: N, the dimension of the surface. None: from 1 on, as long as one more makes a held-out tenth of
-            the distinct rows (100 at least) likelier, by `log_density` of all space; each costs a training. A latent
+            the distinct rows (100 at least) likelier, by a fifth of a nat of all space; each costs a training. A latent
             that tells that it has a dimension too many, or a training that fails, ends the search. The model then knows
             the law of residuals.
         starts: how many trainings of one N at most; the search takes one of each. If no latent is a copy of the rows,
@@ -144,7 +144,9 @@ def _likeliest(
                     raise
                 break
         found = _nats(fit.model, held_out)
-        if best is not None and (SHEET in fit.trouble or not residual_laws.gains(found - nats)):
+        if best is not None and (
+            SHEET in fit.trouble or not residual_laws.gains(found - nats, residual_laws.UNIT_GAIN)
+        ):
             break
         best, nats = (units, fit), found
     return best  # type: ignore[return-value]  # most is at least 1
