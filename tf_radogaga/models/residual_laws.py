@@ -43,7 +43,7 @@ GAIN, MOST_GAIN = 2.0, 10.0
 in nats."""
 
 UNIT_GAIN = 0.2
-"""Nats by which one more latent unit must be likelier in the mean, at least: one for noise can gain a tenth by chance."""
+"""Nats by which one more latent unit must be likelier in the mean: one for noise can gain a tenth by chance."""
 
 FOLDS, MOST_LENGTHS = 5, 2000
 """By which the two laws of lengths are compared, and lengths in them, at most."""
