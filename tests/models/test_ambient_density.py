@@ -286,7 +286,9 @@ def test_the_served_density_is_the_ambient_one_where_asked(tmp_path, deviations)
     assert lowest.sum() == 30
     for flagged in (served["anomaly"], model.scores(tf.constant(rows))["anomaly"]):
         np.testing.assert_array_equal(flagged, lowest)
-    model.residuals.residual_law, model.threshold_on = None, "energy"
+    model.adapt_prior(rows)
+    assert model.threshold_on == "energy" and math.isinf(model.threshold.numpy())
+    model.residuals.residual_law = None
     with pytest.raises(RuntimeError, match="the law of residuals is not known"):
         model.set_threshold(np.arange(9.0), 0.1, "ambient")
     with pytest.raises(NotImplementedError, match="space: the law of residuals is not known"):

@@ -197,7 +197,7 @@ class Density:
 
     def _keep(self, directions: tf.Tensor, active: tf.Tensor, signal: tf.Tensor) -> None:
         """Stores directions (N, N), the active ones first, in the order of their signal (N,)."""
-        self.model.residuals.residual_law = None  # of another number of dimensions
+        _forget_residuals(self.model)  # of another number of dimensions
         ordered = tf.cast(tf.gather(directions, tf.argsort(signal, direction="DESCENDING")), tf.float32)
         self.model._directions.assign(tf.eye(self.model.latent_units) if tf.reduce_all(active) else ordered)
         self.model._informative.assign(tf.reduce_sum(tf.cast(active, tf.int32)))
